@@ -1,11 +1,11 @@
-/** What a consumer has settled, as records: also when it is rewound while a commit is under way. */
+/** The records of a cursor's state: settled offsets across a rewind, and attempts across changes of the owner. */
 import { expect, test } from 'vitest'
 import { consumerKeys, fromJson, type InFlightRecord, toJson } from '../../src/delivery/consumer-records.ts'
 import { CursorState, type StateHost } from '../../src/delivery/cursor/cursor-state.ts'
 import type { RecordChange } from '../../src/delivery/cursor-host.ts'
 import { SlowLog } from './cursor-world.ts'
 
-test('a rewind forgets what is settled in a commit that is under way', () => {
+test('a rewind forgets offsets that are settled in the commit under way', () => {
   const log = new SlowLog(1, 'orders')
   const durable = new Map<string, Uint8Array>()
   let pending: RecordChange[] = []
@@ -49,7 +49,7 @@ function recordsOf(log: SlowLog): { readonly records: Map<string, Uint8Array>; n
   return { records, next: () => new CursorState('worker', log, host, { at: 'beginning' }) }
 }
 
-test('an owner that dies before anything runs again leaves attempts as they are: they are counted once', () => {
+test('an attempt is counted once, also if two owners die before the event runs again', () => {
   const log = new SlowLog(1, 'orders')
   log.append('a', 'b', 'c')
   const { records, next } = recordsOf(log)
@@ -66,7 +66,7 @@ test('an owner that dies before anything runs again leaves attempts as they are:
   ])
 })
 
-test('what is in the hands of another counts for nothing before it is known whether that one lives; a dead letter is in no hands', () => {
+test('deliveries that another member holds count no attempts while it is not known to be dead, and a dead letter is not one of them', () => {
   const log = new SlowLog(1, 'orders')
   log.append('a', 'b', 'c')
   const { records, next } = recordsOf(log)

@@ -1,4 +1,7 @@
-/** A cursor by itself: a log whose blocks are never in memory, records in a map, and an instance whose deliveries the test settles. */
+/**
+ * One cursor without an engine: its log keeps no blocks in memory, its records are in a map, and the test settles the
+ * deliveries.
+ */
 import { type Clock, systemClock } from '../../src/base/clock.ts'
 import type { EncodedEvent } from '../../src/broker/encoded-event.ts'
 import type { Delivery } from '../../src/broker/engine.ts'
@@ -38,7 +41,10 @@ class OneEvent implements EventBlock {
   }
 }
 
-/** Every event is a block of its own. It is in memory while it is new, and again for one turn when it was read. */
+/**
+ * A log in which every event is a block of its own. A block is in memory when it is committed, and after `cache` read
+ * it until the next.
+ */
 export class SlowLog implements DeliveryLog {
   readonly id: number
   readonly name: string
@@ -89,11 +95,11 @@ export class CursorWorld {
   readonly instance: Instance
   readonly records: Map<string, Uint8Array> = new Map()
   readonly alarms: unknown[] = []
-  /** What is in hands, in the order of the deliveries. */
-  readonly hands: Delivery[] = []
-  /** Offsets as they were handed out. */
+  /** The deliveries that the instance holds, in their order. */
+  readonly deliveries: Delivery[] = []
+  /** The offsets of all deliveries so far. */
   readonly given: number[] = []
-  /** Called before deliveries are taken into the hands. */
+  /** Called before the instance takes deliveries. */
   taking = (): void => undefined
 
   constructor(
@@ -151,12 +157,12 @@ export class CursorWorld {
       {
         deliver: (deliveries) => {
           this.taking()
-          this.hands.push(...deliveries)
+          this.deliveries.push(...deliveries)
           this.given.push(...deliveries.map(({ offset }) => offset))
         },
         passesOn: false,
         revoked: (deliveries) => {
-          for (const delivery of deliveries) this.hands.splice(this.hands.indexOf(delivery), 1)
+          for (const delivery of deliveries) this.deliveries.splice(this.deliveries.indexOf(delivery), 1)
         },
       },
       {
@@ -170,12 +176,12 @@ export class CursorWorld {
     )
   }
 
-  /** Take an event out of the hands, to settle it. */
+  /** Take a delivery, to settle it. */
   held(offset: number): Delivery {
-    const at = this.hands.findIndex((delivery) => delivery.offset === offset)
-    if (at < 0)
-      throw new Error(`offset ${offset} is in nobody's hands; there are ${this.hands.map((each) => each.offset)}`)
-    return this.hands.splice(at, 1)[0] as Delivery
+    const index = this.deliveries.findIndex((delivery) => delivery.offset === offset)
+    if (index < 0)
+      throw new Error(`offset ${offset} is not delivered; these are: ${this.deliveries.map((each) => each.offset)}`)
+    return this.deliveries.splice(index, 1)[0] as Delivery
   }
 
   complete(offset: number): void {

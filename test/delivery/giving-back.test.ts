@@ -1,4 +1,4 @@
-/** A worker that is given nothing more of a channel, and finishes what it has in hands: a partition is given back so. */
+/** An instance that is detached from a cursor and still holds deliveries, as when a partition is released. */
 import { expect, it } from 'vitest'
 import { consumerKeys, fromJson, type InFlightRecord } from '../../src/delivery/consumer-records.ts'
 import { CursorWorld } from './cursor-world.ts'
@@ -7,19 +7,19 @@ function recorded({ records }: CursorWorld): InFlightRecord {
   return fromJson<InFlightRecord>(records.get(consumerKeys.inFlight('worker', 1)) as Uint8Array)
 }
 
-it('a rewind takes away what the worker has in hands', async () => {
+it('a rewind revokes the deliveries of a detached instance', async () => {
   const world = new CursorWorld()
   world.log.append('a')
   await expect.poll(() => world.given).toEqual([0])
-  const [delivery] = world.hands
+  const [delivery] = world.deliveries
   world.cursor.detach(world.instance)
   world.cursor.rewind(0)
-  expect(world.hands).toEqual([])
+  expect(world.deliveries).toEqual([])
   expect(delivery === undefined ? null : world.instance.complete(delivery, null)).toBe(false)
   expect(world.cursor.done.has(0)).toBe(false)
 })
 
-it('what the worker has in hands is recorded as in flight, and is found when it is withdrawn', async () => {
+it('the deliveries of a detached instance are recorded as in flight, and can be withdrawn', async () => {
   const world = new CursorWorld()
   world.log.append('a')
   await expect.poll(() => world.given).toEqual([0])
@@ -29,7 +29,7 @@ it('what the worker has in hands is recorded as in flight, and is found when it 
   expect(world.instance.held.size).toBe(0)
 })
 
-it('a suspect that has not begun to run is not recorded as one that ran', () => {
+it('a suspect that has not begun to run is not recorded as one that ran alone', () => {
   const world = new CursorWorld()
   world.cursor.state.suspect(0)
   world.cursor.beginAlone(0)

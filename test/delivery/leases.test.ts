@@ -1,4 +1,4 @@
-/** A lease is a span: the wall clock may jump either way, and it ends neither earlier nor later. */
+/** A lease is a span: a jump of the wall clock, forward or back, does not change when it ends. */
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { LeaseWatch } from '../../src/delivery/dispatch/lease-watch.ts'
 import { CursorWorld } from './cursor-world.ts'
@@ -14,14 +14,14 @@ beforeEach(async () => {
   clock = new SimClock(1_000_000, 0)
   world = new CursorWorld({ clock })
   world.log.append('a', 'b', 'c')
-  await vi.waitFor(() => expect(world.hands.length).toBe(3))
+  await vi.waitFor(() => expect(world.deliveries.length).toBe(3))
   watch = new LeaseWatch(clock, new Set([world.instance]))
   watch.watch()
 })
 afterEach(() => watch.close())
 
 test.for([HOUR_MS, -HOUR_MS, LEASE_MS / 5, -LEASE_MS / 5])(
-  'the wall clock jumps by %i ms: an instance that renews its lease keeps what it has in hand',
+  'the wall clock jumps by %i ms: an instance that renews its lease keeps its deliveries',
   async (jumpMs) => {
     for (let beats = 0; beats < 10; beats++) {
       if (beats === 3) clock.jump(jumpMs)
@@ -34,7 +34,7 @@ test.for([HOUR_MS, -HOUR_MS, LEASE_MS / 5, -LEASE_MS / 5])(
 )
 
 test.for([HOUR_MS, -HOUR_MS, LEASE_MS / 5, -LEASE_MS / 5])(
-  'the wall clock jumps by %i ms: an instance that does not renew its lease loses its events after it',
+  'the wall clock jumps by %i ms: an instance that does not renew its lease loses its deliveries when the lease ends',
   async (jumpMs) => {
     await clock.pass(LEASE_MS * 0.3)
     clock.jump(jumpMs)
@@ -45,13 +45,13 @@ test.for([HOUR_MS, -HOUR_MS, LEASE_MS / 5, -LEASE_MS / 5])(
   },
 )
 
-test('an event is held to have killed its worker only where the worker had nothing else in hand, in any channel', async () => {
+test('an event counts as the cause of a lost lease only if the instance held nothing else, in any channel', async () => {
   const [orders, payments] = [new CursorWorld({ clock }), new CursorWorld({ clock })]
   payments.cursor.attach(orders.instance)
   payments.cursor.detach(payments.instance)
   orders.log.append('a')
   payments.log.append('b')
-  await vi.waitFor(() => expect(orders.hands.length).toBe(2))
+  await vi.waitFor(() => expect(orders.deliveries.length).toBe(2))
   const both = new LeaseWatch(clock, new Set([orders.instance]))
   both.watch()
   await clock.pass(2 * LEASE_MS)
@@ -61,12 +61,12 @@ test('an event is held to have killed its worker only where the worker had nothi
     expect(cursor.state.retries.get(0)).toMatchObject({ attempts: 1, proven: false })
 })
 
-test('a lease begins when the subscription is answered, however long that took', async () => {
+test('a lease begins when the subscriber has its subscription, however long that took', async () => {
   const slow = new CursorWorld({ clock, begin: false })
   await clock.pass(2 * LEASE_MS)
   slow.instance.begin()
   slow.log.append('a')
-  await vi.waitFor(() => expect(slow.hands.length).toBe(1))
+  await vi.waitFor(() => expect(slow.deliveries.length).toBe(1))
   const watching = new LeaseWatch(clock, new Set([slow.instance]))
   watching.watch()
   await clock.pass(LEASE_MS / 2)

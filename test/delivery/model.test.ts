@@ -1,7 +1,8 @@
 /**
- * The delivery room against a model that anyone can check: random histories of what happens to consumers, in which blocks have left memory, reads and commits
- * take their time, processes die, hang and take over. `MILLRACE_SEEDS=N` for more of them; a failure names its seed, and shows the shortest history found
- * that breaks the same rule. Faults that are planted must be found.
+ * The delivery room against a simple model. Random histories of consumers are played on both: blocks are not in
+ * memory, reads and commits take time, processes die, hang and take over. `MILLRACE_SEEDS=N` plays N histories. A
+ * failure names its seed and shows the shortest history found that breaks the same rule. The model must also find
+ * faults that are planted in the room.
  */
 import { setImmediate as eventLoop } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
@@ -14,13 +15,13 @@ import { timersBy } from './model/sim-clock.ts'
 const SEEDS = Number(process.env['MILLRACE_SEEDS'] ?? 1500)
 const FIRST = Number(process.env['MILLRACE_SEED'] ?? 0)
 const TOGETHER = 250
-/** A planted fault is found within so many histories. */
+/** A planted fault must be found within this number of histories. */
 const FAULT_SEEDS = 3000
 
 beforeAll(() => timersBy(() => playing))
 afterAll(() => vi.unstubAllGlobals())
 
-/** Play a seed. Answers null, or an account of what went wrong. */
+/** Play a seed. Returns null, or a report of the failure. */
 async function failureOf(seed: number): Promise<string | null> {
   const history = historyFrom(seed)
   const outcome = await play(history)
@@ -38,17 +39,18 @@ describe('random histories keep the rules', () => {
     }
   })
 
-  // A rewind during a commit, one key over a queue and a stream, letters that wait to be stored, a version of a consumer that comes later.
+  // A rewind during a commit; one key in a queue and in a stream; letters that wait to be stored; a later version of
+  // a consumer.
   test.each([51_077, 65_406, 71_078, 82_664, 90_277])('seed %d, which once broke a rule', async (seed) => {
     expect(await failureOf(seed)).toBeNull()
   })
 
-  test('a seed does the same twice', async () => {
+  test('a seed plays the same history each time', async () => {
     for (const seed of [1, 2, 3, 4, 5]) expect(await play(historyFrom(seed))).toEqual(await play(historyFrom(seed)))
   })
 })
 
-/** How many histories it takes until one breaks a rule; null where none does. */
+/** How many histories are played until one breaks a rule; null if none does. */
 async function foundAfter(plant: Plant): Promise<number | null> {
   const takeOut = plant()
   try {
@@ -65,7 +67,7 @@ describe('planted faults are found', () => {
   })
 })
 
-test('what fails is shown as a short history', { timeout: 120_000 }, async () => {
+test('a failure is shown as a short history', { timeout: 120_000 }, async () => {
   const takeOut = FAULTS['a failed attempt counts twice']?.()
   try {
     let failure: string | null = null

@@ -1,15 +1,18 @@
-/** Clause 4 where events wait in memory as offsets only: their blocks have to be read again before they can join or be handed out. */
+/**
+ * Clause 4 for events that wait as offsets only: their blocks are read again before they join a chain or are
+ * delivered.
+ */
 import { expect, it } from 'vitest'
 import { CursorWorld } from './cursor-world.ts'
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
-/** Complete whatever comes until so many were completed. Answers their offsets. */
+/** Complete every delivery until `count` are completed. Returns their offsets. */
 async function completeAll(world: CursorWorld, count: number): Promise<number[]> {
   const done: number[] = []
   await expect
     .poll(() => {
-      for (const { offset } of [...world.hands]) {
+      for (const { offset } of [...world.deliveries]) {
         world.complete(offset)
         done.push(offset)
       }
@@ -19,7 +22,7 @@ async function completeAll(world: CursorWorld, count: number): Promise<number[]>
   return done
 }
 
-it('a new event does not overtake those that wait in the lane when the first of its key becomes a dead letter', async () => {
+it('a new event does not overtake events that wait in its lane when the first of its key becomes a dead letter', async () => {
   const world = new CursorWorld()
   world.log.append('a', 'a', 'a', 'a')
   await expect.poll(() => world.given).toEqual([0])
@@ -33,7 +36,7 @@ it('a new event does not overtake those that wait in the lane when the first of 
   expect(await completeAll(world, 6)).toEqual([0, 1, 2, 3, 4, 5])
 })
 
-it('a new event does not overtake those of its key that are in hands when one of them becomes a dead letter', async () => {
+it('a new event does not overtake deliveries of its key when one of them becomes a dead letter', async () => {
   const world = new CursorWorld({ perKey: 4 })
   world.log.append('a', 'a', 'a')
   await expect.poll(() => world.given).toEqual([0, 1, 2])
@@ -48,7 +51,7 @@ it('a new event does not overtake those of its key that are in hands when one of
   expect(await completeAll(world, 4)).toEqual([0, 1, 2, 3])
 })
 
-it('a letter in the middle of a chain holds back what is behind it when only the first is redriven', async () => {
+it('a letter in the middle of a chain holds back the events behind it when only the first letter is redriven', async () => {
   const world = new CursorWorld({ perKey: 4 })
   world.log.append('a', 'a', 'a')
   await expect.poll(() => world.given).toEqual([0, 1, 2])
@@ -60,24 +63,24 @@ it('a letter in the middle of a chain holds back what is behind it when only the
   world.cursor.wake(keys)
   expect(await completeAll(world, 1)).toEqual([0])
   await turn()
-  expect(world.hands).toEqual([])
+  expect(world.deliveries).toEqual([])
   await world.redrive()
   expect(await completeAll(world, 2)).toEqual([1, 2])
 })
 
-it('after a rewind nothing that waited before it is handed out beside the events that are taken up again', async () => {
+it('after a rewind, an event that waited before it is not delivered a second time', async () => {
   const world = new CursorWorld()
   world.log.append('a', 'a', 'b')
   await expect.poll(() => world.given).toEqual([0, 2])
   world.retry(0, 20)
   world.cursor.rewind(0)
-  await expect.poll(() => world.hands.map(({ offset }) => offset)).toEqual([0, 2])
+  await expect.poll(() => world.deliveries.map(({ offset }) => offset)).toEqual([0, 2])
   await new Promise((resolve) => setTimeout(resolve, 40))
-  expect(world.hands.map(({ offset }) => offset)).toEqual([0, 2])
+  expect(world.deliveries.map(({ offset }) => offset)).toEqual([0, 2])
   expect(await completeAll(world, 3)).toEqual([0, 2, 1])
 })
 
-it('a text that is gone is told by an alarm, and what is behind it goes on', async () => {
+it('the lost text of a letter raises an alarm, and the events behind it go on', async () => {
   const world = new CursorWorld()
   world.log.append('a', 'a', null, null)
   await expect.poll(() => world.given).toEqual([0, 2, 3])
@@ -93,21 +96,21 @@ it('a text that is gone is told by an alarm, and what is behind it goes on', asy
   ])
 })
 
-it('letters without a key are redriven in order, also past an attempt that is not due', async () => {
+it('letters without a key are redriven in order, and do not wait for one whose next attempt is not due', async () => {
   const world = new CursorWorld({ credit: 1 })
   world.log.append(...Array.from({ length: 20 }, () => null))
   for (let offset = 0; offset < 20; offset++) {
-    await expect.poll(() => world.hands.length).toBe(1)
+    await expect.poll(() => world.deliveries.length).toBe(1)
     world.reject(offset)
   }
   await world.redrive()
-  await expect.poll(() => world.hands.length).toBe(1)
+  await expect.poll(() => world.deliveries.length).toBe(1)
   world.retry(0, 1)
   const done = await completeAll(world, 20)
   expect(done.filter((offset) => offset > 0)).toEqual(Array.from({ length: 19 }, (_, at) => at + 1))
 })
 
-it('a long chain leaves the event loop its turns', async () => {
+it('the event loop gets its turns while a long chain is delivered', async () => {
   const world = new CursorWorld()
   world.log.append('a')
   await expect.poll(() => world.given).toEqual([0])
@@ -119,7 +122,7 @@ it('a long chain leaves the event loop its turns', async () => {
   const done: number[] = []
   while (done.length < 5001) {
     for (let left = 2000; left > 0; left--) {
-      for (const { offset } of [...world.hands]) {
+      for (const { offset } of [...world.deliveries]) {
         done.push(offset)
         world.complete(offset)
       }
@@ -132,22 +135,22 @@ it('a long chain leaves the event loop its turns', async () => {
   expect(turns).toBeGreaterThan(10)
 })
 
-it('events that are settled at once, many at a time, leave the event loop its turns', async () => {
+it('the event loop gets its turns while many events are settled at once', async () => {
   const world = new CursorWorld({ credit: 16 })
   world.log.append(...Array.from({ length: 16 }, () => null))
   await expect.poll(() => world.given.length).toBe(16)
-  for (const { offset } of [...world.hands]) world.reject(offset)
+  for (const { offset } of [...world.deliveries]) world.reject(offset)
   for (let at = 0; at < 300; at++) {
     world.log.append(...Array.from({ length: 16 }, () => null))
-    await expect.poll(() => world.hands.length, { interval: 1 }).toBe(16)
-    for (const { offset } of [...world.hands]) world.reject(offset)
+    await expect.poll(() => world.deliveries.length, { interval: 1 }).toBe(16)
+    for (const { offset } of [...world.deliveries]) world.reject(offset)
   }
   await world.redrive()
   let turns = 0
   let done = 0
   while (done < 4816) {
     for (let left = 2000; left > 0; left--) {
-      for (const { offset } of [...world.hands]) {
+      for (const { offset } of [...world.deliveries]) {
         done++
         world.complete(offset)
       }

@@ -1,10 +1,10 @@
-/** A defect that throws while a cursor hands out is told, and the cursor goes on. */
+/** A defect that throws while a cursor delivers raises an alarm, and the cursor goes on. */
 import { expect, test } from 'vitest'
 import { CursorWorld } from './cursor-world.ts'
 
 const DEFECT = new Error('a defect')
 
-/** Throws the first time. */
+/** Throws on the first call only. */
 function once(): () => void {
   let thrown = false
   return () => {
@@ -14,7 +14,7 @@ function once(): () => void {
   }
 }
 
-test('while it looks at a new event', async () => {
+test('a defect in looking at a new event raises an alarm, and the event is delivered', async () => {
   const world = new CursorWorld()
   const look = once()
   world.log.superseded = () => {
@@ -26,7 +26,7 @@ test('while it looks at a new event', async () => {
   expect(world.alarms).toEqual([DEFECT])
 })
 
-test('while it looks at an event that waited for its key', async () => {
+test('a defect in looking at an event that waited for its key raises an alarm, and the event is delivered', async () => {
   const world = new CursorWorld()
   world.log.append('a', 'a')
   await expect.poll(() => world.given).toEqual([0])
@@ -41,7 +41,7 @@ test('while it looks at an event that waited for its key', async () => {
   expect(world.alarms).toEqual([DEFECT])
 })
 
-test('while it hands over, and what was not taken is given again', async () => {
+test('a defect in the handover raises an alarm, and the same events are delivered again', async () => {
   const world = new CursorWorld()
   world.taking = once()
   world.log.append('a', 'b', null)
@@ -51,7 +51,7 @@ test('while it hands over, and what was not taken is given again', async () => {
   expect(world.cursor.done.floor).toBe(3)
 })
 
-test('again and again, and says so no more than once a second', async () => {
+test('a defect that throws each time raises one alarm a second at most', async () => {
   const world = new CursorWorld()
   world.log.superseded = () => {
     throw DEFECT

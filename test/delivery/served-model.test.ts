@@ -1,6 +1,7 @@
 /**
- * The engine over servers against the model of deliveries: the same histories, in which two processes share the partitions of servers in memory, are slow, hang
- * and die, and answers of the servers are lost. `MILLRACE_SEEDS=N` for more of them; a failure names its seed, and what had happened.
+ * The engine over other brokers' logs against the same model and histories. Two processes share partitions of servers
+ * in memory; processes are slow, hang and die, and answers of the servers are lost. `MILLRACE_SEEDS=N` plays N
+ * histories. A failure names its seed and shows what had happened.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { FAULTS } from './model/faults.ts'
@@ -11,9 +12,9 @@ import { watchPartitions } from './model/served-world.ts'
 const SEEDS = Number(process.env['MILLRACE_SEEDS'] ?? 250)
 const FIRST = Number(process.env['MILLRACE_SEED'] ?? 0)
 const TOGETHER = 250
-/** A planted fault is found within so many histories. */
+/** A planted fault must be found within this number of histories. */
 const FAULT_SEEDS = 500
-/** Faults that these histories find. */
+/** The planted faults that these histories find. */
 const FOUND = [
   'a completion is taken while an earlier event of its key waits',
   'filters are not asked',

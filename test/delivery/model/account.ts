@@ -1,4 +1,7 @@
-/** What the model knows of one consumer in one channel: for each event, where it stands. No lanes, no chains: every rule is looked up in the list. */
+/**
+ * What the model knows of one consumer in one log: the state of each event. It has no lanes and no chains: each rule
+ * searches the list.
+ */
 import type { DeadLetterQuery } from '../../../src/broker/description.ts'
 import type { BlockEvent } from '../../../src/event/block.ts'
 import type { Worker } from './worker.ts'
@@ -8,21 +11,21 @@ export interface ModelLog {
   readonly id: number
   readonly name: string
   readonly spec: { readonly kind: 'stream' | 'queue' }
-  /** Retention has taken what is before it. */
+  /** Retention has removed the events before this offset. */
   readonly first: number
-  /** The offset behind the last event. */
+  /** The offset after the last event. */
   readonly committed: number
-  /** What was published, oldest first. */
+  /** The published events, oldest first. */
   events(): Iterable<readonly [offset: number, event: BlockEvent, timeMs: number]>
   holds(offset: number): boolean
-  /** A later event of the key has taken its place. */
+  /** Whether a later event of the key has replaced it. */
   superseded(key: string | null, offset: number): boolean
 }
 
-/** An event in the hands of a worker. */
+/** A delivery that a worker holds. */
 export interface Hand {
   readonly worker: Worker
-  /** It was claimed: it may have overtaken what a crash brought back. */
+  /** It was claimed: it may be delivered before earlier events that a crash brought back. */
   readonly claimed: boolean
   readonly sinceMs: number
 }
@@ -32,7 +35,7 @@ export interface Letter {
   /** Later events of its key wait behind it. */
   readonly parks: boolean
   readonly blocks: boolean
-  /** The number of the step in which it died. */
+  /** The number of the step in which the event was given up. */
   readonly step: number
 }
 
@@ -40,38 +43,38 @@ export interface Entry {
   readonly offset: number
   readonly event: BlockEvent
   readonly timeMs: number
-  /** `open` is to be delivered, or in hand. */
+  /** `open`: to be delivered, or in flight. */
   state: 'open' | 'done' | 'dead'
-  /** Attempts used, at least and at most: after a crash it depends on what was recorded. */
+  /** The attempts used, at least and at most: after a crash, the number depends on what was recorded. */
   least: number
   most: number
   dueMs: number
   letter: Letter | null
-  /** The room itself gave it up. */
+  /** The delivery room gave it up, without a worker. */
   buried: boolean
-  /** It was a dead letter, and comes back. */
+  /** It was a dead letter and is redriven. */
   redriven: boolean
-  /** It was a dead letter that nothing waited for: it has no place among the events of its key. */
+  /** It was a dead letter that held back no event: it keeps no order with the events of its key. */
   loose: boolean
-  /** The redrive that gave it back, while it was not handed out since. */
+  /** The redrive that gave it back, until it is delivered. */
   batch: Redrive | null
-  /** It was in hand at a crash, or a lost lease: it runs alone before others. */
+  /** It was in flight at a crash or a lost lease: it has to run alone first. */
   suspect: boolean
-  /** It need not be delivered: nobody who ran wanted it, or the consumer was moved past it. */
+  /** It need not be delivered: no running worker matched it, or the consumer was moved past it. */
   mayPass: boolean
-  /** A worker that outlived the crash has it in hand, or may claim it until this time. */
+  /** A worker that outlived the crash holds it and may claim it until this time. */
   reserved: { readonly worker: Worker; readonly untilMs: number } | null
   claimedBy: Worker | null
   hand: Hand | null
-  /** Earlier events of its batch that were in hand beside it when it became a dead letter. */
+  /** Earlier events of its batch that were in flight when it became a dead letter. */
   beside: readonly number[]
-  /** An engine has died since then: of these either may come back first. */
+  /** An engine has died since then: any of these may come back first. */
   ahead: readonly number[]
-  /** When it left a worker's hands, to be tried again. */
+  /** When a worker gave it back for another attempt. */
   leftMs: number
 }
 
-/** Dead letters are being given back, or deleted. */
+/** A redrive or a drop that is under way. */
 export interface Redrive {
   readonly how: 'redrive' | 'drop'
   readonly consumer: string
@@ -80,9 +83,9 @@ export interface Redrive {
   readonly step: number
   readonly changed: { readonly account: Account; readonly offset: number }[]
   answer: number | null
-  /** Others were asked for at the same time: whose a change is cannot be told. */
+  /** Another one was under way at the same time: a change may be of either. */
   mixed: boolean
-  /** What it had changed may be undone, as a partition went to another process meanwhile. */
+  /** Its changes may be undone, because a partition went to another process meanwhile. */
   shaken: boolean
 }
 
@@ -101,7 +104,7 @@ export class Account {
   readonly log: ModelLog
   readonly entries: Map<number, Entry> = new Map()
   from: number
-  /** The version of the records that was looked at last. */
+  /** The version of the records at the last look. */
   seen: number | null = null
   #sorted: Entry[] | null = null
 
@@ -112,14 +115,14 @@ export class Account {
     if (grown) this.grow()
   }
 
-  /** Take in what was published. */
+  /** Add the events that were published. */
   grow(): void {
     const from = Math.max(this.from, this.log.first)
     for (const [offset, event, timeMs] of this.log.events())
       if (offset >= from && !this.entries.has(offset)) this.#put(fresh(offset, event, timeMs))
   }
 
-  /** As it is when this moment is what a crash goes back to. */
+  /** A copy, to which a crash goes back. */
   copy(): Account {
     const copy = new Account(this.group, this.log, this.from, false)
     for (const entry of this.list) copy.#put({ ...entry })
@@ -131,18 +134,18 @@ export class Account {
     this.#sorted = null
   }
 
-  /** All of them, in their order. */
+  /** All entries, in offset order. */
   get list(): readonly Entry[] {
     this.#sorted ??= [...this.entries.values()].sort((a, b) => a.offset - b.offset)
     return this.#sorted
   }
 
-  /** Events of a key. */
+  /** The entries of a key. */
   ofKey(key: string): Entry[] {
     return this.list.filter(({ event }) => event.key === key)
   }
 
-  /** Retention or a later event of its key has taken it, or it need not be delivered. */
+  /** Whether it may be skipped: it was removed by retention, replaced by a later event, or need not be delivered. */
   passable(entry: Entry): boolean {
     return entry.mayPass || entry.offset < this.log.first || this.log.superseded(entry.event.key, entry.offset)
   }
@@ -152,7 +155,7 @@ export class Account {
     for (const entry of this.list) {
       if (entry.offset >= to) this.#put(fresh(entry.offset, entry.event, entry.timeMs))
       else if (entry.state === 'open') {
-        // What comes back from the dead letters is kept, and its attempts are forgotten with the others.
+        // A redriven letter is kept; its attempts are forgotten like those of the others.
         Object.assign(entry, { mayPass: true, least: 0, dueMs: 0 })
       }
     }
@@ -189,12 +192,12 @@ function fresh(offset: number, event: BlockEvent, timeMs: number): Entry {
   }
 }
 
-/** It was given up by the room itself in this step: what was handed out before is told behind it. */
+/** Whether the delivery room gave the event up in this step. The model hears of earlier deliveries after that. */
 export function isBuriedIn({ letter, buried }: Entry, step: number): boolean {
   return buried && letter?.step === step
 }
 
-/** An account as it was, and when. */
+/** A copy of an account, and its time. */
 export interface Saved {
   readonly account: Account
   readonly ms: number

@@ -1,4 +1,7 @@
-/** Faults that are planted in the delivery room, to see that the model finds them: each takes the place of one method, and is taken out again. */
+/**
+ * Faults that are planted in the delivery room, to prove that the model finds them. Each replaces one method until it
+ * is taken out.
+ */
 
 import { OffsetSet } from '../../../src/base/offset-set.ts'
 import { Cursor } from '../../../src/delivery/cursor/cursor.ts'
@@ -14,10 +17,10 @@ import { LaneTable } from '../../../src/delivery/dispatch/lane-table.ts'
 import { WantFilter } from '../../../src/delivery/dispatch/want-filter.ts'
 import { SimStore } from './sim-store.ts'
 
-/** Plants a fault. The answer takes it out. */
+/** Plants a fault. Returns a function that takes it out. */
 export type Plant = () => () => void
 
-/** Another method in place of a class's own, which it is given. */
+/** Replace a method of a class. `make` gets the class's own method. */
 function instead<Class extends object, Name extends keyof Class>(
   of: { readonly prototype: Class },
   name: Name,
@@ -34,7 +37,7 @@ function instead<Class extends object, Name extends keyof Class>(
   }
 }
 
-/** Another value in place of what a getter answers. */
+/** Replace what a getter of a class returns. */
 function read<Class extends object, Name extends keyof Class>(
   of: { readonly prototype: Class },
   name: Name,
@@ -62,7 +65,7 @@ function both(one: Plant, other: Plant): Plant {
 }
 
 export const FAULTS: Readonly<Record<string, Plant>> = {
-  'a new event joins its chain while older ones wait in the lane': both(
+  'a new event joins its chain while older events wait in the lane': both(
     instead(KeptEvents, 'mayJoin', () => () => true),
     instead(KeptEvents, 'giveChain', (give) => {
       return function (this: KeptEvents, lane, chain) {
@@ -74,7 +77,7 @@ export const FAULTS: Readonly<Record<string, Plant>> = {
     }),
   ),
   'a completion is taken while an earlier event of its key waits': instead(Lane, 'waitsBefore', () => () => false),
-  'what is put back is now and then lost': instead(
+  'some events that are put back are lost': instead(
     Lane,
     'add',
     (add) =>
@@ -82,7 +85,7 @@ export const FAULTS: Readonly<Record<string, Plant>> = {
         if (offset % 5 !== 3) add.call(this, offset)
       },
   ),
-  'each key has as many lanes as it likes': instead(LaneTable, 'find', () => () => undefined),
+  'a key gets a new lane for each event': instead(LaneTable, 'find', () => () => undefined),
   'a failed attempt counts twice': instead(
     CursorState,
     'fail',
@@ -100,7 +103,7 @@ export const FAULTS: Readonly<Record<string, Plant>> = {
         fail.call(this, offset, { ...retry, dueAtMs: 0 })
       },
   ),
-  'retention takes an event too many': instead(
+  'a run of settled offsets is one too long': instead(
     OffsetSet,
     'addRun',
     (addRun) =>
@@ -108,18 +111,18 @@ export const FAULTS: Readonly<Record<string, Plant>> = {
         addRun.call(this, offset, count + 1)
       },
   ),
-  'what is settled is not written': instead(SimStore, 'touch', () => () => undefined),
+  'settled offsets are not written': instead(SimStore, 'touch', () => () => undefined),
   'a letter stays after its event was completed': instead(DeadLetterBox, 'done', () => () => undefined),
   'a letter that blocks stops nothing': read(Blockade, 'stands', () => false),
-  'keys of redriven letters are not looked at': instead(Cursor, 'wake', () => () => undefined),
-  'a redrive forgets which letters come next': instead(DeadLetterBox, 'takeUnchained', (take) => {
+  'the lanes of redriven keys are not woken': instead(Cursor, 'wake', () => () => undefined),
+  'taking an unchained event takes the next one too': instead(DeadLetterBox, 'takeUnchained', (take) => {
     return function (this: DeadLetterBox, consumer, offset) {
       take.call(this, consumer, offset)
       take.call(this, consumer, offset + 1)
     }
   }),
   'a rewind keeps the lanes': instead(LaneTable, 'clear', () => () => undefined),
-  'what a lost lease takes away is given to nobody': instead(Cursor, 'expire', () => () => undefined),
+  'the deliveries of a lost lease are not delivered again': instead(Cursor, 'expire', () => () => undefined),
   'an instance that holds an event loses it in a takeover': instead(
     AttachedInstances,
     'claimant',
@@ -131,7 +134,7 @@ export const FAULTS: Readonly<Record<string, Plant>> = {
     (instance) => !instance.closing && !instance.lapsed && !instance.abandoned && instance.begun,
   ),
   'an instance takes more than it has credit for': read(Instance, 'hasCredit', ({ isReady }) => isReady),
-  'a key is in hands in two channels at once': instead(ConsumerKeys, 'mayTake', () => () => true),
+  'a key is in flight in two channels at once': instead(ConsumerKeys, 'mayTake', () => () => true),
   'a second channel does not begin the table of keys': instead(ConsumerKeys, 'attended', () => () => undefined),
   'filters are not asked': instead(WantFilter, 'accepts', () => () => true),
 }

@@ -1,4 +1,7 @@
-/** What happens in a history, drawn from a seed. A step says who and what by numbers that are taken modulo what there is, so that it means something without the others. */
+/**
+ * A history: steps drawn from a seed. A step names workers and events by numbers modulo how many there are, so that
+ * it stays valid when other steps are left out.
+ */
 import type { ConsumerSpec, OnDead } from '../../../src/broker/engine.ts'
 import { type Random, randomFrom } from '../../../src/testing/conformance/random.ts'
 import type { ChannelSetup } from './sim-log.ts'
@@ -7,14 +10,14 @@ export type Verb = 'complete' | 'retry' | 'deadLetter' | 'release'
 export type QueryKind = 'all' | 'channel' | 'offset' | 'id' | 'key' | 'limit' | 'key and limit'
 
 export type Step =
-  /** An event is its key (−1 for none) and its type; null is a hole. */
+  /** An event is its key (−1: none) and its type; null is a hole. */
   | {
       readonly do: 'publish'
       readonly channel: number
       readonly events: readonly (readonly [key: number, type: number] | null)[]
     }
   | { readonly do: 'settle'; readonly pick: number; readonly verb: Verb; readonly delayMs: number }
-  /** Settle what was taken away. */
+  /** Settle deliveries that were revoked. */
   | { readonly do: 'late'; readonly pick: number; readonly verb: Verb }
   | { readonly do: 'commit' }
   | { readonly do: 'read'; readonly pick: number }
@@ -36,7 +39,7 @@ export type Step =
   | { readonly do: 'crash'; readonly survive: boolean }
 
 export interface Setup {
-  /** Records and letters as over servers. */
+  /** Records and letters behave as on servers. */
   readonly near: boolean
   readonly channels: readonly ChannelSetup[]
   readonly consumers: readonly ConsumerSpec[]
@@ -61,7 +64,7 @@ export function historyFrom(seed: number): History {
   const setup = setupFrom(random)
   const count = 8 + random.below(STEPS_MAX - 8)
   const steps: Step[] = [{ do: 'start', consumer: 0 }]
-  // Some histories have more of one thing than of others.
+  // Half of the histories prefer one kind of step.
   const favourite = random.chance(0.5) ? random.below(WEIGHTS.length) : -1
   while (steps.length < count) steps.push(stepFrom(random, setup, favourite))
   return { setup, steps }
@@ -73,10 +76,10 @@ function setupFrom(random: Random): Setup {
     return { name: `c${at}`, kind, latestByKey: kind === 'stream' && random.chance(0.15) }
   })
   const count = random.chance(0.3) ? 2 : 1
-  // Two consumers have two names, but that now and then two versions of one run beside each other.
+  // Two consumers mostly have two names; in some histories they are two versions of one consumer.
   const sameName = random.chance(0.2)
   const consumers = Array.from({ length: count }, (_, at): ConsumerSpec => {
-    // Of a queue, whoever is last takes what is left.
+    // The last worker of a queue handles all types that are left.
     const some = at < count - 1 || (channels.every(({ kind }) => kind === 'stream') && random.chance(0.2))
     const wants = some ? [{ type: TYPES[at % 2] as string, pattern: null }] : [{ type: null, pattern: null }]
     return {
@@ -101,7 +104,7 @@ const pick = (random: Random): number => random.below(1000)
 const channel = (random: Random, { channels }: Setup): number => random.below(channels.length)
 const consumer = (random: Random, { consumers }: Setup): number => random.below(consumers.length)
 
-/** How often each thing happens. */
+/** The weight of each kind of step. */
 const WEIGHTS: readonly (readonly [weight: number, draw: Draw])[] = [
   [
     20,

@@ -1,4 +1,7 @@
-/** Plays a history: each step is done to the room and told to the model; at the end everything is drained, and nothing may be left. */
+/**
+ * Plays a history: each step is done to the delivery room and reported to the model. At the end all events are
+ * drained, and nothing may be left.
+ */
 import type { DeadLetterQuery } from '../../../src/broker/description.ts'
 import type { ConsumerSpec, Delivery, DeliverySink } from '../../../src/broker/engine.ts'
 import type { Failure } from '../../../src/broker/failure.ts'
@@ -23,17 +26,17 @@ import { Worker } from './worker.ts'
 export const FAILURE: Failure = { name: 'Error', message: 'as the history says', kind: 'error' }
 const CLAIMS_MS = 200
 const ROUNDS_MAX = 400
-/** Reads that may follow from one another while nothing else happens, at most. */
+/** How many reads may follow each other, at most, while nothing else happens. */
 const READS_MAX = 300
-/** Rounds of the end in which nothing moves, at most. */
+/** How many rounds of the drain may pass without a change, at most. */
 const STILL_MAX = 12
 
-/** The clock of the history that is played. */
+/** The clock of the history that is being played. */
 export let playing: SimClock = new SimClock(0, 0)
 
 export interface Outcome {
   readonly broken: Broken | null
-  /** What happened, a line for each step and delivery. */
+  /** One line for each step and delivery. */
   readonly trace: readonly string[]
 }
 
@@ -168,7 +171,7 @@ export class Player {
       const type = TYPES[event[1]] as string
       return { id, type, key: KEYS[event[0]] ?? null, text: JSON.stringify({ id, type }) }
     })
-    // The model knows of them before anybody is given one.
+    // The model must know the events before one of them is delivered.
     const ledger = this.#ledger
     const listener = { onCommitted: () => ledger.published() }
     log.listeners.delete(listener)
@@ -272,7 +275,7 @@ export class Player {
       worker.hung = false
       this.#renew(worker)
     } else if (!worker.hung && worker.begun) {
-      // What it has in hand goes back.
+      // Its deliveries go back.
       for (const delivery of [...worker.held]) this.#ledger.settled(delivery, 'release', true, worker.spec, 0)
       worker.closed = true
       void worker.instance.close()
@@ -342,7 +345,10 @@ export class Player {
     for (const [worker, deliveries] of held) this.#subscribe(worker, deliveries)
   }
 
-  /** Everybody is there and finishes what is given; all that was asked for is answered; what is dead is redriven. */
+  /**
+   * The end of a history: all workers run and complete their deliveries, all calls are answered, all letters are
+   * redriven.
+   */
   async #drain(): Promise<void> {
     this.#say('drain')
     let still = 0
@@ -384,7 +390,7 @@ export class Player {
         this.#ledger.look()
       }
       if (reads === READS_MAX)
-        this.#ledger.fail('spin', `what was read is read again, and again: ${READS_MAX} times, while nothing happens`)
+        this.#ledger.fail('spin', `the same blocks are read ${READS_MAX} times while nothing else happens`)
       if (this.#room.store.busy) this.#commit()
       await settled()
       this.#ledger.look()
@@ -461,7 +467,7 @@ function keptAs({ state, consumer }: ChainRecord): Kept {
   return { dead: state === 'dead', consumer }
 }
 
-/** Which dead letters a step names. */
+/** The dead letters that a step names. */
 export function queryOf(
   step: Step & { readonly do: 'redrive' | 'drop' },
   setup: Setup,

@@ -1,4 +1,7 @@
-/** The delivery room as an engine furnishes it, over simulated logs, records and time: one life, from its start to its crash. */
+/**
+ * The delivery room in a simulated engine: logs, records and time are simulated. One object is one life of the
+ * engine, from start to crash.
+ */
 
 import { DueQueue } from '../../../src/base/due-queue.ts'
 import type { DeadLetterQuery } from '../../../src/broker/description.ts'
@@ -17,7 +20,7 @@ import type { SimLog } from './sim-log.ts'
 import type { SimStore } from './sim-store.ts'
 
 export interface RoomHooks {
-  /** A consumer began, or goes on, in a channel. */
+  /** A cursor was made: the consumer begins, or goes on, in a log. */
   opened(group: string, log: SimLog, floor: number): void
   alarm(error: unknown): void
 }
@@ -35,7 +38,7 @@ export class Room {
   readonly #host: CursorHost
   readonly #instanceHost: InstanceHost
 
-  /** `claimsMs`: how long those who held events in the life before may claim them; null where none are left. */
+  /** `claimsMs`: how long workers of the life before may claim their events; null where no worker is left. */
   constructor(logs: readonly SimLog[], store: SimStore, clock: SimClock, hooks: RoomHooks, claimsMs: number | null) {
     this.#logs = logs
     this.store = store
@@ -94,7 +97,7 @@ export class Room {
     return this.#logs.filter(({ name }) => channels.includes(name))
   }
 
-  /** Cursors of a consumer, running or not. */
+  /** The cursors of a consumer, whether it runs or not. */
   cursorsOf(spec: ConsumerSpec): Cursor[] {
     return this.channels(spec).flatMap((log) => {
       const group = groupOf(spec, log)
@@ -127,7 +130,7 @@ export class Room {
     return count
   }
 
-  /** Its process is gone. */
+  /** The process of the engine is gone. */
   end(): void {
     this.#due.close()
   }

@@ -1,4 +1,7 @@
-/** Plays a history against the engine over servers: processes share partitions, are slow, hang and die, and answers are lost. */
+/**
+ * Plays a history against the engine over other brokers' logs. Processes share partitions, are slow, hang and die,
+ * and answers are lost.
+ */
 import type { DeadLetterQuery } from '../../../src/broker/description.ts'
 import type { ConsumerSpec, Delivery, DeliverySink } from '../../../src/broker/engine.ts'
 import type { Cursor } from '../../../src/delivery/cursor/cursor.ts'
@@ -13,10 +16,10 @@ import { SimClock } from './sim-clock.ts'
 import { Worker } from './worker.ts'
 
 const PROCESSES = 2
-/** Answers are lost, and two versions of a consumer run beside each other. */
+/** Alarms of lost answers, and of two versions of a consumer that run at once. */
 const EXPECTED: ReadonlySet<string> = new Set(['UNAVAILABLE', 'CONSUMER_DIFFERS'])
 const ROUNDS_MAX = 200
-/** Rounds of the end in which nothing moves, at most. */
+/** How many rounds of the drain may pass without a change, at most. */
 const STILL_MAX = 12
 /** Letters are stored, completions written. */
 const COMMIT_MS = 6
@@ -126,7 +129,7 @@ export class ServedPlayer {
     }
   }
 
-  /** It is of a partition that belongs to another process, as its consumer log says. */
+  /** Whether its partition belongs to another process, as the partition's consumer log says. */
   #isStale(delivery: Delivery): boolean {
     const cursor = (delivery as HeldDelivery).cursor as Cursor
     return this.#world.owner(`${cursor.group}/${cursor.log.name}/${cursor.log.id}`)?.owned.cursor !== cursor
@@ -175,7 +178,7 @@ export class ServedPlayer {
     }
   }
 
-  /** The process that a step is about. */
+  /** The process that a step names. */
   get #process(): Process | undefined {
     const { processes } = this.#world
     return processes[this.#step % Math.max(1, processes.length)]
@@ -294,7 +297,8 @@ export class ServedPlayer {
     const process = this.#process
     if (process === undefined) return
     const ledger = this.#ledger
-    // How many it is told, and which it passes over, is not compared here: what dies meanwhile in other processes may be among them or not.
+    // The count and the letters that are left out are not compared here: events that are given up meanwhile in other
+    // processes may be among them.
     const redrive: Redrive = {
       how,
       consumer: spec.name,
@@ -337,7 +341,10 @@ export class ServedPlayer {
       .catch((error: unknown) => this.#say(`    rewind fails: ${String(error)}`))
   }
 
-  /** Everybody is there and finishes what is given; all that was asked for is answered; what is dead is redriven. */
+  /**
+   * The end of a history: all workers run and complete their deliveries, all calls are answered, all letters are
+   * redriven.
+   */
   async #drain(): Promise<void> {
     this.#say('drain')
     if (this.#world.processes.length === 0) await this.#world.begin()
@@ -384,7 +391,8 @@ export class ServedPlayer {
   get #done(): boolean {
     if (this.#held.length > 0 || this.#ledger.redrives.length > 0) return false
     return [...this.#ledger.accounts.values()].every((account) => {
-      // What retention took before its next attempt is settled when that is due; an append whose answer was lost is looked up after a while.
+      // An event that retention removed before its next attempt is settled when that attempt is due. An append whose
+      // answer was lost is looked up after a while.
       const floor = this.#world.owner(keyOf(account))?.owned.cursor.done.floor ?? -1
       return (
         floor >= account.log.committed &&
@@ -400,7 +408,7 @@ export class ServedPlayer {
     for (const account of ledger.accounts.values()) {
       const owner = this.#world.owner(keyOf(account))
       if (owner === null) {
-        ledger.fail('stuck', `${keyOf(account)} is nobody's`)
+        ledger.fail('stuck', `${keyOf(account)} has no owner`)
         continue
       }
       const { cursor } = owner.owned
@@ -439,7 +447,10 @@ export class ServedPlayer {
   }
 }
 
-/** As it can be over servers: versions of one consumer, and workers of one queue, take the same events wherever they run. */
+/**
+ * As it can be over servers: versions of one consumer, and workers of one queue, take the same events wherever they
+ * run.
+ */
 function served({ setup, steps }: History): History {
   const [first] = setup.consumers
   const all =

@@ -1,4 +1,4 @@
-/** Servers in memory, the processes that are connected to them, and what their consumer logs say of who owns which partition. */
+/** Servers in memory, the processes that use them, and the owner of each partition as the consumer logs say it. */
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Clock } from '../../../src/base/clock.ts'
 import { MillraceError } from '../../../src/base/errors.ts'
@@ -26,12 +26,12 @@ import type { SimClock } from './sim-clock.ts'
 
 export const PARTITIONS = 2
 
-/** Resolves when everything that follows from what was done has run, and needs no time. */
+/** Resolves when all work that needs no time has run. */
 export async function idle(): Promise<void> {
   for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setImmediate(resolve))
 }
 
-/** A partition as the model sees it. It keeps what retention takes. */
+/** A partition as the model sees it. It keeps events that retention removes. */
 export class ServedLog implements ModelLog {
   readonly id: number
   readonly name: string
@@ -68,15 +68,15 @@ export class ServedLog implements ModelLog {
   }
 }
 
-/** A process with an engine: it may be slow, hang, and die. */
+/** A process with an engine. It may be slow, hang and die. */
 export class Process implements Clock {
   readonly member: string
   engine!: ExternalLogEngine
   hung = false
   dead = false
-  /** Its calls wait until each of them is let through. */
+  /** Its calls wait until they are let through, one by one. */
   slow = false
-  /** What is done once: a call of this name succeeds, and its answer is lost. */
+  /** The next call of this name succeeds, and its answer is lost. */
   loses: string | null = null
   readonly #world: ServedWorld
   #late: (() => void)[] = []
@@ -117,7 +117,7 @@ export class Process implements Clock {
     return () => cancel()
   }
 
-  /** A process that hangs does it later, one that is dead never. */
+  /** A process that hangs runs it later; one that is dead never does. */
   #do(task: () => void): void {
     if (this.dead) return
     if (this.hung) this.#late.push(task)
@@ -174,7 +174,7 @@ class SimBackend extends MemoryBackend {
   }
 }
 
-/** A claim of a consumer log that is under way: the how manyth it became. */
+/** A claim of a consumer log that is under way, and its number. */
 interface Claim {
   number: number
 }
@@ -184,7 +184,7 @@ const claimOf = new WeakMap<Ownership, Claim>()
 
 interface ConsumerLog {
   owner: string
-  /** Nobody's: given back, or what its owner had in memory is lost. */
+  /** The partition has no owner: it was released, or the owner's memory is lost. */
   free: boolean
   claims: number
 }
@@ -195,7 +195,7 @@ interface Owned {
   readonly claims: number
 }
 
-/** The world of the history that is played. */
+/** The world of the history that is being played. */
 let playing: ServedWorld | null = null
 
 export class ServedWorld {
@@ -262,7 +262,10 @@ export class ServedWorld {
     this.#ledger().takenOver(id)
   }
 
-  /** A process is about to write an entry: what it comes to is what there is now, or was when letters began to be stored. */
+  /**
+   * A process is about to write an entry: what it comes to is what there is now, or was when letters began to be
+   * stored.
+   */
   appending(process: Process, id: string, entry: Uint8Array): void {
     if (this.#saved.has(entry)) return
     const account = this.#ledger().accounts.get(id)
@@ -272,7 +275,9 @@ export class ServedWorld {
     if (saved !== undefined) this.#saved.set(entry, saved)
   }
 
-  /** An account as it is now. Dead letters that came back in this step are not dead in the entry that is written now. */
+  /**
+   * An account as it is now. Dead letters that came back in this step are not dead in the entry that is written now.
+   */
   #savedNow(account: Account): Saved {
     this.#ledger().observe(account)
     return this.#ledger().saved(account)
@@ -328,7 +333,7 @@ export class ServedWorld {
       this.#owned.set(owned.consumerLog, { owned, process, claims })
   }
 
-  /** Who owns a partition, and works on it. */
+  /** The process that owns a partition and works on it. */
   owner(id: string): Owned | null {
     const consumerLog = this.#consumerLogs.get(id)
     const found = this.#owned.get(id)
@@ -378,14 +383,14 @@ export class ServedWorld {
     )
   }
 
-  /** Records of a kind that are left. */
+  /** The records of one table that are left. */
   left(table: 'r' | 'd' | 'k', { group, log }: Account): readonly string[] {
     return this.#state(keyOf({ group, log }))
       .records.range(...under(consumerKeys.table(table, group, log.id)))
       .map(([key]) => key)
   }
 
-  /** Retention takes all but the last events of a stream. */
+  /** Retention removes all but the last events of a stream. */
   retain(channel: string, count: number): void {
     const stored = this.server.channels.get(channel)
     if (stored === undefined || stored.entry.spec.kind === 'queue') return
@@ -401,7 +406,10 @@ export class ServedWorld {
   }
 }
 
-/** While histories are played, the world is told of partitions as they are taken, lost and rewound. The answer ends it. */
+/**
+ * While histories are played, report each partition that is taken, lost or rewound to the world. Returns a function
+ * that ends it.
+ */
 export function watchPartitions(): () => void {
   const own = {
     claim: Ownership.claim,

@@ -1,4 +1,4 @@
-/** Makes a history that breaks a rule shorter, as long as it breaks the same one. */
+/** Shortens a history that breaks a rule, as long as it still breaks the same rule. */
 
 import type { Rule } from './handing-faults.ts'
 import type { History, Step } from './history.ts'
@@ -8,7 +8,7 @@ async function breaks(history: History, rule: Rule): Promise<boolean> {
   return (await play(history)).broken?.rule === rule
 }
 
-/** Delta debugging: parts are left out, halves first, then smaller ones. */
+/** Delta debugging: leave out parts of the history, first halves, then smaller parts. */
 export async function shrink(history: History, rule: Rule): Promise<History> {
   let steps: readonly Step[] = history.steps
   for (let size = Math.ceil(steps.length / 2); size >= 1; ) {
@@ -26,7 +26,7 @@ export async function shrink(history: History, rule: Rule): Promise<History> {
   return { ...history, steps: await fewerEvents(history, steps, rule) }
 }
 
-/** Publishes of several events lose those that are not needed. */
+/** Leave out events of a publish that are not needed. */
 async function fewerEvents(history: History, steps: readonly Step[], rule: Rule): Promise<readonly Step[]> {
   let best = steps
   for (let at = 0; at < best.length; at++) {
@@ -41,7 +41,7 @@ async function fewerEvents(history: History, steps: readonly Step[], rule: Rule)
   return best
 }
 
-/** A short account of a history that breaks a rule. */
+/** A short report of a history that breaks a rule. */
 export async function report(seed: number, history: History, outcome: Outcome): Promise<string> {
   const rule = outcome.broken?.rule as Rule
   const short = await shrink(history, rule)

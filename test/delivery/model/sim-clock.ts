@@ -1,4 +1,7 @@
-/** A clock that moves only when it is told to, and stands in for `setTimeout` too. The wall's time may jump; what waits, waits by steady time. */
+/**
+ * A clock that moves only when a test moves it, also for `setTimeout`. Its wall time may jump; timers wait by the
+ * time that never goes back.
+ */
 import { vi } from 'vitest'
 import { atTime, type Clock } from '../../../src/base/clock.ts'
 
@@ -7,13 +10,13 @@ interface Timer {
   readonly task: () => void
 }
 
-/** Resolves when everything that follows from what was done has run: microtasks, and ticks that they ask for. */
+/** Resolves when all microtasks and ticks have run, also those that they schedule. */
 export async function settled(): Promise<void> {
   for (let hop = 0; hop < 3; hop++) await new Promise((resolve) => process.nextTick(resolve))
 }
 
 export class SimClock implements Clock {
-  /** Time that only grows. */
+  /** The time that never goes back. */
   steadyMs: number
   #skewMs: number
   #timers: Timer[] = []
@@ -43,17 +46,17 @@ export class SimClock implements Clock {
     }
   }
 
-  /** The clock of the next life, after a crash: nothing that waited is run. */
+  /** The clock of the next life, after a crash. No timer of this life runs any more. */
   next(): SimClock {
     return new SimClock(this.steadyMs, this.#skewMs)
   }
 
-  /** The wall's time jumps. */
+  /** The wall time jumps. */
   jump(ms: number): void {
     this.#skewMs += ms
   }
 
-  /** Let time pass. Each task runs at its time, and what follows from it before the next. */
+  /** Let time pass. Each task runs at its time, and its microtasks run before the next task. */
   async pass(ms: number, settle: () => Promise<void> = settled): Promise<void> {
     const end = this.steadyMs + ms
     for (;;) {
@@ -71,7 +74,7 @@ export class SimClock implements Clock {
   }
 }
 
-/** While a history is played, `setTimeout` waits by the clock that is returned here. */
+/** While a history is played, `setTimeout` waits by the clock that `clock` returns. */
 export function timersBy(clock: () => SimClock): void {
   vi.stubGlobal('setTimeout', (task: () => void, ms = 0) => {
     const cancel = clock().after(ms, task)

@@ -1,4 +1,7 @@
-/** A channel's log whose blocks leave memory, whose reads take as long as the history says, and which retention and compaction shorten. */
+/**
+ * A simulated log: blocks leave memory, reads take as long as the history says, and retention and compaction remove
+ * events.
+ */
 import type { DeliveryLog, EventBlock, LogListener } from '../../../src/delivery/delivery-log.ts'
 import { type BlockEvent, HOLE } from '../../../src/event/block.ts'
 import type { ModelLog } from './account.ts'
@@ -9,7 +12,7 @@ export interface ChannelSetup {
   readonly latestByKey: boolean
 }
 
-/** Blocks that a look-up brings into memory, at most. */
+/** How many blocks a look-up keeps in memory, at most. */
 const CACHED_BLOCKS = 2
 
 export class SimBlock implements EventBlock {
@@ -61,7 +64,7 @@ export class SimLog implements DeliveryLog, ModelLog {
   readonly #latestByKey: boolean
   readonly #latest = new Map<string, number>()
   #memory: SimBlock[] = []
-  /** Reads under way: each is answered when it is called. */
+  /** Reads under way. Calling one answers it. */
   reads: (() => void)[] = []
 
   constructor(id: number, { name, kind, latestByKey }: ChannelSetup) {
@@ -81,12 +84,12 @@ export class SimLog implements DeliveryLog, ModelLog {
     for (const listener of [...this.listeners]) listener.onCommitted(block)
   }
 
-  /** Its blocks are on the disk only. */
+  /** Remove all blocks from memory. */
   evict(): void {
     this.#memory = []
   }
 
-  /** A crash: nobody listens, nothing is being read. */
+  /** A crash: forget the listeners and the reads under way. */
   forget(): void {
     this.listeners.clear()
     this.reads = []
@@ -99,7 +102,7 @@ export class SimLog implements DeliveryLog, ModelLog {
     this.#memory = this.#memory.filter((block) => block.end > this.first)
   }
 
-  /** What a later event of the key stands for is taken out of its block. */
+  /** Compaction: remove events that a later event of their key has replaced. */
   compact(): void {
     this.blocks = this.blocks.map(
       (block) =>

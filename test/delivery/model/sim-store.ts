@@ -1,15 +1,15 @@
 /**
- * The records of consumers: durable ones, those in the commit that is under way, and those that wait for the next.
+ * The records of consumers: the durable ones, those in the commit under way, and those for the next commit.
  *
- * There are two forms. On the embedded engine a record is seen when it is durable. Over servers (`near`) it is seen at once, but the text of a letter is
- * at hand only until it is stored, and after it was fetched.
+ * There are two forms. As on the embedded engine, a record can be read when it is durable. As on servers (`near`), a
+ * record can be read at once, but the text of a letter only until it is stored, and again after it was fetched.
  */
 import { consumerKeys, type DeadRecord, fromJson, lastNumber } from '../../../src/delivery/consumer-records.ts'
 import type { RecordChange, RecordSource } from '../../../src/delivery/cursor-host.ts'
 
 type Overlay = Map<string, Uint8Array | null>
 
-/** Letters that wait to be stored, at most, before nothing more may join. */
+/** How many letters may wait to be stored, at most, before no more may join. */
 const CROWDED = 3
 
 export class SimStore {
@@ -20,9 +20,9 @@ export class SimStore {
   readonly #sources = new Set<RecordSource>()
   #waiters: (() => void)[] = []
   #toTell: (() => void)[] = []
-  /** Texts that were fetched. */
+  /** The texts that were fetched. */
   readonly #texts = new Set<string>()
-  /** Fetches of texts under way. */
+  /** The fetches that are under way. */
   fetches: (() => void)[] = []
   onStored: () => void = () => undefined
   /** Grows with every write. */
@@ -57,7 +57,7 @@ export class SimStore {
     })
   }
 
-  /** A record as it will be when all is durable. */
+  /** A record as it will be when everything is durable. */
   latest(key: string): Uint8Array | undefined {
     for (const overlay of [this.#pending, this.#committing]) {
       const found = overlay?.get(key)
@@ -76,7 +76,7 @@ export class SimStore {
     return this.#range(from, to, this.near).slice(0, limit)
   }
 
-  /** All records of a table, as they will be when all is durable. */
+  /** All records of a table as they will be when everything is durable. */
   latestIn([from, to]: readonly [from: string, to: string]): [string, Uint8Array][] {
     return this.#range(from, to, true)
   }
@@ -117,12 +117,12 @@ export class SimStore {
     return count >= CROWDED
   }
 
-  /** Texts that were fetched are not at hand any more. */
+  /** Forget the texts that were fetched. */
   evict(): void {
     this.#texts.clear()
   }
 
-  /** The letters of a consumer in a channel, as they are had over servers. */
+  /** The letters of a consumer in a log, as on servers. */
   letters(group: string, channelId: number): SimLetters {
     const keyOf = (offset: number): string => consumerKeys.dead(group, channelId, offset)
     return new SimLetters(this, (offset) => this.#fetch(keyOf(offset)), keyOf)

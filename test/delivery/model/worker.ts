@@ -1,4 +1,4 @@
-/** An instance of a consumer as the history plays it: a process that may pause, hang, stop, and outlive the engine. */
+/** An instance of a consumer in a history. Its process may pause, hang, stop, and outlive the engine. */
 import type { ConsumerSpec, Delivery } from '../../../src/broker/engine.ts'
 import type { Instance } from '../../../src/delivery/dispatch/instance.ts'
 
@@ -9,13 +9,13 @@ export class Worker {
   instance: Instance | null = null
   begun = false
   paused = false
-  /** It is not heard of. */
+  /** It does not renew its lease. */
   hung = false
-  /** It was not heard of for its lease. */
+  /** Its lease has ended. */
   lapsed = false
   closed = false
   readonly held: Set<Delivery> = new Set()
-  /** What it has in hand of partitions that are not its process's any more. */
+  /** Its deliveries of partitions that its process no longer owns. */
   readonly stale: Set<Delivery> = new Set()
 
   constructor(spec: ConsumerSpec, name: string) {
