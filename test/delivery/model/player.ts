@@ -13,7 +13,8 @@ import {
   QUEUE_GROUP,
   under,
 } from '../../../src/delivery/consumer-records.ts'
-import { type Account, name, type Redrive } from './account.ts'
+import type { Account, Redrive } from './account.ts'
+import { checkCredit, checkEmpty, checkRecords, checkSettled } from './end-check.ts'
 import type { Broken } from './handing-faults.ts'
 import { describeStep, type History, KEYS, LEASE_MS, type Setup, type Step, TYPES, type Verb } from './history.ts'
 import { type Kept, Ledger } from './ledger.ts'
@@ -420,46 +421,22 @@ export class Player {
     const ledger = this.#ledger
     for (const account of ledger.accounts.values()) {
       const cursor = this.#room.cursors.get(`${account.group}/${account.log.id}`)
-      for (const entry of account.list) {
-        if (entry.state === 'done' || (entry.state === 'open' && account.passable(entry))) continue
-        const settledThere = cursor?.done.has(entry.offset) === true && !this.#kept(account).has(entry.offset)
-        ledger.fail(
-          settledThere ? 'lost' : 'stuck',
-          `${name(account, entry)} is ${entry.state}, and ${settledThere ? 'was never delivered' : 'does not come'}`,
-        )
-      }
+      checkSettled(ledger, account, cursor, this.#kept(account))
       if (cursor === undefined) continue
       if (cursor.done.floor < account.log.committed)
         ledger.fail(
           'stuck',
           `${account.group} stands at ${cursor.done.floor} of ${account.log.committed} in ${account.log.name}`,
         )
-      const { dead, waiting, chains, unchained, blockade } = cursor.box
-      const left = {
-        outstanding: cursor.outstanding,
-        dead,
-        waiting,
-        chains: chains.size,
-        unchained: unchained.size,
-        blocking: blockade.size,
-        unmatched: cursor.unmatched,
-      }
-      for (const [what, count] of Object.entries(left))
-        if (count !== 0)
-          ledger.fail('left-behind', `${account.group} in ${account.log.name} has ${count} ${what} at the end`)
+      const where = `${account.group} in ${account.log.name}`
+      checkEmpty(ledger, where, cursor, { blocking: cursor.box.blockade.size })
       for (const table of ['r', 'd', 'k'] as const) {
         const records = this.#room.store.latestIn(under(consumerKeys.table(table, account.group, account.log.id)))
-        if (records.length > 0) ledger.fail('left-behind', `${records.length} records are left, as ${records[0]?.[0]}`)
+        const keys = records.map(([key]) => key)
+        checkRecords(ledger, keys)
       }
     }
-    for (const worker of this.#open) {
-      const { instance } = worker
-      if (instance !== null && instance.credit !== worker.spec.credit)
-        ledger.fail(
-          'left-behind',
-          `${worker.name} has credit for ${instance.credit} of ${worker.spec.credit} deliveries at the end`,
-        )
-    }
+    for (const worker of this.#open) checkCredit(ledger, worker, worker.instance)
   }
 }
 

@@ -7,7 +7,8 @@ import type { ConsumerSpec, Delivery, DeliverySink } from '../../../src/broker/e
 import type { Cursor } from '../../../src/delivery/cursor/cursor.ts'
 import type { HeldDelivery } from '../../../src/delivery/dispatch/held-delivery.ts'
 import type { Instance } from '../../../src/delivery/dispatch/instance.ts'
-import { keyOf, name, type Redrive } from './account.ts'
+import { keyOf, type Redrive } from './account.ts'
+import { checkCredit, checkEmpty, checkRecords, checkSettled } from './end-check.ts'
 import { describeStep, type History, KEYS, LEASE_MS, type Setup, type Step, TYPES, type Verb } from './history.ts'
 import { Ledger } from './ledger.ts'
 import { FAILURE, type Outcome, queryOf } from './player.ts'
@@ -412,38 +413,11 @@ export class ServedPlayer {
         continue
       }
       const { cursor } = owner.owned
-      for (const entry of account.list) {
-        if (entry.state === 'done' || (entry.state === 'open' && account.passable(entry))) continue
-        const settledThere = cursor.done.has(entry.offset) && !this.#world.kept(account).has(entry.offset)
-        ledger.fail(
-          settledThere ? 'lost' : 'stuck',
-          `${name(account, entry)} is ${entry.state}, and ${settledThere ? 'was never delivered' : 'does not come'}`,
-        )
-      }
-      const { dead, waiting, chains, unchained } = cursor.box
-      const left = {
-        outstanding: cursor.outstanding,
-        dead,
-        waiting,
-        chains: chains.size,
-        unchained: unchained.size,
-        unmatched: cursor.unmatched,
-      }
-      for (const [what, count] of Object.entries(left))
-        if (count !== 0) ledger.fail('left-behind', `${keyOf(account)} has ${count} ${what} at the end`)
-      for (const table of TABLES) {
-        const records = this.#world.left(table, account)
-        if (records.length > 0) ledger.fail('left-behind', `${records.length} records are left, as ${records[0]}`)
-      }
+      checkSettled(ledger, account, cursor, this.#world.kept(account))
+      checkEmpty(ledger, keyOf(account), cursor)
+      for (const table of TABLES) checkRecords(ledger, this.#world.left(table, account))
     }
-    for (const worker of this.#open) {
-      const instance = worker.instance as Instance | null
-      if (instance !== null && instance.credit !== worker.spec.credit)
-        ledger.fail(
-          'left-behind',
-          `${worker.name} has credit for ${instance.credit} of ${worker.spec.credit} deliveries at the end`,
-        )
-    }
+    for (const worker of this.#open) checkCredit(ledger, worker, worker.instance as Instance | null)
   }
 }
 
