@@ -1,4 +1,4 @@
-/** Says before the first test which programs are missing, and which tests do not run for want of them. */
+/** Prints, before the first test, which programs are missing and which tests are skipped because of that. */
 import { existsSync } from 'node:fs'
 import { ENGINES, kindFor } from '../scripts/engines/engines.ts'
 import { Missing } from '../scripts/engines/programs.ts'

@@ -1,8 +1,9 @@
 /**
- * Starts the longest files of tests first, so that none of them is alone at the end while the other workers have nothing to do.
+ * Starts the longest files of tests first, so that none of them is alone at the end while the other workers have
+ * nothing to do.
  *
- * Vitest sorts by the durations of the last run, and by the sizes of files where there was none: the longest files here, which run the contract on a
- * server, are the smallest.
+ * Vitest sorts by the durations of the last run, and by the sizes of files where there was none: the longest files
+ * here, which run the contract on a server, are the smallest.
  */
 import { BaseSequencer, type TestSpecification } from 'vitest/node'
 

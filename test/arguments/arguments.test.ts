@@ -1,6 +1,6 @@
 /**
- * Public calls with wrong arguments: each function and method that is exported, with one argument or one option that is hostile. It is accepted, or refused with
- * a `MillraceError`; what is refused changes nothing.
+ * Public calls with wrong arguments: each exported function and method, with one hostile argument or option. The call
+ * succeeds, or is refused with a `MillraceError` and changes nothing.
  */
 import { describe, expect, it } from 'vitest'
 import * as gateway from '../../src/gateway/index.ts'
@@ -14,7 +14,7 @@ import { brokerSamples, CLOUD_EVENT, Happened, happenings, nothing, PURE, RULE }
 
 const { connect, consumer } = main
 
-/** Stored and settled, as far as it can be seen from outside. */
+/** What is stored and settled, as far as it is visible from outside. */
 async function stateOf(broker: main.Broker): Promise<unknown> {
   const { channels, consumers } = await broker.describe()
   return {
@@ -58,7 +58,10 @@ async function judge(
   return { raw, changed, calls }
 }
 
-/** Called by the other tests of this file, or a class whose methods are; the browser's client is measured by its size and runs in pages. */
+/**
+ * Called by other tests of this file, or a class whose methods are. The browser's client is limited in size and runs in
+ * pages.
+ */
 const ELSEWHERE = [
   'connect',
   'rulesOf',

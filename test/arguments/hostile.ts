@@ -1,4 +1,4 @@
-/** Values that nobody should give, and what comes of giving them. */
+/** Hostile values for arguments, and what a call with them does. */
 import { isMillraceError } from '../../src/base/errors.ts'
 
 function thrower(): never {
@@ -52,23 +52,23 @@ function cycle(): object {
 }
 
 export interface Call {
-  /** `publish(2 = a symbol)` */
+  /** Such as `publish(2 = a symbol)`. */
   readonly title: string
   readonly run: () => unknown
 }
 
-/** Arguments that work, and for those that are bags of options, values of all options that work. */
+/** Valid arguments, and for option objects valid values of all options. */
 export interface Sample {
   readonly name: string
   readonly call: (...args: never[]) => unknown
   readonly args: () => readonly unknown[]
-  /** Places of bags of options. */
+  /** Indexes of the arguments that are option objects. */
   readonly bags?: readonly number[]
-  /** Arguments that are the user's own data, where everything is taken. */
+  /** Indexes of the arguments that are the user's own data, for which every value is valid. */
   readonly free?: readonly number[]
 }
 
-/** The calls of a sample in which one argument, or one option, is hostile. */
+/** The calls of a sample in which one argument or one option is hostile. */
 export function* callsOf({ name, call, args, bags = [], free = [] }: Sample): Generator<Call> {
   const run = (change: (given: unknown[]) => void) => (): unknown => {
     const given = [...args()]
@@ -106,7 +106,7 @@ export type Answer =
   | { readonly kind: 'refused'; readonly message: string }
   | { readonly kind: 'raw'; readonly message: string }
 
-/** What comes of a call. What it started is ended. */
+/** The outcome of a call. Whatever the call started is ended. */
 export async function answerOf({ run }: Call): Promise<Answer> {
   try {
     const value = await run()

@@ -1,4 +1,4 @@
-/** Every public function with arguments that are right, from which the test makes wrong ones. */
+/** Every public function with valid arguments, from which the test makes invalid ones. */
 import { expect } from 'vitest'
 import * as main from '../../src/index.ts'
 import * as pattern from '../../src/pattern/index.ts'

@@ -1,4 +1,4 @@
-/** The first index that is not before what is looked for. */
+/** The first index that is not before the searched value. */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { lowerBound } from '../../src/base/lower-bound.ts'

@@ -1,4 +1,7 @@
-/** What is settled, beside a plain set of numbers: single offsets, runs, the floor, and what is saved of it. */
+/**
+ * The set of settled offsets, compared with a plain set of numbers: single offsets, runs, the floor, and what is saved
+ * of it.
+ */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { OffsetSet } from '../../src/base/offset-set.ts'

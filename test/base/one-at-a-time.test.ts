@@ -1,4 +1,4 @@
-/** Work that runs once at a time: no request is forgotten, and no run begins beside another. */
+/** Work that runs once at a time: no request is lost, and no run begins during another. */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { OneAtATime } from '../../src/base/one-at-a-time.ts'

@@ -1,4 +1,7 @@
-/** Moments as text, and places in a channel as they are given: each form means one thing, and what could mean two is refused. */
+/**
+ * Times as text, and positions in a channel as users write them: each form has one meaning, and an ambiguous one is
+ * refused.
+ */
 import { describe, expect, it } from 'vitest'
 import { timeMsOf } from '../../src/base/time-text.ts'
 import { position, positionInText } from '../../src/broker/position.ts'

@@ -1,4 +1,4 @@
-/** Timers of any length, and times of a wall clock that jumps. */
+/** Timers of any length, and a wall clock that jumps. */
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { atTime, systemClock } from '../../src/base/clock.ts'
 import { afterMs, TIMER_MS_MAX } from '../../src/base/timers.ts'

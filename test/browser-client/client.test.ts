@@ -43,7 +43,7 @@ describe('what a page loads', () => {
 describe('the client', () => {
   let broker: Broker
   let gateway: ServingGateway
-  /** Between client and gateway, so that it can be cut. */
+  /** A proxy between client and gateway, so that the test can cut the connection. */
   let proxy: Server
   const through = new Set<Socket>()
   let url: string

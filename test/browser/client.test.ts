@@ -1,4 +1,7 @@
-/** `millrace/browser` in a real browser, from a page of another origin. Needs `npm run build`, and a Chromium as the shop's test does. */
+/**
+ *  `millrace/browser` in a real browser, from a page of another origin. Needs `npm run build`, and a Chromium as the
+ *  shop's test does.
+ */
 import { existsSync, readFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -48,7 +51,7 @@ describe.skipIf(!existsSync(executablePath))('millrace/browser in a browser', ()
   const visit = async (from: string): Promise<Page> => {
     const page = await (await browser.newContext()).newPage()
     await page.goto(from)
-    // As text: what the test runner makes of a function's imports does not run in a page.
+    // Passed as text, because the test runner's compiled imports do not run in a page.
     return page.evaluate<Page>(`(async () => {
       const { createClient } = await import('/millrace.js')
       const client = createClient(${JSON.stringify(gateway.url)})

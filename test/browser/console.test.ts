@@ -1,6 +1,6 @@
 /**
- * The console in a real browser, against a real gateway over a broker on which events flow. Needs `npm run build`, and a Chromium: Debian's, or the one that
- * CHROMIUM names. Screenshots are left in `screenshots/`, for people to look at.
+ * The console in a real browser, against a real gateway over a broker on which events flow. Needs `npm run build`, and
+ * a Chromium: Debian's, or the one that CHROMIUM names. Screenshots are left in `screenshots/`, for people to look at.
  */
 import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -59,7 +59,10 @@ describe.skipIf(!existsSync(executablePath))('the console in a browser', () => {
     return page
   }
 
-  /** What WCAG 2.2 AA asks and a program can check. The policy of the page allows no inline script, so axe comes through the debugger. */
+  /**
+   *  What WCAG 2.2 AA asks and a program can check. The policy of the page allows no inline script, so axe comes
+   *  through the debugger.
+   */
   async function faultsOf(page: Page): Promise<string[]> {
     await page.evaluate(axe)
     const { violations } = await page.evaluate<{ readonly violations: readonly Violation[] }>(

@@ -1,5 +1,6 @@
 /**
- * The shop in a real browser. Needs a Chromium: Debian's, or the one that CHROMIUM names; without one it says so and is skipped.
+ * The shop in a real browser. Needs a Chromium: Debian's, or the one that CHROMIUM names. Without one the test prints
+ * that and is skipped.
  */
 import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -10,7 +11,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { failuresOf } from '../../examples/shop/mail-provider.ts'
 import { buildShop, ShopProcess } from '../shop/shop-process.ts'
 
-/** Machines that build and test are busy: what must come is waited for. */
+/** Machines that build and test are busy, so this waits for up to 15 s. */
 const eventually = <T>(value: () => T): ReturnType<typeof expect.poll<T>> => expect.poll(value, { timeout: 15_000 })
 
 const executablePath = process.env['CHROMIUM'] ?? '/usr/bin/chromium'
@@ -94,7 +95,7 @@ describe.skipIf(!present)('the shop in a browser', () => {
 
   test('what no retry helped is shown, and a click gives it back', { timeout: 60_000 }, async () => {
     const live = await open('/live', 1360, 1280)
-    // Webhooks come so fast that they push everything else out of the list.
+    // Webhooks arrive so fast that they push everything else out of the list.
     await live.getByRole('button', { name: 'Shop', exact: true }).click()
     const id = Array.from({ length: 1000 }, (_, index) => `hopeless-${index}`).find((key) => failuresOf(key) > 10)
     const data = {
@@ -113,7 +114,8 @@ describe.skipIf(!present)('the shop in a browser', () => {
       expect(response.ok).toBe(true)
     }
     await request({ id, data })
-    // The page looks now and then: it may miss the pauses between the attempts of the hopeless one, and not the minute that this one waits.
+    // The page refreshes at intervals. It may miss the short pauses between the attempts of the hopeless event, but not
+    // the minute that this event waits.
     await request({ id: 'waits', data: { ...data, to: 'ada@greylisted.example', subject: 'Your order has a delay' } })
     await live.locator('.badge.retrying').waitFor()
     await live.locator('.badge.dead').waitFor({ timeout: 30_000 })
@@ -127,7 +129,7 @@ describe.skipIf(!present)('the shop in a browser', () => {
       .locator('.feed button', { hasText: 'mail.sent' })
       .filter({ hasText: 'Your order is on its way' })
       .waitFor()
-    // Mail that the other test asked for may, by its random id, be as hopeless: it stays.
+    // Mail from the other test may be hopeless too, because its id is random. It then stays.
     await eventually(() => hopeless.count()).toBe(0)
   })
 
@@ -174,7 +176,7 @@ describe.skipIf(!present)('the shop in a browser', () => {
     await store.getByText('connected', { exact: true }).waitFor()
     await store.getByRole('button', { name: 'Add Rolled oats to the cart' }).click()
     await eventually(() => text(store, '[data-count]')).toBe('2 pieces')
-    // That the server was away is the one thing a browser may complain of.
+    // The only error that the browser may report is that the server was away.
     expect(complaints.splice(said).filter((complaint) => !complaint.includes('net::ERR_'))).toEqual([])
   })
 

@@ -1,4 +1,4 @@
-/** What is taken out of an engine and put into another comes out of that one the same: on every engine that needs no server. */
+/** Data taken out of one engine and put into another is the same there, on every engine that needs no server. */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -180,7 +180,7 @@ describe.each(Object.entries(ENGINES))('%s', (_name, open) => {
         revoked: () => undefined,
       },
     )
-    // What is settled is not seen again; what waits behind the dead letter of k-3 waits.
+    // Settled events are not seen again; events behind the dead letter of k-3 keep waiting.
     const expected = events.flatMap((event, offset) =>
       offset < 11 || (offset >= 12 && offset < 15) || offset === 20 || event.key === 'k-3' ? [] : [offset],
     )

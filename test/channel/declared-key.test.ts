@@ -1,4 +1,7 @@
-/** A key by path and the schemas of a channel are kept with its declaration, and bind those who know the channel by its name only. */
+/**
+ * A channel's key path and schemas are stored with its declaration, and apply to programs that know the channel only by
+ * name.
+ */
 import { expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'
 import { ConnectedBroker } from '../../src/broker/connected-broker.ts'
@@ -13,7 +16,7 @@ const Placed = event(
 )
 const data = { order: 'o-1', lines: [{ sku: 'tea', count: 1 }] }
 
-/** The application, and another process on the same engine that has no code of its channels. */
+/** The application, and another process on the same engine without the code of the channels. */
 async function two(): Promise<{ readonly app: Broker; readonly other: Broker }> {
   const app = await connect('memory:')
   onTestFinished(() => app.close())

@@ -219,7 +219,7 @@ test('works on another broker by its URL, and takes it from the environment', as
   })
   const secret = url.replace('ws://', 'ws://somebody:secret@')
   expect((await millrace('channels', '--url', secret)).err).toContain(`1 channel(s) in ${url}`)
-  // The directory goes before the environment.
+  // The directory has priority over the environment.
   process.env['BROKER_URL'] = 'nowhere:'
   try {
     expect((await millrace('channels', '--json')).code).toBe(2)
@@ -268,7 +268,7 @@ test('tokens: made, shown once, listed without themselves, asked for by serve, r
   expect(list.out).not.toMatch(/sha256|millrace_/)
   expect((await millrace('tokens', 'add', 'idle', '--data', data)).code).toBe(2)
   expect((await millrace('tokens', 'add', 'bad', '--read', 'a.>.b', '--data', data)).code).toBe(2)
-  // The data directory may be younger than its tokens.
+  // Tokens may exist before the data directory has data.
   expect((await millrace('publish', 'carts', '--data', data, '--create', '--type', 't', '--payload', '{}')).code).toBe(
     0,
   )

@@ -1,4 +1,4 @@
-/** How a copy says how far it is: drawn over on a terminal, in lines elsewhere. */
+/** How a copy shows its progress: one redrawn line on a terminal, separate lines elsewhere. */
 import { expect, test } from 'vitest'
 import { ProgressLine } from '../../src/cli/copy-progress.ts'
 

@@ -1,4 +1,7 @@
-/** Files that people write by hand, damaged in every way: configuration, tokens, rules. Each is read, or refused with a MillraceError that says what to do. */
+/**
+ * Hand-written files with every kind of damage: configuration, tokens, rules. Each is read, or refused with a
+ * MillraceError that says what to do.
+ */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

@@ -1,4 +1,7 @@
-/** Options of the command line that are wrong: each is refused in words, with the code of wrong usage, and nothing is changed or made. */
+/**
+ * Invalid options of the command line: each is refused with a message and the exit code of wrong usage, and nothing is
+ * changed or created.
+ */
 import { execFile } from 'node:child_process'
 import { mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -84,7 +87,7 @@ const REFUSED: readonly [args: string, says: string][] = [
 
 test.each(REFUSED)('%s', { timeout: 60_000 }, async (args, says) => {
   const before = readdirSync(folder).sort()
-  // "~" stands for a variable of the shell that is not set.
+  // "~" stands for a shell variable that is not set.
   const words = args.split(' ').map((word) => (word === '~' ? '' : word.replace('_', ' ')))
   const { code, out, err } = await millrace(...words)
   expect(err).toContain(says)

@@ -1,4 +1,7 @@
-/** A command whose reader wants no more, or cannot take more: what only shows ends, what changes something is done to its end. */
+/**
+ * A command whose reader stops reading or cannot read: a command that only shows ends, and one that changes something
+ * finishes its work.
+ */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { closeSync, existsSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs'
@@ -23,7 +26,7 @@ beforeAll(async () => {
 })
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
-/** Run it, read the first piece of what it prints, and close. Answers its exit code. */
+/** Run it, read the first output, and close the pipe. Returns the exit code. */
 async function headOf(...args: readonly string[]): Promise<number> {
   const child = spawn(process.execPath, [main, ...args], { stdio: ['ignore', 'pipe', 'ignore'] })
   child.stdout.once('data', () => child.stdout.destroy())

@@ -1,4 +1,4 @@
-/** `millrace rules`, as the person on call types it. */
+/** `millrace rules`, as an operator uses it. */
 import { execFile } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'

@@ -1,4 +1,4 @@
-/** `millrace serve` as others use it: what it runs beside the gateway. */
+/** `millrace serve` in use, with what it runs beside the gateway. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'

@@ -1,4 +1,4 @@
-/** docs/contract.md names every scenario, and none that does not exist; the suite's names, clauses and exemptions are sound. */
+/** docs/contract.md lists exactly the scenarios that exist, and the suite's names, clauses and exemptions are valid. */
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { CONTRACT_PAGE, withScenarios } from '../../scripts/contract-page.ts'

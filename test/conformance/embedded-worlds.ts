@@ -18,8 +18,9 @@ export const memoryWorlds: Embedded = {
 }
 
 /**
- * A crash is a copy of the directory, taken while the broker runs and this process does nothing else: what `kill -9` would leave. The copy is the
- * data from then on; the broker that "died" goes on in the old directory, unseen, and is closed at the end.
+ * A crash is simulated by a copy of the directory, made while the broker runs and this process does nothing else: it
+ * has what `kill -9` would leave. From then on, the copy is used. The "dead" broker continues in the old directory and
+ * is closed at the end.
  */
 class FileWorld implements ConformanceWorld {
   readonly #root = mkdtempSync(join(tmpdir(), 'millrace-conformance-'))
@@ -41,7 +42,7 @@ class FileWorld implements ConformanceWorld {
   async crash(): Promise<void> {
     const from = this.#directory
     this.#generation++
-    // The index first, the journal last: as it is at one moment, when nothing is recycled in between.
+    // The index is copied first and the journal last. The copy is consistent if no file is reused in between.
     const last = (name: string): number => (name.startsWith('journal') ? 1 : 0)
     for (const name of readdirSync(from).sort((a, b) => last(a) - last(b))) {
       if (!name.endsWith('.sock')) cpSync(join(from, name), join(this.#directory, name), { recursive: true })

@@ -1,4 +1,7 @@
-/** The checker of histories, checked: a clean history has no anomaly, and each anomaly planted in it is found, by its name and no other. */
+/**
+ * Tests of the history checker: a clean history has no anomaly, and each planted anomaly is found under its own name
+ * only.
+ */
 import { describe, expect, test } from 'vitest'
 import { ANOMALIES, type AnomalyName, type Guarantees } from '../../src/testing/history/anomaly.ts'
 import { checkHistory } from '../../src/testing/history/check-history.ts'
@@ -7,7 +10,9 @@ import { HistoryRecorder, readHistory } from '../../src/testing/history/recorder
 
 type Change = (history: Operation[]) => Operation[]
 
-/** Two producers, two keys, a consumer with two instances that emits, readers of both channels, and a full drain. */
+/**
+ * Two producers, two keys, a consumer with two instances that emits, readers of both channels, and a complete drain.
+ */
 function cleanHistory(): Operation[] {
   const history: Operation[] = []
   let time = 0
@@ -71,7 +76,7 @@ function cleanHistory(): Operation[] {
 
 const ofReader = (operation: Operation): operation is Poll => operation.action === 'poll' && operation.consumer === null
 const about = (operation: Operation, value: string): boolean => 'value' in operation && operation.value === value
-/** Change the operations that a test picks; null takes them away. */
+/** Change the operations that a test selects; null removes them. */
 function change(pick: (operation: Operation) => boolean, to: (operation: Operation) => object | null): Change {
   return (history) =>
     history.flatMap((operation) => {
@@ -87,7 +92,7 @@ const neverSeen = (value: string): Change =>
       (operation.action === 'poll' || operation.action === 'done' || operation.action === 'emit') &&
       (about(operation, value) || about(operation, value.replace('v', 'e'))),
   )
-/** Move an operation to a time. */
+/** Move an operation to another time. */
 const moved =
   (pick: (operation: Operation) => boolean, time: (history: readonly Operation[]) => number): Change =>
   (history) =>
@@ -100,7 +105,7 @@ interface Planted {
   readonly how: string
   readonly plant: Change
   readonly guarantees?: Guarantees
-  /** What the same fault shows besides. */
+  /** Further anomalies that the same fault causes. */
   readonly also?: readonly AnomalyName[]
 }
 
@@ -259,7 +264,7 @@ function swapFirstAndThird(operation: Operation): Operation {
     : operation
 }
 
-/** The handling of v1, before that of v4 (same key), ends in failure; v4 goes on regardless. */
+/** The handling of v1 fails before that of v4 (same key), and v4 is handled all the same. */
 function swapHandled(history: Operation[]): Operation[] {
   const v1 = history.filter((o) => o.action === 'poll' && o.consumer === 'c' && o.value === 'v1')
   const failed = history.map((o) =>
@@ -289,7 +294,7 @@ function handledAgain(history: Operation[]): Operation[] {
   return [...history, { ...poll, attempt: 1, time: 20_000 }]
 }
 
-/** v4's first attempt ended in success too, and its emission is there. */
+/** v4's first attempt succeeded too, and its emission exists. */
 function doubled(history: Operation[]): Operation[] {
   const first = history.map((o) =>
     o.action === 'done' && o.value === 'v4' && o.attempt === 1 && o.outcome === 'fail'

@@ -1,4 +1,4 @@
-/** Worlds on one Kafka server: each has topics of its own, under a prefix. */
+/** Worlds on one Kafka server: each has its own topics, under a prefix. */
 import { Connection, deleteRecordsV2 } from '@platformatic/kafka'
 import type { Broker } from '../../src/broker/broker.ts'
 import { ConnectedBroker } from '../../src/broker/connected-broker.ts'
@@ -49,7 +49,7 @@ class KafkaWorld implements ConformanceWorld {
 
   readonly openEngine = (): Promise<Engine> => this.#open()
 
-  /** The connections go without a word, for longer than any lease: who lived is forgotten. */
+  /** The connections end without a goodbye. The members are then forgotten, as after a time longer than any lease. */
   async crash(): Promise<void> {
     for (const backend of this.#backends.splice(0)) backend.sever()
     await forgetMembers(this.#url, `${this.#prefix}__millrace.members`)

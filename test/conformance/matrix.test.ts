@@ -1,4 +1,7 @@
-/** docs/engines/matrix.md is what its data and the code say: the page is made of them, and what they call exempt is what the suites leave out today. */
+/**
+ * docs/engines/matrix.md agrees with its data and with the code: the page is generated from them, and the listed
+ * exemptions are those of today's suites.
+ */
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -13,12 +16,12 @@ const runs = JSON.parse(readFileSync(RUNS, 'utf8')) as Runs
 const names = SCENARIOS.map(({ name }) => name).sort()
 const engines = MATRIX_ENGINES.map((engine) => [engine.name, engine.test] as const)
 
-/** The scenarios that a run knows. */
+/** The scenarios that a run reports. */
 function told({ passed, exempt }: EngineRun): ReadonlySet<string> {
   return new Set([...passed, ...exempt.map(({ scenario }) => scenario)])
 }
 
-/** The tests that would run, by file: collected, not run. */
+/** The tests that would run, by file; they are collected and not run. */
 function collected(): ReadonlyMap<string, ReadonlySet<string>> {
   const folder = mkdtempSync(join(tmpdir(), 'millrace-matrix-'))
   try {
@@ -73,7 +76,7 @@ test('what is exempt in the data is what the suites leave out now', { timeout: 6
   const tests = collected()
   for (const [name, file] of engines) {
     const runsNow = tests.get(file)
-    // A server that is not here has nothing to compare.
+    // A server that is not installed here has nothing to compare.
     if (runsNow === undefined) continue
     expect(
       names.filter((scenario) => runsNow.has(scenario)),

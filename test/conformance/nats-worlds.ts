@@ -1,4 +1,4 @@
-/** Worlds on one NATS server, each with a prefix of its own: a crash cuts the engine's connection under it, while the server lives. */
+/** Worlds on one NATS server, each with its own prefix. A crash cuts the engine's connection while the server lives. */
 import { connect, type NatsConnection } from '@nats-io/transport-node'
 import { afterAll } from 'vitest'
 import { natsKind } from '../../scripts/engines/engines.ts'
@@ -13,7 +13,7 @@ import type { ConformanceHarness } from '../../src/testing/conformance/conforman
 import type { ConformanceWorld } from '../../src/testing/conformance/world.ts'
 import { kindOf } from '../engines/servers.ts'
 
-/** The newest server, or undefined where there is none. */
+/** The newest server, or undefined if there is none. */
 export const newestKind: ServerKind | undefined = kindOf('nats (newest)', () => natsKind({ version: 'newest' }))
 
 let worlds = 0
@@ -51,7 +51,7 @@ class NatsWorld implements ConformanceWorld {
 
   readonly openEngine = async (): Promise<Engine> => (await this.#engine()).engine
 
-  /** The connection goes without a word, for longer than any lease: who lived is forgotten. */
+  /** The connection ends without a goodbye. The members are then forgotten, as after a time longer than any lease. */
   async crash(): Promise<void> {
     await this.#backend?.close()
     await this.#admin.request(`$JS.API.STREAM.PURGE.${this.#prefix}_~members`, '', { timeout: 10_000 })
@@ -69,7 +69,7 @@ class NatsWorld implements ConformanceWorld {
   }
 }
 
-/** Worlds of channels with so many partitions, on one server for the whole file. */
+/** Worlds whose channels have this many partitions, on one server for the whole file. */
 export function natsWorlds(kind: ServerKind, query: string): Pick<ConformanceHarness, 'open' | 'lacks'> {
   let started: Promise<{ readonly server: Server; readonly admin: NatsConnection }> | null = null
   const start = async (): Promise<{ readonly server: Server; readonly admin: NatsConnection }> => {

@@ -1,4 +1,4 @@
-/** The contract on a NATS server, the newest that there is. */
+/** The contract on the newest installed NATS server. */
 import { describe } from 'vitest'
 import { conformance } from '../../src/testing/conformance/conformance.ts'
 import { natsWorlds, newestKind } from './nats-worlds.ts'

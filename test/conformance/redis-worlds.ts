@@ -1,6 +1,7 @@
 /**
- * Worlds on one Redis: each has a prefix of its own. A crash cuts the engine's connections without a goodbye; then the notes of its members go, as they do when
- * the dead were not heard of for so long, which nobody wants to wait for each time (test/engines/redis-faults.test.ts does).
+ * Worlds on one Redis: each has its own prefix. A crash cuts the engine's connections without a goodbye. Then the
+ * entries of its members are deleted, which otherwise happens after a long silence; test/engines/redis-faults.test.ts
+ * waits for that.
  */
 import { randomBytes } from 'node:crypto'
 import { Redis } from 'ioredis'

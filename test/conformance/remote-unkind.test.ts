@@ -1,4 +1,4 @@
-/** The contract over `ws:` through a proxy that cuts, delays and splits, by a seed: `MILLRACE_SEED` says another. */
+/** The contract over `ws:` through a proxy that cuts, delays and splits, controlled by the seed `MILLRACE_SEED`. */
 import { afterAll, expect } from 'vitest'
 import { conformance } from '../../src/testing/conformance/conformance.ts'
 import { remoteFileWorlds } from './remote-worlds.ts'

@@ -1,4 +1,7 @@
-/** Worlds of the remote engine for the conformance suite: a gateway over a memory or file broker, and connections to its WebSocket, through a proxy if need be. */
+/**
+ * Worlds of the remote engine for the conformance suite: a gateway over a memory or file broker, and connections to its
+ * WebSocket, optionally through a proxy.
+ */
 import { cpSync, existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -12,7 +15,7 @@ import type { ConformanceWorld } from '../../src/testing/conformance/world.ts'
 
 type Remote = Pick<ConformanceHarness, 'open' | 'lacks'>
 
-/** What stands between client and server: gives the port to connect to instead. */
+/** A proxy between client and server: returns the port to connect to instead. */
 export type Between = (port: number) => Promise<{ readonly port: number; close(): Promise<void> }>
 
 const DIRECT: Between = async (port) => ({ port, close: async () => undefined })
@@ -58,7 +61,10 @@ class RemoteWorld implements ConformanceWorld {
 
   readonly openEngine = async (): Promise<Engine> => openRemoteEngine(await this.#url())
 
-  /** The server dies as `kill -9` would have it, and a new one finds what was on its disk; who was connected to the old one is forgotten. */
+  /**
+   * The server ends as `kill -9` would end it, and a new one starts on its disk. The clients of the old one are
+   * forgotten.
+   */
   async crash(): Promise<void> {
     const from = this.#directory
     this.#generation++

@@ -1,6 +1,6 @@
 /**
- * Scenarios must be able to fail: each clause broken on purpose, by an engine that lies in one way, and the scenarios that notice.
- * The same scenarios pass on the same engine when it does not lie.
+ * Scenarios must be able to fail: an engine that lies in one way breaks each clause on purpose, and the named scenarios
+ * notice. The same scenarios pass on the same engine when it does not lie.
  */
 import { describe, test } from 'vitest'
 import { ConnectedBroker } from '../../src/broker/connected-broker.ts'
@@ -11,7 +11,7 @@ import { newId } from '../../src/event/identity.ts'
 import { runScenario } from '../../src/testing/conformance/conformance.ts'
 import { SCENARIOS } from '../../src/testing/conformance/scenarios.ts'
 
-/** `overrides` in place of what the target has. */
+/** The target with `overrides` instead of its own members. */
 function instead<T extends object>(target: T, overrides: Partial<T>): T {
   return new Proxy(target, {
     get(of, name) {
@@ -27,7 +27,7 @@ function copyOf({ channel, offset, id, type, key, text, timeMs, attempt, redrive
 }
 
 type Held = Parameters<Subscription['retry']>[0][]
-/** `held` is what was handed to the subscriptions. */
+/** `held` contains what was given to the subscriptions. */
 type Lie = (engine: Engine, held: Held) => Partial<Engine>
 
 const spec =

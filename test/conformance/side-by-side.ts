@@ -1,6 +1,6 @@
 /**
- * Vitest's `test`, several scenarios at a time: they mostly wait. Alone are those that measure memory (clause 10), and those in which an
- * instance loses its lease because it is not heard of in time (clause 11).
+ * Vitest's `test`, with several scenarios at a time, because they mostly wait. Scenarios that measure memory (clause
+ * 10), and those in which an instance loses its lease by silence (clause 11), run alone.
  */
 import { test } from 'vitest'
 import type { ConformanceTest } from '../../src/testing/conformance/conformance.ts'

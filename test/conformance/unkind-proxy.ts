@@ -1,4 +1,4 @@
-/** A proxy that cuts, delays and splits what goes through it, by a seed. */
+/** A proxy that cuts connections and delays and splits their bytes, controlled by a seed. */
 
 import type { AddressInfo } from 'node:net'
 import { createConnection, createServer, type Socket } from 'node:net'
@@ -6,19 +6,19 @@ import { randomFrom } from '../../src/testing/conformance/random.ts'
 
 export interface Unkindness {
   readonly seed: number
-  /** A connection is cut after so long, about; not before `graceMs` after the server's first answer. */
+  /** A connection is cut after about this time, but not within `graceMs` after the server's first answer. */
   readonly livesMs: number
   readonly graceMs: number
-  /** Bytes go on in pieces of at most so many, each up to `delayMs` later. */
+  /** Bytes are forwarded in pieces of up to this size, each delayed by up to `delayMs`. */
   readonly pieceBytes: number
   readonly delayMs: number
-  /** How many of the pieces, 0 to 1. */
+  /** The share of the pieces that is delayed, from 0 to 1. */
   readonly delayed: number
 }
 
 export interface UnkindProxy {
   readonly port: number
-  /** Connections that were cut. */
+  /** The number of connections that were cut. */
   readonly cuts: number
   close(): Promise<void>
 }
@@ -60,11 +60,11 @@ export async function unkindProxy(port: number, how: Unkindness): Promise<Unkind
     const end = (): void => {
       if (client.destroyed) return
       cuts++
-      // Sometimes each end learns of it by itself, and not at once.
+      // Both ends are cut: sometimes each end notices by itself, and not at once.
       client.destroy()
       onward.destroy()
     }
-    // The server has answered: on a busy machine that takes longer than a connection lives.
+    // The server has answered. On a busy machine that can take longer than a connection lives.
     onward.once('data', () => {
       cut = setTimeout(end, how.graceMs + random.below(how.livesMs))
     })

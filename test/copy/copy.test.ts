@@ -1,4 +1,6 @@
-/** A copy carries everything, between any two engines; what consumers do with it afterwards is what they would have done with the original. */
+/**
+ * A copy carries everything between any two engines, and consumers continue on it as they would have on the original.
+ */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -31,7 +33,7 @@ async function file(): Promise<Broker> {
   return opened(connect(`file:${directory}`))
 }
 
-/** It says of itself that it is durable. */
+/** It reports that it is durable. */
 class DurableBackend extends MemoryBackend {
   override readonly capabilities = fileCapabilities
 }
@@ -67,7 +69,7 @@ describe.each(Object.keys(BROKERS).flatMap((from) => Object.keys(BROKERS).map((t
         ['carts', 'jobs', 'latest', 'short', 'twice'].map((name) => `${name} copied`),
       )
       expect(report.channels[0]).toMatchObject({ events: EVENTS, scheduled: 1 })
-      // Retention takes a moment, on either side.
+      // Retention takes a moment on both sides.
       const both = async (): Promise<unknown[]> => [await contents(engineOf(target)), await contents(engineOf(source))]
       await expect.poll(both).toSatisfy(([there, here]: unknown[]) => isDeepStrictEqual(there, here))
 

@@ -1,4 +1,4 @@
-/** Copies onto a broker that fails, and answers too late: what became of a batch is found out, never guessed. */
+/** Copies onto a broker that fails or answers too late: what happened to a batch is found out and never guessed. */
 import { expect, test } from 'vitest'
 import { MillraceError } from '../../src/base/errors.ts'
 import { ConnectedBroker } from '../../src/broker/connected-broker.ts'
@@ -12,7 +12,7 @@ import { type Broker, connect } from '../../src/index.ts'
 import { type Faults, MemoryBackend, MemoryServer } from '../external-log/memory-backend.ts'
 import { carts, keyOf, Noted } from './fixture.ts'
 
-/** It stores a part of some batches and then fails, as a connection that breaks. */
+/** It stores part of some batches and then fails, like a broken connection. */
 class BrokenBackend extends MemoryBackend {
   override readonly capabilities = fileCapabilities
   #appends = 0
@@ -31,7 +31,7 @@ async function target(faults: Faults = {}): Promise<Broker> {
 
 test('half of a batch is there', { timeout: 60_000 }, async () => {
   const source = await connect('memory:')
-  // Ids occur twice: the window of the target must not take the second for the first.
+  // Ids occur twice. The target's window must not treat the second event as a duplicate.
   const made = Array.from({ length: 4000 }, (_, n) =>
     Noted({ n: n % 2500, key: keyOf(n % 2500) }, { id: `e-${n % 2500}`, time: '2026-01-01T00:00:00Z' }),
   )

@@ -1,4 +1,4 @@
-/** A broker with something of everything that a copy has to carry. */
+/** A broker with data of every kind that a copy has to carry. */
 import { expect } from 'vitest'
 import { z } from 'zod'
 import type { Engine } from '../../src/broker/engine.ts'
@@ -17,7 +17,7 @@ export const twice = stream('twice', { events: [Noted], dedupe: false })
 export const jobs = queue('jobs', { events: [Job], key })
 
 export const EVENTS = 120
-/** The event that failed, and those of its key behind it. */
+/** The failed event, and the later events of its key. */
 const WAITING = 12
 export const keyOf = (n: number): string => `k-${n % 9}`
 
@@ -25,7 +25,7 @@ async function until(check: () => Promise<boolean>): Promise<void> {
   await expect.poll(check, { timeout: 15_000 }).toBe(true)
 }
 
-/** Until the handler is told to stop. */
+/** Wait until the handler is told to stop. */
 function hang({ signal }: HandlerContext): Promise<void> {
   return new Promise((resolve) => signal.addEventListener('abort', () => resolve()))
 }
@@ -47,7 +47,7 @@ export async function fill(broker: Broker): Promise<void> {
   await loseSome(broker)
 }
 
-/** Consumers that have settled some, failed at some, given some up, and stopped. */
+/** Consumers that have settled some events, failed at some, given up on some, and stopped. */
 async function settleSome(broker: Broker): Promise<void> {
   const retry = { attempts: 5, min: '1h', max: '2h' } as const
   const half = consumer('half', carts, { concurrency: 16, drain: '10ms', retry }).on(
@@ -82,7 +82,7 @@ async function settleSome(broker: Broker): Promise<void> {
   await Promise.all([running.stop(), worker.stop()])
 }
 
-/** A dead letter whose event retention has taken, with one that waits behind it. */
+/** A dead letter whose event retention has removed, with another event waiting behind it. */
 async function loseSome(broker: Broker): Promise<void> {
   await broker.publish(short, Noted({ n: -1, key: 'x' }, { id: 'lost' }))
   const losing = consumer('loser', short).on(Noted, ({ data }, ctx) => (data.n < 0 ? ctx.reject('lost') : undefined))
@@ -97,7 +97,7 @@ async function loseSome(broker: Broker): Promise<void> {
   await running.stop()
 }
 
-/** What consumers get of it from here on: event ids with their attempts, in order. */
+/** What consumers receive from now on: event ids with their attempts, in order. */
 export async function rest(broker: Broker): Promise<Record<string, string[]>> {
   const seen: Record<string, string[]> = { half: [], all: [], worker: [], loser: [] }
   const note = (name: string) => (each: { readonly id: string }, ctx: HandlerContext) => {
@@ -119,7 +119,7 @@ export async function rest(broker: Broker): Promise<Record<string, string[]>> {
   return seen
 }
 
-/** All that is there, by ids instead of offsets. */
+/** Everything stored, by ids instead of offsets. */
 export async function contents(engine: Engine): Promise<unknown> {
   const found: Record<string, unknown> = {}
   for (const { name } of (await engine.describe()).channels) {
@@ -147,7 +147,7 @@ export async function contents(engine: Engine): Promise<unknown> {
     }
     const scheduled = []
     for await (const { event, dueAtMs } of scheduledOf(engine.carriage, name)) scheduled.push([event.id, dueAtMs])
-    // What is settled of a queue is deleted sooner or later.
+    // Settled events of a queue are deleted sooner or later.
     const spec = await engine.channel(name)
     const [workers] = consumers
     if (spec?.kind === 'queue' && workers !== undefined) events = events.filter(({ id }) => workers.open.includes(id))

@@ -1,4 +1,7 @@
-/** `millrace copy`, killed again and again at any moment, ends with the same: no event twice, none missing, consumers and dead letters in their places. */
+/**
+ * `millrace copy`, killed repeatedly at any moment, ends with the same result: no event twice, none missing, consumers
+ * and dead letters at their positions.
+ */
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -28,7 +31,7 @@ function millrace(...args: string[]): Promise<Ran> {
   })
 }
 
-/** Start a copy and kill it so long after it has begun to say something. Answers whether it was killed before it ended. */
+/** Start a copy, and kill it this long after its first output. Returns whether it was killed before it ended. */
 async function killed(args: readonly string[], afterMs: number): Promise<boolean> {
   const child: ChildProcess = spawn(process.execPath, [main, ...args], {
     cwd: folder,
@@ -86,7 +89,7 @@ test('killed while it copies, compares and settles', { timeout: 120_000 }, async
     const { channels } = await target.describe()
     expect(channels.find(({ name }) => name === 'carts')?.scheduled).toBe(1)
     expect(channels.find(({ name }) => name === 'jobs')?.scheduled).toBe(1)
-    // All was said in the end, and once more it is nothing to do.
+    // Everything was reported in the end, and a further run has nothing to do.
     expect(
       (await copyBroker(again, target, { name: 'source' })).channels.every(({ state }) => state === 'already'),
     ).toBe(true)
@@ -113,7 +116,7 @@ test('it says before what the target makes of it, and refuses what is not the sa
   const unknown = await millrace('copy', '--from', 'file:./small', '--to', 'file:./other', '--channels', 'cart')
   expect(unknown.err).toContain('UNKNOWN_CHANNEL')
 
-  // Somebody else's events are there already.
+  // Events of somebody else are there already.
   const other = await connect(`file:${join(folder, 'other')}`)
   await other.publish(carts, Noted({ n: 3, key: 'a' }, { id: 'e-3' }))
   await other.close()
@@ -121,7 +124,7 @@ test('it says before what the target makes of it, and refuses what is not the sa
   expect(conflict.code).toBe(1)
   expect(conflict.err).toContain('CHANNEL_CONFLICT')
 
-  // The source goes on after the copy has ended.
+  // The source continues after the copy has ended.
   expect((await millrace('copy', '--from', 'file:./small', '--to', 'file:./third')).code).toBe(0)
   const more = await connect(`file:${join(folder, 'small')}`)
   await more.publish(carts, Noted({ n: 4, key: 'a' }, { id: 'e-4' }))

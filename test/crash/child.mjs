@@ -1,6 +1,6 @@
 /**
- * The process that the crash test kills: it publishes, consumes, emits, delays and retries, and writes what it sees to a ledger that
- * survives it (appended synchronously; the page cache outlives a killed process).
+ * The process that the crash test kills: it publishes, consumes, emits, delays and retries, and records what it sees in
+ * a ledger that survives it (appended synchronously; the page cache outlives a killed process).
  *
  * node child.mjs DIRECTORY LEDGER RUN work|drain
  */

@@ -1,8 +1,9 @@
 /**
- * An owner dies when it has given an event to another process, and the completion of the one before it, of the same key, is not on disk. The next owner
- * has both to do: who lives has the later one in hand, and nobody the earlier one.
+ * An owner dies after it gave an event to another process, while the completion of the previous event of the same key
+ * is not on disk. The next owner must do both: the surviving process has the later event in hand, and no process has
+ * the earlier one.
  *
- * The engine stands over a store in memory that takes no more commits from when its owner is dead; the clock is moved by the test.
+ * The engine uses a store in memory that accepts no commits after its owner is dead. The test moves the clock.
  */
 import { setImmediate as turn } from 'node:timers/promises'
 import { expect, it, vi } from 'vitest'
@@ -40,7 +41,7 @@ const SPEC: ConsumerSpec = {
   stallMs: 60_000,
 }
 
-/** An owner's store: nothing that it commits counts after `die`. */
+/** The store of an owner: commits after `die` have no effect. */
 function mortal(store: MemoryStore<Block>): { readonly store: Store<Block>; die(): void } {
   let dead = false
   const commit = (frame: Frame<Block>, done: (error: Error | null) => void): void => {
@@ -93,7 +94,7 @@ async function rest(): Promise<void> {
   for (let turns = 0; turns < 20; turns++) await turn()
 }
 
-/** Move the clock, and let happen what is due. */
+/** Move the clock, and let everything happen that is due. */
 async function pass(clock: VirtualClock, ms: number): Promise<void> {
   const end = clock.now() + ms
   while (clock.step(end)) await rest()
@@ -106,7 +107,9 @@ interface Case {
   readonly engine: EmbeddedEngine
 }
 
-/** The first owner: event 0 was handled there and that is lost, event 1 of the same key is in the hands of another process. */
+/**
+ * The first owner: it handled event 0, and that is lost. Event 1 of the same key is in the hands of another process.
+ */
 async function afterTheDeath(): Promise<Case> {
   const clock = new VirtualClock(1_000_000)
   const memory = new MemoryStore<Block>()
@@ -120,7 +123,7 @@ async function afterTheDeath(): Promise<Case> {
   for (const id of ['a', 'b']) await first.publish('work', { id, type: 't', key: 'k', text: `{"id":"${id}"}` }, null)
   await vi.waitFor(() => expect(own.offsets).toEqual([0]))
   const other = await Hands.on(first)
-  // What is in hand is recorded some milliseconds after it was given.
+  // A delivery is recorded some milliseconds after it was given.
   await new Promise((resolve) => setTimeout(resolve, 50))
   own.subscription?.pause()
   die()
@@ -142,7 +145,7 @@ it('who lives keeps what it has in hand, and what stands before it of its key wa
     for (const hands of [other, third]) hands.subscription?.renew()
     expect([other.offsets, third.offsets, other.taken], `${waited} ms after the takeover`).toEqual([[1], [], []])
   }
-  // Its completion does not count: what it did stands behind what is still to be done.
+  // Its completion does not count: the event comes after the one that is still to be done.
   expect(other.complete()).toBe(false)
   await rest()
   const handled: number[] = []
@@ -161,7 +164,7 @@ it('the claim may come when its event is known to wait behind the other', async 
   const third = await Hands.on(engine)
   const other = await Hands.on(engine)
   await rest()
-  // Whose own claim makes the cursor look at all that there is.
+  // The third process's own claim makes the cursor read everything.
   expect(third.claim([{ channel: 'work', offset: 7, attempt: 1 }])).toEqual(['lost'])
   expect(other.claim([{ channel: 'work', offset: 1, attempt: 1 }])).toEqual(['kept'])
   await pass(clock, CLAIMS_MS + 100)

@@ -1,6 +1,6 @@
 /**
- * A process that dies at a named point of its store, reached for the n-th time: `kill` as by SIGKILL, or `exit` at once. It publishes until then, and writes
- * what it sees to a ledger that survives it.
+ * A process that dies at a named point of its store when it reaches it for the n-th time: `kill` as by SIGKILL, or
+ * `exit` at once. Until then it publishes, and records what it sees in a ledger that survives it.
  *
  * node failpoint-child.mjs DIRECTORY LEDGER POINT COUNT kill|exit
  */
@@ -34,7 +34,7 @@ await engine.declare({
   dedupe: { ageMs: 600_000, count: 1000 },
   eventBytesMax: 1_048_576,
 })
-// A point that is not reached by then is not on the way of a publish.
+// A point that is not reached in this time is never reached by a publish.
 const until = Date.now() + 10_000
 let n = 0
 const publisher = async () => {

@@ -1,6 +1,7 @@
 /**
- * A process that dies at each named point around the commit, in the journal and in its application to the index: what it acknowledged is there, at its offset and
- * once, and what is there was sent. One directory goes through all the deaths.
+ * A process dies at each named point around the commit, in the journal, and in its application to the index. What it
+ * acknowledged is stored, once and at its offset, and what is stored was sent. One directory goes through all the
+ * deaths.
  */
 import { spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
@@ -34,7 +35,7 @@ function dieAt(point: Failpoint, count: number, how: 'kill' | 'exit'): Promise<s
   })
 }
 
-/** What the ledger says, against what is stored. */
+/** Compare the ledger with what is stored. */
 async function compare(): Promise<number> {
   const entries = readFileSync(ledger, 'utf8')
     .split('\n')
@@ -44,7 +45,7 @@ async function compare(): Promise<number> {
   const offsets = new Map<string, number>()
   const twice: string[] = []
   try {
-    // The first deaths are before there is a channel.
+    // The first deaths happen before there is a channel.
     const { channels } = await broker.describe()
     if (channels.length > 0) {
       for await (const { id, offset } of broker.read('notes')) {
@@ -63,7 +64,10 @@ async function compare(): Promise<number> {
   return acked.length
 }
 
-/** New journal files are made at the beginning of a directory only; what every opening passes is passed once; what retention by key rewrites is not on the way. */
+/**
+ * New journal files are created only at the beginning of a directory, and every opening passes its points once.
+ * Rewrites by key retention do not occur during a publish.
+ */
 const ONCE: readonly Failpoint[] = ['journal.after-create', 'open.after-index', 'open.after-journal']
 const points = [...ONCE, ...FAILPOINTS.filter((point) => !ONCE.includes(point) && !point.startsWith('rewrite'))]
 

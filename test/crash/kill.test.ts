@@ -1,5 +1,6 @@
 /**
- * Clauses 1, 3, 4, 5, 7 and 12 under SIGKILL at random moments, against an independent ledger. `MILLRACE_KILLS` says how many times (300 in the full run).
+ * Clauses 1, 3, 4, 5, 7 and 12 under SIGKILL at random moments, compared with an independent ledger. `MILLRACE_KILLS`
+ * is the number of kills (300 in the full run).
  */
 import { spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
@@ -9,7 +10,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { connect, type StoredEvent } from '../../src/index.ts'
 
 const KILLS = Number(process.env['MILLRACE_KILLS'] ?? 24)
-/** A completion is durable within some milliseconds; a machine under load is given this much. */
+/** A completion is durable within some milliseconds. This is the time for a machine under load. */
 const WINDOW_MS = 1000
 
 interface Entry {

@@ -1,5 +1,6 @@
 /**
- * A process that opens a directory, says how that went, and publishes an event for each line it is sent. Its input's end closes it.
+ * A process that opens a directory, reports the outcome, and publishes an event for each line on its input. The end of
+ * its input closes it.
  *
  * node owner-child.mjs DIRECTORY NAME [user=UID] [free=DESCRIPTORS]
  */
@@ -17,7 +18,7 @@ if (user !== undefined) {
 }
 
 if (free !== undefined) {
-  // All modules are loaded before: what is looked at is the directory.
+  // All modules are loaded before, so that only the directory's own descriptors are missing.
   const warm = await connect(`file:${directory}`)
   await warm.close()
   const taken = []

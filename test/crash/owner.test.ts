@@ -1,6 +1,6 @@
 /**
- * What may happen to a directory and to the files that say who owns it: there is never a second owner, nothing acknowledged is lost, and who cannot reach the owner
- * is told so.
+ * Things that can happen to a directory and to the files that name its owner: there is never a second owner, nothing
+ * acknowledged is lost, and a process that cannot reach the owner is told so.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import {
@@ -172,7 +172,8 @@ test('the lock, the record and the socket are all removed: no other process take
     .catch(() => undefined)
   const found = await stored(directory)
   expect(found.filter((data) => acknowledged.includes(data as string))).toEqual(acknowledged)
-  // The refused publish may have been written before the look that refused it: nobody was told that it is there, or that it is not.
+  // The refused publish may have been written before the check that refused it. Its sender was told neither that it is
+  // stored nor that it is not.
   expect(found.filter((data) => data !== 'again' && !acknowledged.includes(data as string))).toEqual([])
 })
 
@@ -186,9 +187,9 @@ test.each(['owner.mdb-lock', 'owner.mdb', 'owner.json'])(
     expect(await child.said()).toMatchObject({ open: true })
     expect(await child.publish()).toEqual({ offset: 1 })
     expect(await broker.publish(notes, { type: 'note', data: 'again' })).toMatchObject({ offset: 2 })
-    // LMDB makes it when it is opened next.
+    // LMDB creates it at the next opening.
     if (name !== 'owner.mdb') await expect.poll(() => existsSync(join(directory, name))).toBe(true)
-    // Without its socket, it is the lock made anew that keeps others out.
+    // Without its socket, the new lock keeps other processes out.
     const socket = readdirSync(directory).find((each) => each.endsWith('.sock')) as string
     rmSync(join(directory, socket))
     const third = new Child(directory, 'third')
@@ -361,7 +362,7 @@ test.each([
     isMillraceError(error, 'STORE_FAILED'),
   )
   expect(alarms).toEqual(['STORE_FAILED'])
-  // Where the store has failed, closing says so.
+  // If the store has failed, closing reports it.
   await broker.close().catch(() => undefined)
   expect(existsSync(directory) ? readdirSync(directory) : []).toEqual([])
 })

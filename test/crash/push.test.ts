@@ -1,4 +1,7 @@
-/** `millrace serve` is killed while it pushes: what was acknowledged reaches the subscriber all the same, in the order of its key, signed as it was told before. */
+/**
+ * `millrace serve` is killed while it pushes: acknowledged events still reach the subscriber, in the order of their
+ * key, with the same signature secret.
+ */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'

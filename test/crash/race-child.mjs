@@ -1,5 +1,6 @@
 /**
- * One of many that open a directory at once: attached or as its owner it publishes, until it is told to go. With `alone` it takes it for itself or says who has it.
+ * One of many processes that open a directory at once. It publishes, as the owner or attached, until it is told to end.
+ * With `alone` it becomes the owner or reports who the owner is.
  *
  * node race-child.mjs DIRECTORY NAME shared|alone
  */

@@ -1,6 +1,6 @@
 /**
- * Twenty processes open one directory at once, and some are killed while they do: one owns it at any time, the others attach to it or are told who has it and since
- * when, and what any of them was told is stored is there once.
+ * Twenty processes open one directory at once, and some are killed meanwhile. At any time one process owns it. The
+ * others attach, or are told who the owner is and since when. Whatever was acknowledged to any of them is stored once.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, rmSync } from 'node:fs'
@@ -78,7 +78,7 @@ test('one has it for itself, and each other is told who, and since when', { time
       expect(since).toBeGreaterThan(begun - 1000)
       expect(since).toBeLessThanOrEqual(Date.now())
     }
-    // Killed, it leaves its socket behind, which nobody is misled by.
+    // A killed owner leaves its socket behind, which must mislead nobody.
     owners[0]?.process.kill(round === 0 ? 'SIGKILL' : 'SIGUSR2')
     await Promise.all(children.map((child) => child.ended))
   }
@@ -95,7 +95,7 @@ test('all can publish, also when some are killed while they open it', { timeout:
   const living = children.filter((child) => !doomed.includes(child))
   await Promise.all(doomed.map((child) => child.ended))
   const after = living.map((child) => child.said.length)
-  // Who does not go on is shown with what it said on standard error.
+  // A process that does not continue is shown with its standard error.
   const stuck = (): string[] =>
     living
       .filter((child, index) => child.said.length <= (after[index] as number) + 2)

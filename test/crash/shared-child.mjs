@@ -1,6 +1,7 @@
 /**
- * One of several processes on a directory: it publishes, consumes, emits and retries, and writes what it sees to the ledger that all share (appended
- * synchronously, so that its lines are in the order in which things happened). SIGTERM closes it as an application closes.
+ * One of several processes on a directory: it publishes, consumes, emits and retries, and records what it sees in the
+ * ledger that all share (appended synchronously, so that its lines are in the order in which things happened). SIGTERM
+ * closes it as an application closes.
  *
  * node shared-child.mjs DIRECTORY LEDGER NAME work|drain
  */
@@ -11,7 +12,10 @@ const [directory, ledger, name, mode] = process.argv.slice(2)
 const fd = openSync(ledger, 'a')
 const note = (what, fields) => appendFileSync(fd, `${JSON.stringify({ by: name, what, at: Date.now(), ...fields })}\n`)
 
-/** How long this process did not get to run, though it had something to do: what nobody can hold against the takeover. */
+/**
+ * How often this process measures for how long it was ready to run but got no processor. A takeover may take longer by
+ * that time.
+ */
 const TICK_MS = 10
 let lastMs = performance.now()
 let lastUsage = process.cpuUsage()
@@ -37,7 +41,7 @@ const worker = consumer('worker', work, { concurrency: 8, lease: '2s', retry: { 
     const facts = { key: data.key, id, offset: ctx.offset, attempt: ctx.attempt }
     note('begin', facts)
     if (Math.random() < 0.5) await new Promise((resolve) => setTimeout(resolve, Math.random() * 20))
-    // Longer than it takes another to be the owner: who lives goes on with what it has in hand.
+    // Longer than a takeover takes: a surviving process keeps what it has in hand.
     if (Math.random() < 0.05) await new Promise((resolve) => setTimeout(resolve, 200 + Math.random() * 400))
     if (Math.random() < 0.05) {
       note('failed', facts)

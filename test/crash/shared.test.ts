@@ -1,6 +1,6 @@
 /**
- * Several processes on one directory, SIGKILL at random moments, mostly to the owner, against a ledger that they share. `MILLRACE_KILLS` says how many
- * times (300 in the full run).
+ * Several processes on one directory, with SIGKILL at random moments, mostly to the owner, compared with a ledger that
+ * they share. `MILLRACE_KILLS` is the number of kills (300 in the full run).
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
@@ -12,9 +12,14 @@ import { connect, type StoredEvent } from '../../src/index.ts'
 
 const KILLS = Number(process.env['MILLRACE_KILLS'] ?? 24)
 const PROCESSES = 3
-/** Another owner stands within two seconds of time in which it runs: what a busy machine kept from it is measured by the processes themselves. */
+/**
+ * A takeover ends within two seconds of running time. The processes measure for how long a busy machine kept them from
+ * running.
+ */
 const TAKEOVER_MS = 2000
-/** Who is not heard of for about `sharedClaimsMs` after the next owner stands is held to be hung, and others get what it has in hand. */
+/**
+ * A process that is silent for about `sharedClaimsMs` after a takeover is treated as hung, and others get its events.
+ */
 const HUNG_MS = 500
 
 interface Entry {
@@ -67,7 +72,7 @@ function start(mode: 'work' | 'drain'): Promise<Child> {
   })
 }
 
-/** Who owns the directory, by what its socket says. */
+/** The owner's process id, from its socket. */
 function ownerPid(): Promise<number | null> {
   const sockets = readdirSync(data).flatMap((file) => /^owner\.(\d+)\.sock$/.exec(file)?.[1] ?? [])
   const highest = Math.max(0, ...sockets.map(Number))
@@ -179,7 +184,7 @@ test('order by key holds: an event is begun only when those of its key before it
   expect(broken).toEqual([])
 })
 
-/** Whether a process was held up shortly before a time, for long enough to be held to be hung by an owner that is new. */
+/** Whether a process was held up shortly before a time, long enough for a new owner to treat it as hung. */
 function wasHung(by: string, atMs: number): boolean {
   return entries.some(
     (entry) =>
@@ -191,7 +196,7 @@ function wasHung(by: string, atMs: number): boolean {
   )
 }
 
-/** For how long, of the time between, the process that lacked the processor most did not get it. */
+/** The longest time, in this interval, for which one process got no processor. */
 function starvedMs(fromMs: number, toMs: number): number {
   const sums = new Map<string, number>()
   for (const { what, by, at, starvedMs: ms } of entries) {

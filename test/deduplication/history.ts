@@ -1,8 +1,11 @@
-/** Random histories of what brings events into a channel, from a seed, and the rules that every one of them keeps (clause 8). */
+/**
+ * Random histories of everything that brings events into a channel, from a seed, and the rules that every history must
+ * keep (clause 8).
+ */
 import type { Receipt } from '../../src/broker/receipt.ts'
 import { seededRandom } from '../../src/testing/seeded-random.ts'
 
-/** One event of a step: its number tells it from all others, also of the same id. */
+/** One event of a step. Its number distinguishes it from all others, also from those with the same id. */
 export interface Item {
   readonly id: string
   readonly n: number
@@ -18,7 +21,7 @@ export type Step =
   | { readonly do: 'wait'; readonly ms: number }
   | { readonly do: 'restart' }
 
-/** Steps that are begun in one turn, none waiting for another. */
+/** The actions of each step begin in one turn and do not wait for each other. */
 export type History = readonly (readonly Step[])[]
 
 export const WINDOW_MS = 300
@@ -44,7 +47,7 @@ export function historyFrom(seed: number): History {
   })
 }
 
-/** A publish as it was answered, or an emission that took effect, with the times between which it was decided. */
+/** A publish with its answer, or an emission that took effect, with the times between which it was decided. */
 export interface Outcome {
   readonly item: Item
   readonly dueAtMs: number | null
@@ -58,7 +61,7 @@ export interface Stored extends Item {
   readonly timeMs: number
 }
 
-/** What is wrong with the channel, or with what was said of it; null where nothing is. */
+/** What is wrong with the channel or with an answer; null if nothing is. */
 export function broken(outcomes: readonly Outcome[], stored: readonly Stored[]): string | null {
   const last = new Map<string, Stored>()
   for (const event of stored) {
@@ -121,7 +124,7 @@ function text({ id, n, offset }: Stored): string {
   return `${id} (${n}, offset ${offset})`
 }
 
-/** The shortest history found, by leaving steps out, that breaks a rule. */
+/** The shortest history that still breaks a rule, found by leaving steps out. */
 export async function shrunk(
   history: History,
   failure: (shorter: History) => Promise<string | null>,

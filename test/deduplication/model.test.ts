@@ -1,6 +1,7 @@
 /**
- * Deduplication against a plain model (clause 8): singles, batches, delays, emissions and restarts at once, on the embedded engine and on the one over
- * servers. `MILLRACE_SEEDS=N` for more histories; a failure names its seed, and shows the shortest history found that breaks a rule.
+ * Deduplication compared with a plain model (clause 8): singles, batches, delays, emissions and restarts at once, on
+ * the embedded engine and on the engine over servers. `MILLRACE_SEEDS=N` runs more histories. A failure names its seed,
+ * and shows the shortest history found that breaks a rule.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, it } from 'vitest'
@@ -19,10 +20,10 @@ import { failureOf, type Stage } from './player.ts'
 
 const SEEDS = Number(process.env['MILLRACE_SEEDS'] ?? 300)
 const FIRST = Number(process.env['MILLRACE_SEED'] ?? 0)
-/** They take real time, and are played together. */
+/** These take real time, so they run in parallel. */
 const SERVED_SEEDS = Math.min(SEEDS, 24)
 
-/** Some blocks have left memory. It stays when its engine closes. */
+/** A store in which some blocks have left memory. It survives when its engine closes. */
 class ForgetfulStore extends MemoryStore<Block> {
   readonly #random: () => number
 
@@ -41,11 +42,11 @@ class ForgetfulStore extends MemoryStore<Block> {
   }
 
   override async close(): Promise<void> {
-    // The next engine goes on with it.
+    // The next engine continues with it.
   }
 }
 
-/** A planted fault: nobody finds the ids of what waits. */
+/** A planted fault: the ids of waiting events are never found. */
 class WithoutWaitingIds extends ForgetfulStore {
   override get(key: string): Uint8Array | undefined {
     return key.startsWith('s/') ? undefined : super.get(key)

@@ -11,7 +11,7 @@ const orders = stream('orders')
 export interface Stage {
   nowMs(): number
   open(): Promise<Engine>
-  /** As long as nothing more happens by itself. */
+  /** Resolves when nothing more happens by itself. */
   settled(engine: Engine): Promise<void>
   pass(engine: Engine, ms: number): Promise<void>
 }
@@ -21,7 +21,7 @@ interface Play {
   readonly outcomes: Outcome[]
   engine: Engine
   subscription: Subscription | null
-  /** What deliveries are to emit, by the id of the event. */
+  /** What deliveries must emit, by the id of the event. */
   readonly emissions: Map<string, { readonly step: Extract<Step, { items: unknown }>; done(): void }>
 }
 
@@ -34,7 +34,7 @@ function encoded({ id, n }: Item): EncodedEvent {
   }
 }
 
-/** Answers what is wrong, or null. */
+/** Returns what is wrong, or null. */
 export async function failureOf(stage: Stage, history: History): Promise<string | null> {
   const play: Play = { stage, outcomes: [], engine: await stage.open(), subscription: null, emissions: new Map() }
   try {

@@ -1,4 +1,7 @@
-/** A directory that is in use is copied as it was at one moment: with all that was acknowledged before, and able to go on. */
+/**
+ * A backup of a directory in use shows one moment: it has everything acknowledged before, and a broker can continue
+ * with it.
+ */
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -61,7 +64,7 @@ it('holds what was acknowledged before it was begun, in order, whatever goes on 
     for await (const { data } of copy.read('orders')) found.push((data as { readonly n: number }).n)
     expect(found.at(-1)).toBe((channel?.next ?? 0) - 1)
     expect(found).toEqual(Array.from({ length: found.length }, (_, at) => (found[0] as number) + at))
-    // It goes on: the consumer takes up where it was, and nothing that it emitted is emitted twice.
+    // The consumer continues at its position, and nothing is emitted twice.
     const ns: number[] = []
     await copy.start(
       consumer('worker', orders, { concurrency: 16 }).onAny(
@@ -95,7 +98,7 @@ it('is refused into a directory that is not empty, on a broker without files, an
   })
   await expect(memory.backup(undefined as unknown as string)).rejects.toMatchObject({ code: 'INVALID_OPTION' })
   await memory.close()
-  // Channels without a single event are in a backup, too; and a process that shares the directory may ask for it.
+  // A backup also has channels without events, and a process that shares the directory may request it.
   const beside = await connect(`file:${join(folder, 'one')}`)
   await beside.backup(join(folder, 'empty'))
   await beside.close()

@@ -1,4 +1,4 @@
-/** Memory of blocks that serves again: never while the block in it may still be read. */
+/** Reused memory of blocks: it is never overwritten while a block in it may still be read. */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { BlockMemory } from '../../src/engines/embedded/storage/block-memory.ts'

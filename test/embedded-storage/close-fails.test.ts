@@ -1,4 +1,4 @@
-/** A store that fails while it is closed: what the engine holds besides is let go of. */
+/** A store that fails while it is closed: the engine's other resources are released. */
 import { expect, it } from 'vitest'
 import { systemClock } from '../../src/base/clock.ts'
 import { memoryCapabilities } from '../../src/engines/embedded/capabilities.ts'

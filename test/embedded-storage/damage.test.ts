@@ -1,6 +1,7 @@
 /**
- * Every kind of file, truncated, flipped, zeroed, exchanged, taken away or of another directory, at many places: the directory is refused with an error that names
- * the file, or opens with all that was acknowledged; what is found later is an error for those who read it, and for nobody else. Never is something missing in silence.
+ * Damage to every kind of file, at many positions: truncated, bits flipped, zeroed, exchanged, removed, or from another
+ * directory. The directory is refused with an error that names the file, or opens with everything acknowledged. Damage
+ * that is found later is an error only for those who read it. Nothing is ever missing without an error.
  */
 import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -15,12 +16,15 @@ const root = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'm
 afterAll(() => rmSync(root, { recursive: true, force: true }))
 
 const model = new Model()
-/** Without the last commit: what damage to the last frame can't be told from. */
+/** Without the last commit: damage to the last frame looks like a commit that was cut off. */
 let allButLast = new Model()
 const intact = join(root, 'intact')
 const other = join(root, 'other')
 
-/** A directory as a killed process leaves it: segments, an index, and frames in several journal files that are not applied. */
+/**
+ * A directory as a killed process leaves it: segments, an index, and frames in several journal files that are not
+ * applied.
+ */
 async function makeDirectory(directory: string, seed: number, into: Model): Promise<Model> {
   const random = randomFrom(seed)
   const first = await DiskStore.open(`${directory}-live`, revive, { ...SMALL, applyIntervalMs: 1 })
@@ -29,7 +33,7 @@ async function makeDirectory(directory: string, seed: number, into: Model): Prom
     await committed(first, frame)
     into.apply(frame)
   }
-  // Enough for an index of several levels, with values that have pages of their own.
+  // Enough entries for an index of several levels, with values on pages of their own.
   for (let part = 0; part < 6; part++) {
     const many = Array.from(
       { length: 120 },
@@ -64,7 +68,10 @@ beforeAll(async () => {
 
 let made = 0
 
-/** What becomes of a copy of the directory that was damaged: how it was refused, or what could not be read; null where all is there. */
+/**
+ * Open a damaged copy of the directory. Returns how it was refused, or what could not be read; null if everything is
+ * there.
+ */
 async function openDamaged(
   damage: (directory: string) => void,
   acceptable: readonly Model[],
@@ -87,7 +94,7 @@ async function openDamaged(
   }
 }
 
-/** Everything that can be read is right; answers the error of what can't. */
+/** Check that everything readable is right. Returns the error of what is not readable. */
 async function readAll(store: DiskStore, acceptable: readonly Model[]): Promise<MillraceError | null> {
   const found: { events: Record<string, string>; records: Record<string, string> } = { events: {}, records: {} }
   let failed: MillraceError | null = null
@@ -142,7 +149,7 @@ function files(kind: RegExp): string[] {
   return readdirSync(intact).filter((name) => kind.test(name))
 }
 
-/** Places spread over a file, its first bytes all the same. */
+/** Positions spread over a file, always including its first bytes. */
 function places(size: number, count: number): number[] {
   const random = randomFrom(size + count)
   return [
@@ -178,7 +185,7 @@ function flip(name: string, at: number, bit: number): (directory: string) => voi
   })
 }
 
-/** The file with the last frame, in which a damaged last commit looks like one that was cut off. */
+/** The file with the last frame: damage to its last commit looks like a commit that was cut off. */
 function lastJournal(): string {
   const sequences = files(/^journal-/).map((name) => [name, readFileSync(join(intact, name)).readDoubleLE(16)] as const)
   return sequences.reduce((a, b) => (b[1] > a[1] ? b : a))[0]
@@ -219,7 +226,7 @@ describe.each(KINDS)('$kind', ({ kind, pattern, flips }) => {
           edit(name, (bytes) => bytes.subarray(0, at)),
           [model],
         )
-        // What is behind the last that is used in a segment, and pages that are free at the end of an index, may be missing.
+        // Bytes after the last used one of a segment, and free pages at the end of an index, may be missing.
         if (error !== null) names(error, name)
         else if (kind === 'journal' || (kind === 'marker' && at < size - 1))
           expect([name, at, 'opened']).toEqual([name, at, 'refused'])
@@ -305,7 +312,7 @@ test("the lock of the index and the owner's socket are nothing that anything dep
 })
 
 test('a journal file put back to what it once was is missed', async () => {
-  // What each file held before it was last used: its frames are all applied.
+  // The content of each file before its last use: all its frames are applied.
   for (const name of files(/^journal-/)) {
     const live = await openDamaged(
       edit(name, (bytes) => {

@@ -1,4 +1,7 @@
-/** Clause 8: an id of the last `count` events, not older than the window, is found where it is, in whatever order ids come; one that never came is new. */
+/**
+ * Clause 8: an id of the last `count` events, not older than the window, is found at its offset, whatever the order of
+ * ids. An id that was never used is new.
+ */
 import { describe, expect, it } from 'vitest'
 import { DedupeWindow } from '../../src/engines/embedded/dedupe-window.ts'
 import { newId } from '../../src/event/identity.ts'

@@ -1,6 +1,7 @@
 /**
- * A disk that is full, and one that fails. Full: publishes are refused with DISK_FULL, consumers go on, nothing is lost, and everything goes on by itself when there is
- * room. Failed: the first error is kept, nothing is acknowledged after it, and what was before is there when the directory is opened again.
+ * A full disk and a failing disk. Full: publishes are refused with DISK_FULL, consumers continue, nothing is lost, and
+ * everything continues by itself when there is space. Failing: the first error is kept, nothing is acknowledged after
+ * it, and earlier data are there at the next opening.
  */
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
@@ -26,7 +27,10 @@ const echoes = stream('echoes', { events: [Noted] })
 
 type What = 'write' | 'sync' | 'create' | 'open' | 'index'
 
-/** The file system, until `fails` says otherwise of a write, a sync, a file that is opened, or the index's transaction. */
+/**
+ * The real file system, unless `fails` returns an error for a write, a sync, an opened file, or the index's
+ * transaction.
+ */
 class FailingFileSystem {
   fails: (what: What, path: string) => string | null = () => null
   readonly #paths = new Map<number, string>()
@@ -41,7 +45,7 @@ class FailingFileSystem {
     },
     write: (fd, bytes, position) => {
       const code = this.#fails('write', fd)
-      // A disk that fills takes a part of a write.
+      // A disk that fills up accepts part of a write.
       if (code !== null) nodeFileSystem.write(fd, bytes.subarray(0, bytes.length >> 1), position)
       this.#throw(code)
       nodeFileSystem.write(fd, bytes, position)
@@ -61,7 +65,7 @@ class FailingFileSystem {
     return this.fails(what, this.#paths.get(fd) ?? '')
   }
 
-  /** LMDB's own files are not opened here: it says why a transaction failed by the system's number. */
+  /** LMDB's own files are not opened here. LMDB reports a failed transaction by the system's error number. */
   readonly failpoint = (name: string): void => {
     const code = name === 'apply.after-segment' ? this.fails('index', '') : null
     if (code !== null) throw Object.assign(new Error('as the test wants it'), { code: code === 'ENOSPC' ? 28 : 24 })
@@ -152,7 +156,7 @@ describe.each([
     }
     for (let count = 0; count < 20; count++) await publish()
     disk.fails = (what, path) => (where(what, path) ? errno : null)
-    // Until it is noticed: what the journal has room for is taken.
+    // Until it is noticed, the journal accepts what fits into it.
     await expect.poll(publish, { timeout: 10_000, interval: 1 }).toBe(false)
     expect([...new Set(refused)]).toEqual([refusal])
     await expect.poll(() => alarms).toContain(refusal)
@@ -192,7 +196,7 @@ describe.each([
         { timeout: 10_000, interval: 1 },
       )
       .toBe(1)
-    // The disk is well again: nothing is taken all the same.
+    // The disk works again, but the store still refuses everything.
     for (let n = 100; n < 103; n++)
       await broker.publish(notes, Noted({ n })).catch((error: unknown) => errors.push(error))
     expect(errors.map((error) => (error as { readonly code: string }).code)).toEqual(Array(4).fill('STORE_FAILED'))
@@ -204,14 +208,14 @@ describe.each([
     expect(alarms).toContain('STORE_FAILED')
     await broker.close().catch(() => undefined)
     const found = await stored(directory)
-    // Of the publish whose commit failed it is not known; those after it are not there.
+    // It is unknown whether the publish of the failed commit is stored; the later ones are not.
     expect([Array.from({ length: last }, (_, n) => n), Array.from({ length: last + 1 }, (_, n) => n)]).toContainEqual(
       found,
     )
   })
 })
 
-/** A small file system of its own: as root, on Linux. */
+/** A small separate file system: needs root on Linux. */
 function mountTmpfs(bytes: string): string | null {
   const folder = join(root, `mount${made++}`)
   mkdirSync(folder)
@@ -310,7 +314,7 @@ test('a real disk that fills up to the last byte: no rejection is unhandled, the
       return came.length
     })
     .toBe(20)
-  // It is filled once more, and stays so.
+  // It is filled once more, and stays full.
   const running = await broker.start(
     consumer('late', notes, { drain: '100ms' }).on(Noted, () => new Promise((resolve) => setTimeout(resolve, 5))),
   )
@@ -321,7 +325,7 @@ test('a real disk that fills up to the last byte: no rejection is unhandled, the
     await expect.poll(publish, { timeout: 15_000, interval: 1 }).toBe('DISK_FULL')
   }
   const startMs = Date.now()
-  // There may be room for the little that closing has to store.
+  // There may be space for the little that closing has to store.
   const how = await broker.close().catch((error: unknown) => (error as { readonly code: string }).code)
   expect([undefined, 'DISK_FULL']).toContain(how)
   expect(Date.now() - startMs).toBeLessThan(20_000)

@@ -1,4 +1,4 @@
-/** The journal's files: their number is bounded, and a commit of any size finds room. */
+/** The journal's files: their number is limited, and a commit of any size fits. */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

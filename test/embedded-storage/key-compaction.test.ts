@@ -1,4 +1,7 @@
-/** Streams that keep the latest event of each key give back the room of the others, also behind a key that never changes. */
+/**
+ * Streams that keep the latest event of each key free the space of the other events, also after a key that never
+ * changes.
+ */
 import { cpSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -30,7 +33,7 @@ interface Entry {
   readonly text: string
 }
 
-/** The events that a run of blocks holds; complains where blocks are not neighbours. */
+/** The events of a sequence of blocks; fails if blocks are not adjacent. */
 function entries(blocks: readonly Block[]): Entry[] {
   const found: Entry[] = []
   let next = blocks[0]?.firstOffset ?? 0
@@ -102,7 +105,7 @@ describe('blocks without what is superseded', () => {
         expect(after[0]?.firstOffset).toBe(from)
         expect(after.reduce((sum, { count }) => sum + count, 0)).toBe(before.reduce((sum, { count }) => sum + count, 0))
         expect(entries(after)).toEqual(entries(before).filter(({ key, offset }) => !superseded(key, offset)))
-        // Whoever seeks a time finds the event that was stored then, or what comes before it.
+        // A search for a time finds the event that was stored then, or the next one before it.
         const times = after.map(({ timeMs }) => timeMs)
         expect(times).toEqual([...times].sort((a, b) => a - b))
       }),
@@ -150,7 +153,7 @@ describe.each([
         blocks.map(({ bytes }) => decodeBlock(1, bytes)),
         superseded,
       )
-    // Not beyond a place that is still needed whole.
+    // Not beyond an offset that is still needed completely.
     for (let from: number | null = 0; from !== null; ) from = await store.compact(1, from, 500, 20_000, rewrite)
     const half = await contents(store)
     expect(half.filter(({ offset }) => offset >= 500)).toHaveLength(100)
@@ -263,7 +266,7 @@ test('file: room comes back behind a key that never changes, readers and consume
   )
   await expect.poll(() => handled.length, { timeout: 20_000 }).toBe(21)
   await running.stop()
-  // A crash at this moment: a copy, taken while it runs.
+  // A crash at this moment is simulated by a copy, made while it runs.
   await publishMany(broker, count, 10_000)
   const copy = join(directory(), 'copy')
   for (const name of readdirSync(data).sort(
@@ -298,7 +301,7 @@ test('an event whose place a later one took while it waited for its next attempt
   await expect.poll(() => seen).toContain(1)
   await broker.publish(prices, Price({ sku: 'sick', cents: 2, note: '' }))
   await publishMany(broker, 100, 8000)
-  // Its room goes with that of the others, and its key goes on.
+  // Its space is freed with that of the others, and its key continues.
   await expect.poll(() => seen, { timeout: 20_000 }).toContain(2)
   await expect.poll(async () => (await broker.describe()).consumers).toMatchObject([{ deadLetters: 0, retrying: 0 }])
   await broker.close()

@@ -1,4 +1,4 @@
-/** Changed records that wait to be applied: ranges of them are what a scan of all would find, whenever they are asked for. */
+/** Changed records that are not applied yet: a range returns what a scan of all records would, at any time. */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

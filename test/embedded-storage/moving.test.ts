@@ -1,4 +1,4 @@
-/** Reads go on while compaction and retention move what they are about to read. */
+/** Reads continue while compaction and retention move what they are about to read. */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -47,7 +47,7 @@ test('an extent that compaction moves between two reads of one answer is found w
   const applied = async (): Promise<void> => {
     while (store.stats().unappliedBytes > 0) await new Promise((resolve) => setTimeout(resolve, 2))
   }
-  // Segment 1: two extents of channel 1 that stay, and much of channel 2 that goes.
+  // Segment 1: two extents of channel 1 that stay, and many of channel 2 that are removed.
   for (const offset of [0, 1])
     await committed(store, { blocks: [blockOf(1, offset, 200_000)], records: [], trims: [] }).then(applied)
   for (let offset = 0; offset < 4; offset++)

@@ -1,6 +1,7 @@
 /**
- * Lives of a store that end in kills, power cuts, full disks and failed syncs, at any call and any failpoint: it opens again, and holds all that was
- * acknowledged, whole and in order, and of the commit that was under way all or nothing. `MILLRACE_SEEDS=N` for more of them; a failure names its seed.
+ * A store whose process ends in kills, power cuts, full disks and failed syncs, at any call and any failpoint. It opens
+ * again with everything that was acknowledged, complete and in order; the commit in progress is there completely or not
+ * at all. `MILLRACE_SEEDS=N` runs more. A failure names its seed.
  */
 import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -8,7 +9,7 @@ import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import { Simulation, type SimulationOptions } from './simulation.ts'
 
-// Only the index stands in real files, whose syncs nobody waits for.
+// Only the index is in real files, and nothing waits for their syncs.
 const root = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'millrace-power-'))
 afterAll(() => rmSync(root, { recursive: true, force: true }))
 

@@ -1,4 +1,4 @@
-/** The tables of recovery, over all of their inputs, against rules that are written down here once more and otherwise. */
+/** The tables of recovery, over all their inputs, compared with the same rules written in another form. */
 import { describe, expect, test } from 'vitest'
 import type { FrameLocation } from '../../src/engines/embedded/storage/frame-codec.ts'
 import {
@@ -100,7 +100,7 @@ describe('the tables', () => {
 })
 
 describe('the chain of commits', () => {
-  /** What may stand for each of the commits 3 to 6, behind an index that has applied 2. */
+  /** The possible states of each of the commits 3 to 6, with an index that has applied commit 2. */
   const STATES = ['nothing', 'head', 'whole', 'unlinked', 'end', 'whole twice', 'two'] as const
   const FIRST = 3
   const LAST = 6
@@ -144,7 +144,7 @@ describe('the chain of commits', () => {
     for (const { a, b, c, d } of worlds) {
       const states = [a, b, c, d]
       const whole = (sequence: number): boolean => states[sequence - FIRST]?.startsWith('whole') ?? false
-      // The last commit that something proves to have been acknowledged: a later one was begun, or an end mark names it.
+      // The last commit that was provably acknowledged: a later one was begun, or an end mark names it.
       let acknowledged = FIRST - 1
       states.forEach((state, index) => {
         if (state === 'end') acknowledged = FIRST + index

@@ -1,8 +1,9 @@
 /**
- * Any damage to any file of a directory, then `check --repair`, then going on, against a ledger of what was acknowledged.
+ * Any damage to any file of a directory, then `check --repair`, then further use, compared with a ledger of what was
+ * acknowledged.
  *
- * What must hold: no event comes back wrong or at another offset; what is lost is told; no offset is given out again; what is published
- * afterwards reaches every consumer; a redrive ends. `MILLRACE_SEEDS=N` for more of them; a failure names its seed.
+ * Rules: no event comes back changed or at another offset; losses are reported; no offset is assigned again; later
+ * publishes reach every consumer; a redrive ends. `MILLRACE_SEEDS=N` runs more. A failure names its seed.
  */
 import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -33,7 +34,7 @@ const channels = { orders, jobs, late, prices }
 const CONSUMER = 'worker'
 
 interface Ledger {
-  /** What was acknowledged: id by offset. */
+  /** What was acknowledged: ids by offset. */
   readonly events: Map<string, Map<number, string>>
   readonly delayed: Set<string>
   letters: number
@@ -62,7 +63,7 @@ async function publish(broker: Broker, channel: keyof typeof channels): Promise<
   ledger.events.set(channel, its)
 }
 
-/** A life with something of everything. Every fifth order is given up, so that its key waits. */
+/** One use of the directory with data of every kind. Every fifth order is dead-lettered, so that its key waits. */
 async function life(broker: Broker, orderCount: number): Promise<void> {
   const handled = new Set<number>()
   const worker = consumer(CONSUMER, orders, { concurrency: 4 }).on(Placed, ({ data }, ctx) => {
@@ -96,7 +97,7 @@ beforeAll(async () => {
   const second = await open(live, 5)
   await life(second, 30)
   await second.close()
-  // What comes last is in the journal only.
+  // The last events are only in the journal.
   const third = await open(live, 3_600_000)
   await life(third, 20)
   cpSync(live, intact, { recursive: true, filter: (path) => !path.endsWith('.sock') })
@@ -104,8 +105,8 @@ beforeAll(async () => {
 }, 60_000)
 
 /**
- * Damage of one kind to one file: its name, for the failure's message. A file that went back to what it was is found out by the others only,
- * so it comes alone.
+ * One kind of damage to one file. Returns the file's name, for the failure's message. A file that was reset to an older
+ * state is only noticed through the others, so that damage comes alone.
  */
 function damage(directory: string, random: () => number, alone: boolean): string {
   const files = readdirSync(directory).filter((name) =>
@@ -147,7 +148,7 @@ function damage(directory: string, random: () => number, alone: boolean): string
   return `${kind} of ${file} (${statSync(path, { throwIfNoEntry: false })?.size ?? 0} bytes)`
 }
 
-/** Whether the report says that so many of something are lost, or may be. */
+/** Whether the report says that this many of something are lost, or may be. */
 function tells(report: CheckReport, what: LostThing, lost: number): boolean {
   let certain = 0
   for (const loss of report.losses) {
@@ -163,7 +164,7 @@ async function eventsMatch(broker: Broker, report: CheckReport, name: string): P
   const found = new Map<number, string>()
   for await (const { offset, id } of broker.read(name)) found.set(offset, id)
   for (const [offset, id] of found) expect(its.get(offset), `the event of ${name} at ${offset}`).toBe(id)
-  // Superseded events, and those that workers have handled, are gone anyway.
+  // Superseded events, and those that workers have handled, are removed anyway.
   if (name !== 'orders') return
   const channel = report.channels.find((each) => each.name === name)
   const missing = [...its.keys()].filter((offset) => !found.has(offset))
@@ -226,7 +227,7 @@ async function goesOn(broker: Broker, report: CheckReport): Promise<void> {
     .poll(() => fresh.filter((id) => !seen.has(id)), { timeout: 5000, message: 'new events that reach no consumer' })
     .toEqual([])
   if (letters.length > 0) expect(await broker.deadLetters(CONSUMER).redrive()).toBe(letters.length)
-  // Nobody takes those of a channel that lost its name.
+  // No consumer takes those of a channel that lost its name.
   const own = letters.filter(({ channel }) => channel === 'orders')
   await expect
     .poll(() => own.filter(({ offset }) => !again.has(offset)).length, {

@@ -1,4 +1,7 @@
-/** `millrace check`: it finds what is damaged and what is lost by it, changes nothing without being told, and repairs with all that can be read. */
+/**
+ * `millrace check`: it finds what is damaged and what is lost, changes nothing unless told to, and repairs with
+ * everything that can be read.
+ */
 import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -33,7 +36,7 @@ beforeAll(async () => {
   })
   await running.stop()
   await broker.close()
-  // What is not applied: a second life that is copied while it runs.
+  // Commits that are not applied, from a second use that is copied while it runs.
   const again = await openFileEngine(`file:${intact}-live`, {}, { applyIntervalMs: 3_600_000 })
   for (let n = 0; n < 3; n++)
     await again.publish(
@@ -59,7 +62,7 @@ function damagedCopy(damage: (directory: string) => void): string {
   return directory
 }
 
-/** All but what says who has the directory open. */
+/** Everything except the files that name the owner. */
 function contentOf(directory: string): [string, string][] {
   return readdirSync(directory)
     .filter((name) => !name.startsWith('owner'))
@@ -89,7 +92,7 @@ function overwrite(file: string, at: number, bytes: number): (directory: string)
   }
 }
 
-/** The journal file in which commits stand that are not applied, and where its last frame's body is. */
+/** The journal file with the commits that are not applied, and the position of its last frame's body. */
 function inJournal(directory: string, mark: string): { readonly file: string; readonly at: number } {
   for (const file of readdirSync(directory).filter((name) => name.startsWith('journal-'))) {
     const at = readFileSync(join(directory, file)).indexOf(mark)
@@ -98,7 +101,7 @@ function inJournal(directory: string, mark: string): { readonly file: string; re
   throw new Error(`no journal file holds ${mark}`)
 }
 
-/** Damage every page of the index in which an entry of an extent stands: the one that is used is among them. */
+/** Damage every page of the index that contains an extent's entry; the page in use is among them. */
 function damageExtentPages(directory: string): void {
   const path = join(directory, 'index.mdb')
   const bytes = readFileSync(path)
@@ -200,7 +203,7 @@ describe('events that are damaged in a segment', () => {
     expect(events.map((each) => each.offset)).toEqual(Array.from({ length: EVENTS - 100 }, (_, index) => 100 + index))
     expect((await read(directory, 'others')).length).toBe(9)
     expect((await checkDirectory(directory, false)).problems).toEqual([])
-    // Consumers pass the holes, and those that were past them stay where they were.
+    // Consumers skip the holes, and those that were past them stay at their positions.
     const broker = await connect(`file:${directory}`)
     const seen: number[] = []
     const fresh = await broker.start(
@@ -276,7 +279,7 @@ test('a marker that is gone is made again', async () => {
 })
 
 describe('records that a repair mends', () => {
-  /** A directory with dead letters, a delayed event and a position, whose last commits are in the journal only. */
+  /** A directory with dead letters, a delayed event and a position, whose last commits are only in the journal. */
   async function made(): Promise<string> {
     const live = join(root, `live${made_++}`)
     const first = await connect(`file:${live}`)

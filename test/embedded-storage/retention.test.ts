@@ -1,4 +1,7 @@
-/** Retention goes on: while a sweep takes longer than its interval, after one that failed, and after the clock went back. */
+/**
+ * Retention continues: while a sweep takes longer than its interval, after a failed sweep, and after the clock was set
+ * back.
+ */
 import { afterEach, expect, test } from 'vitest'
 import { ConnectedBroker } from '../../src/broker/connected-broker.ts'
 import { memoryCapabilities } from '../../src/engines/embedded/capabilities.ts'
@@ -56,7 +59,7 @@ async function kept(broker: ConnectedBroker, name: string): Promise<number> {
 }
 
 const few = stream('few', { retain: { count: 10 }, dedupe: false })
-/** Its sweep reads. */
+/** A sweep of this channel reads. */
 const small = stream('small', { retain: { bytes: 1000 }, dedupe: false })
 
 async function fill(broker: ConnectedBroker, channel: typeof few): Promise<void> {
@@ -80,7 +83,7 @@ test('a sweep that takes longer than its interval: what is stored meanwhile is s
   await passes(clock, 2000)
   expect(await kept(broker, 'few')).toBe(10)
   expect(await kept(broker, 'small')).toBeLessThan(10)
-  // And it goes on.
+  // Retention continues.
   await fill(broker, few)
   await passes(clock, 2000)
   expect(await kept(broker, 'few')).toBe(10)

@@ -1,4 +1,4 @@
-/** Where events stand behind the journal: segments that fill, empty, are compacted and deleted. */
+/** Events after the journal: segments that fill, empty, are compacted and deleted. */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -12,7 +12,7 @@ import { committed } from './world.ts'
 const root = mkdtempSync(join(tmpdir(), 'millrace-segments-'))
 afterAll(() => rmSync(root, { recursive: true, force: true }))
 
-/** Applied at once when so many bytes wait, and never by time. */
+/** Applied at once when this many bytes wait, and never by time. */
 const OPTIONS = { applyIntervalMs: 3_600_000, segmentFileBytes: 64 * 1024, journalFileBytes: 256 * 1024 }
 
 function blockOf(channelId: number, offset: number, bytes: number): Frame['blocks'][number] {
@@ -28,10 +28,10 @@ test('a segment that an apply has just filled is not compacted by it: what was p
     for (const frame of frames) await committed(store, frame)
     await store.close()
   }
-  // Channel 1 fills most of the first segment, and then goes: little of it is alive.
+  // Channel 1 fills most of the first segment and is then removed, so little of the segment is live.
   await session([{ blocks: [blockOf(1, 0, 50_000), blockOf(2, 0, 4000)], records: [], trims: [] }])
   await session([{ blocks: [], records: [], trims: [{ channelId: 1, beforeOffset: 1 }] }])
-  // One apply that puts a small extent at its end, and a larger one into the next.
+  // One apply that adds a small extent at its end, and a larger one to the next segment.
   await session([{ blocks: [blockOf(2, 1, 2000), blockOf(3, 0, 40_000)], records: [], trims: [] }])
   await session([{ blocks: [blockOf(3, 1, 10)], records: [], trims: [] }])
   const store = await DiskStore.open(directory, revive, OPTIONS)

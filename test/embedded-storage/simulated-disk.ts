@@ -1,13 +1,16 @@
 /**
- * A disk that a seed decides about: what was written stands in a page cache, what was synced stands on the disk, and a power cut keeps of the difference any part.
+ * A simulated disk controlled by a seed: writes go to a page cache, syncs move them to the disk, and a power cut keeps
+ * an arbitrary part of the difference.
  *
- * - A write that was not synced is kept, lost, or kept in some of its 512-byte sectors, whatever became of writes before and after it; so is a file's size.
- * - A name that was made, moved or removed is so after a cut only if its directory was synced, or by chance.
- * - A sync that fails has written any part of what it should have, and leaves the rest in the cache as if it were written (Linux does so).
+ * - A write that was not synced is kept, lost, or kept in some of its 512-byte sectors, independent of other writes.
+ *   The same applies to a file's size.
+ * - A created, renamed or removed name survives a power cut only if its directory was synced, or by chance.
+ * - A failed sync has written an arbitrary part, and leaves the rest in the cache as if it were written (as Linux
+ *   does).
  * - Syncs and longer writes end when the simulation says so.
- * - From a cut or kill on, every call fails.
+ * - After a power cut or kill, every call fails.
  *
- * The index is LMDB's and stands in a real directory: its own transactions are cut by `cutIndex`.
+ * The index is LMDB's, in a real directory; `cutIndex` cuts its transactions.
  */
 import { basename, dirname } from 'node:path'
 import { type FileSystem, nodeFileSystem } from '../../src/engines/embedded/storage/file-system.ts'
@@ -16,7 +19,7 @@ import { INDEX_FILE } from '../../src/engines/embedded/storage/index-file.ts'
 const SECTOR = 512
 
 interface Inode {
-  /** What reads see. */
+  /** What reads return. */
   cache: Buffer
   /** What is on the disk. */
   disk: Buffer
@@ -26,20 +29,20 @@ interface Inode {
 type Names = Map<string, Inode>
 type NameChange = (names: Names) => void
 
-/** Something that ends when the simulation says so. */
+/** An operation that ends when the simulation says so. */
 interface Pending {
   readonly end: () => void
   readonly fail: (error: Error) => void
 }
 
 export interface Faults {
-  /** Bytes that there is room for, in all. */
+  /** Free bytes in total. */
   room: number
-  /** The next syncs that fail. */
+  /** How many of the next syncs fail. */
   failSyncs: number
-  /** No file can be opened: the process has too many. */
+  /** No file can be opened, because the process has too many open. */
   noFiles: boolean
-  /** The index's next transactions find no room. */
+  /** The index's next transactions find no space. */
   indexFull: boolean
 }
 
@@ -53,11 +56,11 @@ export class SimulatedDisk implements FileSystem {
   #nextFd = 1000
   #dead: Error | null = null
   #callsLeft = Number.POSITIVE_INFINITY
-  /** Whether the index was synced since it was made. */
+  /** Whether the index was synced since it was created. */
   indexSynced = false
   /** Called at the moment of death. */
   onDeath: () => void = () => undefined
-  /** A disk that lies, for tests of the test: its syncs do nothing. */
+  /** Lies of the disk, for tests of the simulation itself: its syncs do nothing. */
   lies: 'nothing' | 'sync' | 'directory' = 'nothing'
   readonly faults: Faults = { room: Number.POSITIVE_INFINITY, failSyncs: 0, noFiles: false, indexFull: false }
 
@@ -67,7 +70,7 @@ export class SimulatedDisk implements FileSystem {
     this.#durableNames = durableNames
   }
 
-  /** The disk dies within the call that is so many calls ahead. */
+  /** The disk dies during the call that is this many calls ahead. */
   dieAfter(calls: number): void {
     this.#callsLeft = calls
   }
@@ -76,7 +79,7 @@ export class SimulatedDisk implements FileSystem {
     return this.#dead !== null
   }
 
-  /** From here on everything fails. */
+  /** From now on every call fails. */
   die(): void {
     if (this.#dead !== null) return
     this.onDeath()
@@ -93,7 +96,7 @@ export class SimulatedDisk implements FileSystem {
     return this.#pending.length
   }
 
-  /** Let one thing that is under way end. */
+  /** Let one pending operation end. */
   endOne(): void {
     const [pending] = this.#pending.splice(Math.floor(this.#random() * this.#pending.length), 1)
     pending?.end()
@@ -122,7 +125,7 @@ export class SimulatedDisk implements FileSystem {
     return after
   }
 
-  /** Any part of what is dirty. */
+  /** Write an arbitrary part of the unsynced data. */
   #writeBack(inode: Inode): void {
     for (const { position, bytes } of inode.dirty) {
       const fate = this.#random()
@@ -326,7 +329,7 @@ function coded(code: string): Error {
 
 const PAGE = 4096
 
-/** An index whose transaction was cut: the old metas, and any of the new data pages, some torn. */
+/** An index whose transaction was cut: the old meta pages, and some of the new data pages, possibly torn. */
 export function cutIndex(before: Buffer, after: Buffer, random: () => number): Buffer {
   const mixed = Buffer.alloc(Math.max(before.length, after.length))
   before.copy(mixed)

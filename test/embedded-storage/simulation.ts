@@ -1,7 +1,9 @@
 /**
- * A store on a simulated disk, through several lives that end in kills, power cuts and failed syncs, against a model: all of it decided by a seed.
+ * A store on a simulated disk, compared with a model, through several runs that end in kills, power cuts and failed
+ * syncs. A seed decides everything.
  *
- * What may be found after each end: everything that was acknowledged, and of the commit that was under way all or nothing. What was found once stays.
+ * After each end, the store has everything that was acknowledged, and the commit in progress completely or not at all.
+ * What was found once stays.
  */
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -30,7 +32,7 @@ export const revive = (block: StoredBlock): StoredBlock => decodeBlock(block.cha
 const STEPS_MAX = 700
 
 export interface SimulationOptions {
-  /** A lie of the disk: then the simulation is to find a loss. */
+  /** A lie of the disk: the simulation must then find a loss. */
   readonly lies?: SimulatedDisk['lies']
 }
 
@@ -39,13 +41,13 @@ export class Simulation {
   readonly #directory: string
   #disk: SimulatedDisk
   #model = new Model()
-  /** The commit of which it is not known whether it happened. */
+  /** The commit for which it is unknown whether it happened. */
   #doubtful: Frame | null = null
   #timers: (() => void)[] = []
   #indexBusy = false
   #indexBefore: Buffer | null = null
   #indexAtDeath: Buffer | null = null
-  /** What happened, in a few letters: two runs of a seed have the same. */
+  /** What happened, in a few letters: two runs of a seed have the same trace. */
   trace = ''
 
   constructor(seed: number, directory: string, { lies = 'nothing' }: SimulationOptions = {}) {
@@ -59,7 +61,7 @@ export class Simulation {
     return join(this.#directory, INDEX_FILE)
   }
 
-  /** @throws what the store throws where it should open, or an error that says what was lost */
+  /** @throws what the store throws when it should open, or an error that says what was lost */
   async run(): Promise<void> {
     const lives = 1 + Math.floor(this.#random() * 4)
     for (let life = 0; life < lives; life++) await this.#live()
@@ -85,7 +87,7 @@ export class Simulation {
     this.#after(end, disk)
   }
 
-  /** Whether the machine is off, as the store's error says, or the store is at fault. */
+  /** Open the store and check its content. Returns null if the machine is off. */
   async #openAndCheck(failpoint: ((name: Failpoint) => void) | null): Promise<DiskStore | null> {
     this.#timers = []
     let store: DiskStore
@@ -109,13 +111,13 @@ export class Simulation {
     const found = await contentOf(store, this.#model.first)
     const doubtful = this.#model.clone()
     if (this.#doubtful !== null) doubtful.apply(this.#doubtful)
-    // A frame that only trims shows nothing until it is applied: where both fit, it may have happened.
+    // A frame that only trims is not visible until it is applied. If both states match, it may have happened.
     const model = [doubtful, this.#model].find((candidate) => candidate.is(found))
     if (model === undefined)
       throw new Error(
         `what is there is not what was acknowledged: ${this.#model.differenceTo(found)}; ${this.trace.slice(-200)}`,
       )
-    // The machine may have died while it was opened: what was found then was not relied upon.
+    // The machine may have died during the opening; nothing then relied on what was found.
     if (!this.#disk.dead) {
       this.#model = model
       this.#doubtful = null
@@ -136,14 +138,14 @@ export class Simulation {
     await closing
   }
 
-  /** A failpoint that ends the life when it is reached for the n-th time, and that knows when the index is busy. */
+  /** A failpoint that ends the run when it is reached for the n-th time, and that records when the index is busy. */
   #deadly(disk: SimulatedDisk, end: 'cut' | 'kill', countdown: number): (name: Failpoint) => void {
     const where = FAILPOINTS[Math.floor(this.#random() * FAILPOINTS.length * 1.3)]
     let left = where?.startsWith('journal') || where === 'commit.done' ? countdown : 1 + (countdown % 6)
     const torn = this.#random() < 0.5
     return (name) => {
       if (name === 'apply.after-segment' || name === 'rewrite.after-segment') {
-        // As LMDB says it of a transaction, of which then nothing happened.
+        // LMDB's error for a failed transaction, of which nothing happened.
         if (disk.faults.indexFull) throw Object.assign(new Error('no space left, simulated'), { code: 28 })
         this.#indexBusy = true
         this.#indexBefore = this.#readIndex()
@@ -184,7 +186,7 @@ export class Simulation {
         Object.assign(disk.faults, { room: Number.POSITIVE_INFINITY, indexFull: false, noFiles: false })
       if (this.#random() < 0.001) disk.faults.failSyncs = 1
       if (this.#random() < 0.01) {
-        // Blocks take their own places, which is to change nothing.
+        // Blocks replace themselves, which must change nothing.
         const channelId = 1 + Math.floor(this.#random() * 3)
         void store
           .compact(
@@ -196,7 +198,7 @@ export class Simulation {
           )
           .catch(() => undefined)
       }
-      // Extents move, with all that is in them.
+      // Extents move, with everything in them.
       if (this.#random() < 0.03)
         void store
           .compact(1 + Math.floor(this.#random() * 3), 0, Number.POSITIVE_INFINITY, 20_000, (blocks) => blocks)
@@ -205,7 +207,7 @@ export class Simulation {
     }
   }
 
-  /** Let one thing happen, and what follows from it at once. */
+  /** Let one thing happen, and what follows at once. */
   async #step(disk: SimulatedDisk): Promise<void> {
     const timers = this.#random() < 0.15 || disk.pending === 0 ? this.#timers : []
     if (timers.length > 0) {

@@ -1,4 +1,4 @@
-/** A store under a random load, with a model of it: what must be there after each commit. */
+/** A store under a random load, with a model of what it must contain after each commit. */
 
 import type { DiskStore } from '../../src/engines/embedded/storage/disk-store.ts'
 import type { Frame, Store, StoredBlock } from '../../src/engines/embedded/store.ts'
@@ -14,7 +14,7 @@ export function randomFrom(seed: number): () => number {
 
 export const CHANNELS = [1, 2, 3]
 
-/** Events by channel and offset, and records: as text, to be compared. */
+/** Events by channel and offset, and records, as text for comparison. */
 export interface Content {
   readonly events: Readonly<Record<string, string>>
   readonly records: Readonly<Record<string, string>>
@@ -35,7 +35,7 @@ export class Model {
     return copy
   }
 
-  /** Whether a store that holds this may be one of this model: what was trimmed may be there or not. */
+  /** Whether a store with this content agrees with the model. Trimmed events may still be there. */
   is(found: Content): boolean {
     const wanted = this.content()
     const events = Object.entries(found.events).filter(([place]) => {
@@ -45,7 +45,7 @@ export class Model {
     return same(wanted.events, Object.fromEntries(events)) && same(wanted.records, found.records)
   }
 
-  /** For a person. */
+  /** The difference as text for a person. */
   differenceTo(found: Content): string {
     const wanted = this.content()
     const missing = Object.keys(wanted.events).filter((place) => found.events[place] !== wanted.events[place])
@@ -69,7 +69,7 @@ export class Model {
       this.first.set(channelId, Math.max(this.first.get(channelId) ?? 0, beforeOffset))
   }
 
-  /** What must be there; what was trimmed may be. */
+  /** What must be there; trimmed events may be there too. */
   content(): Content {
     const kept = [...this.#events].filter(([place]) => {
       const [channel = 0, offset = 0] = place.split('/').map(Number)
@@ -122,7 +122,7 @@ export function committed(store: Pick<Store, 'commit'>, frame: Frame): Promise<v
   return new Promise((resolve, reject) => store.commit(frame, (error) => (error === null ? resolve() : reject(error))))
 }
 
-/** Everything a store holds, from a first offset of each channel on. */
+/** Everything that a store contains, from a first offset of each channel on. */
 export async function contentOf(store: Store | DiskStore, first: ReadonlyMap<number, number>): Promise<Content> {
   const events: Record<string, string> = {}
   for (const channelId of CHANNELS) {

@@ -1,4 +1,7 @@
-/** Publishing judges an event as `validateCloudEvent` does: what is stored is a valid CloudEvent, and what is valid is stored. */
+/**
+ *  Publishing judges an event as `validateCloudEvent` does: what is stored is a valid CloudEvent, and what is valid is
+ *  stored.
+ */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { isMillraceError } from '../../src/base/errors.ts'

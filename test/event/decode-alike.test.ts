@@ -1,4 +1,7 @@
-/** Events are decoded by what they have in common with the one before: whatever comes before, the event is what parsing its text gives. */
+/**
+ *  Events are decoded by what they have in common with the one before: whatever comes before, the event is what parsing
+ *  its text gives.
+ */
 import { expect, it } from 'vitest'
 import { decodeAlike } from '../../src/event/decode-alike.ts'
 import { decodeEvent } from '../../src/event/encode.ts'

@@ -1,6 +1,6 @@
 /**
- * What a stranger sends is looked through before anything of it is parsed: a parser takes seconds for a hostile text of some megabytes. Proved by what
- * `JSON.parse` is given, not by time. And an error does not repeat megabytes.
+ * What a stranger sends is looked through before anything of it is parsed: a parser takes seconds for a hostile text of
+ * some megabytes. Proved by what `JSON.parse` is given, not by time. And an error does not repeat megabytes.
  */
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { createGateway, type Gateway } from '../../src/gateway/index.ts'

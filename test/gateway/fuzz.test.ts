@@ -1,6 +1,6 @@
 /**
- * Every route with parameters, queries, headers and bodies that are odd: each answer is the route's own or a problem document with a code. Never is it a failure of
- * the server, an answer without words, or none.
+ * Every route with parameters, queries, headers and bodies that are odd: each answer is the route's own or a problem
+ * document with a code. Never is it a failure of the server, an answer without words, or none.
  *
  * MILLRACE_FUZZ=10 multiplies the number of tries. A failure names its seed and request.
  */

@@ -1,4 +1,7 @@
-/** Clients that mean harm, on real sockets: each is refused in words where there is anybody to read them, and the gateway goes on. */
+/**
+ *  Clients that mean harm, on real sockets: each is refused in words where there is anybody to read them, and the
+ *  gateway goes on.
+ */
 import { connect as connectSocket, type Socket } from 'node:net'
 import { gzipSync } from 'node:zlib'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
@@ -141,7 +144,8 @@ describe('HTTP itself', () => {
   ])('%s: no second request comes out of one', async (name, bytes) => {
     await serve()
     const answer = await raw(`${bytes.replace('Connection: close', '')}`)
-    // A folded header is one header to Node; the request is then one without a body, and what follows is a request of its own.
+    // A folded header is one header to Node; the request is then one without a body, and what follows is a request of
+    // its own.
     expect(answer.includes('"capabilities"') && name !== 'a folded header').toBe(false)
     if (name !== 'a folded header') expect(statuses(answer).every((status) => status >= 400)).toBe(true)
     expect([await stored(), await alive()]).toEqual([0, 200])

@@ -300,7 +300,8 @@ describe('pulling', () => {
     )
     await eventually(async () => (await broker.describe()).consumers.length).toBe(1)
     socket.destroy()
-    // Every event goes to whoever waits first: while the broken one still waits it takes one, and when it is noticed it takes none.
+    // Every event goes to whoever waits first: while the broken one still waits it takes one, and when it is noticed it
+    // takes none.
     await eventually(async () => {
       await publish(crypto.randomUUID())
       return (await pull('stock', { wait: 50 })).length

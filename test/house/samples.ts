@@ -1,9 +1,9 @@
 /**
  * The code that the documentation shows: every fenced `ts` block of the pages and every `@example` of the library.
  *
- * Words after `ts` on the fence say more: `no-run` is type-checked only; `continues` goes on in the module of the block before it;
- * `file=events.ts` names the module, so that later blocks of the page can import `./events.ts`.
- * A statement with a literal in the comment behind it, `total // 3`, is checked to be that.
+ * Words after `ts` on the fence say more: `no-run` is type-checked only; `continues` goes on in the module of the block
+ * before it; `file=events.ts` names the module, so that later blocks of the page can import `./events.ts`. A statement
+ * with a literal in the comment behind it, `total // 3`, is checked to be that.
  */
 import { execFile } from 'node:child_process'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'

@@ -11,7 +11,10 @@ export interface SourceFile {
   readonly text: string
 }
 
-/** Files below `folder` (from the root) whose name ends in `ending`, in the order of their paths. Build outputs and dependencies are not sources. */
+/**
+ *  Files below `folder` (from the root) whose name ends in `ending`, in the order of their paths. Build outputs and
+ *  dependencies are not sources.
+ */
 export function filesBelow(folder: string, ending: string): SourceFile[] {
   return readdirSync(join(ROOT, folder), { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile() && entry.name.endsWith(ending))

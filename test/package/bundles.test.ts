@@ -1,6 +1,7 @@
 /**
- * A program with Millrace in it, bundled by esbuild, Vite and webpack, and run: it publishes, handles and closes on `memory:` and `file:`, and loads the
- * client library of an engine. What stays external is what docs/guide/bundling.md says. Needs `npm run build` before it, as `npm test` does.
+ * A program with Millrace in it, bundled by esbuild, Vite and webpack, and run: it publishes, handles and closes on
+ * `memory:` and `file:`, and loads the client library of an engine. What stays external is what docs/guide/bundling.md
+ * says. Needs `npm run build` before it, as `npm test` does.
  */
 import { execFile } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'

@@ -1,6 +1,6 @@
 /**
- * The package as its users get it: packed, installed in another project without running any install script, imported by its public names.
- * Needs `npm run build` before it, as `npm test` does.
+ * The package as its users get it: packed, installed in another project without running any install script, imported by
+ * its public names. Needs `npm run build` before it, as `npm test` does.
  */
 import { execFile } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
@@ -142,7 +142,8 @@ describe('the package', () => {
     expect(await node(code)).toBe('hello\nhello')
   })
 
-  // esbuild cannot give a library of CommonJS the modules of Node in a bundle of ES modules: "Dynamic require is not supported".
+  // esbuild cannot give a library of CommonJS the modules of Node in a bundle of ES modules: "Dynamic require is not
+  // supported".
   it.each(['esm', 'cjs'] as const)(
     'runs in a bundle that esbuild made as %s: gateway, WebSockets, and no banner',
     async (format) => {

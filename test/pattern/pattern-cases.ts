@@ -1,6 +1,7 @@
 /**
- * The language as data: patterns, events and whether they match. The expectations are event-ruler 2's own (each was run on it), but for
- * those marked `ours`, where Millrace differs on purpose and docs/patterns.md says so. Both are JSON text, so that numbers are as written.
+ * The language as data: patterns, events and whether they match. The expectations are event-ruler 2's own (each was run
+ * on it), but for those marked `ours`, where Millrace differs on purpose and docs/patterns.md says so. Both are JSON
+ * text, so that numbers are as written.
  */
 
 /** A pattern, an event, whether it matches. */

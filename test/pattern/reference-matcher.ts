@@ -1,6 +1,7 @@
 /**
- * The event-pattern language in its plainest form, to judge the real matchers by: everything is laid out and every assignment is tried.
- * It shares no code with `src/pattern`. It takes patterns as parsed JSON and events as `Json`, in which numbers are as written.
+ * The event-pattern language in its plainest form, to judge the real matchers by: everything is laid out and every
+ * assignment is tried. It shares no code with `src/pattern`. It takes patterns as parsed JSON and events as `Json`, in
+ * which numbers are as written.
  */
 
 /** A number as written. */

@@ -1,6 +1,6 @@
 /**
- * What clients in other languages publish and emit over the wire: keys are taken where the declaration says, and data that the kept schema refuses is
- * refused, in single publishes, batches, delayed ones and emissions.
+ * What clients in other languages publish and emit over the wire: keys are taken where the declaration says, and data
+ * that the kept schema refuses is refused, in single publishes, batches, delayed ones and emissions.
  */
 import { expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'

@@ -1,6 +1,7 @@
 /**
- * Clients that do not keep to the protocol, with frames of every type. Whatever is sent, the server answers with a typed error or ends the connection:
- * nothing is rejected unhandled, hangs, is allocated by a number in a frame, or is settled that was not in hand.
+ * Clients that do not keep to the protocol, with frames of every type. Whatever is sent, the server answers with a
+ * typed error or ends the connection: nothing is rejected unhandled, hangs, is allocated by a number in a frame, or is
+ * settled that was not in hand.
  *
  * MILLRACE_FUZZ=10 multiplies the number of tries. A failure names its seed.
  */
