@@ -1,5 +1,5 @@
 /**
- *  What the parts of the gateway share: the broker and its engine, the limits, the audit trail, the report of failures.
+ * What the parts of the gateway share: the broker and its engine, the limits, the audit trail, the report of failures.
  */
 import type { Broker } from '../broker/broker.ts'
 import type { BrokerCore } from '../broker/engine-of.ts'

@@ -1,6 +1,6 @@
 /**
- *  `millrace/browser` in a real browser, from a page of another origin. Needs `npm run build`, and a Chromium as the
- *  shop's test does.
+ * `millrace/browser` in a real browser, from a page of another origin. Needs `npm run build`, and a Chromium as the
+ * shop's test does.
  */
 import { existsSync, readFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'

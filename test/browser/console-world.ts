@@ -1,6 +1,6 @@
 /**
- *  A small company on one broker, for the tests of the console: sources, channels, consumers that emit, fail and lag,
- *  and a rule.
+ * A small company on one broker, for the tests of the console: sources, channels, consumers that emit, fail and lag,
+ * and a rule.
  */
 import { type Broker, connect, consumer, queue, type Running, stream } from '../../src/index.ts'
 import { rulesOf, startRules } from '../../src/rules/index.ts'

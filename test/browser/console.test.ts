@@ -60,8 +60,8 @@ describe.skipIf(!existsSync(executablePath))('the console in a browser', () => {
   }
 
   /**
-   *  What WCAG 2.2 AA asks and a program can check. The policy of the page allows no inline script, so axe comes
-   *  through the debugger.
+   * What WCAG 2.2 AA asks and a program can check. The policy of the page allows no inline script, so axe comes
+   * through the debugger.
    */
   async function faultsOf(page: Page): Promise<string[]> {
     await page.evaluate(axe)

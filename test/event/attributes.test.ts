@@ -1,6 +1,6 @@
 /**
- *  Publishing judges an event as `validateCloudEvent` does: what is stored is a valid CloudEvent, and what is valid is
- *  stored.
+ * Publishing judges an event as `validateCloudEvent` does: what is stored is a valid CloudEvent, and what is valid is
+ * stored.
  */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'

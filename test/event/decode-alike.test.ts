@@ -1,6 +1,6 @@
 /**
- *  Events are decoded by what they have in common with the one before: whatever comes before, the event is what parsing
- *  its text gives.
+ * Events are decoded by what they have in common with the one before: whatever comes before, the event is what parsing
+ * its text gives.
  */
 import { expect, it } from 'vitest'
 import { decodeAlike } from '../../src/event/decode-alike.ts'

@@ -1,6 +1,6 @@
 /**
- *  An event that was published a moment ago is decoded from its parts: it is what parsing its text would give, member
- *  by member.
+ * An event that was published a moment ago is decoded from its parts: it is what parsing its text would give, member
+ * by member.
  */
 import { describe, expect, it } from 'vitest'
 import { DATA_TEXT, decodeEvent, type Encodable, encodeEvent } from '../../src/event/encode.ts'

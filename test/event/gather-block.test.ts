@@ -1,6 +1,6 @@
 /**
- *  Events that stand in other blocks are gathered by their bytes: the block is that of encoding them anew, but for the
- *  order of its types.
+ * Events that stand in other blocks are gathered by their bytes: the block is that of encoding them anew, but for the
+ * order of its types.
  */
 import { expect, it } from 'vitest'
 import { type BlockEvent, decodeBlock, encodeBlock } from '../../src/event/block.ts'

@@ -1,6 +1,6 @@
 /**
- *  Data judged by kept schemas: as another validator judges it, with words that name the member, and in a bounded time
- *  whatever the schema is.
+ * Data judged by kept schemas: as another validator judges it, with words that name the member, and in a bounded time
+ * whatever the schema is.
  */
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import fc from 'fast-check'

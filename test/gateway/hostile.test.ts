@@ -1,6 +1,6 @@
 /**
- *  Clients that mean harm, on real sockets: each is refused in words where there is anybody to read them, and the
- *  gateway goes on.
+ * Clients that mean harm, on real sockets: each is refused in words where there is anybody to read them, and the
+ * gateway goes on.
  */
 import { connect as connectSocket, type Socket } from 'node:net'
 import { gzipSync } from 'node:zlib'

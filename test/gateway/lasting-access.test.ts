@@ -1,6 +1,6 @@
 /**
- *  What is open is held to its token for as long as it is open: it ends when the token is removed or expires, and its
- *  requests count.
+ * What is open is held to its token for as long as it is open: it ends when the token is removed or expires, and its
+ * requests count.
  */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { request } from 'node:http'

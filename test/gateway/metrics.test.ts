@@ -34,8 +34,8 @@ const scrape = async (query = '', headers: Record<string, string> = {}, of = gat
 }
 
 /**
- *  What a parser reads: `name channel consumer error` of each sample. Of histograms the counts, which it reads as
- *  numbers of their own.
+ * What a parser reads: `name channel consumer error` of each sample. Of histograms the counts, which it reads as
+ * numbers of their own.
  */
 function samples(text: string): Record<string, string | undefined> {
   const plain = text.replace(/^# TYPE \w+ histogram$/gm, '').replace(/^\w+_(bucket|sum)\{.*$/gm, '')

@@ -1,6 +1,6 @@
 /**
- *  Channels that Millrace itself writes, over the wire: who may do everything elsewhere neither reads, writes nor
- *  carries them unless they are named.
+ * Channels that Millrace itself writes, over the wire: who may do everything elsewhere neither reads, writes nor
+ * carries them unless they are named.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'

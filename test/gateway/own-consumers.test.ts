@@ -1,6 +1,6 @@
 /**
- *  Millrace's own consumers are nobody's to consume by; and what is not the caller's is refused in the same words as
- *  what is not there.
+ * Millrace's own consumers are nobody's to consume by; and what is not the caller's is refused in the same words as
+ * what is not there.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'

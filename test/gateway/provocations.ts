@@ -1,6 +1,6 @@
 /**
- *  How each answer that the OpenAPI document promises is brought about, by `operationId status`. What all routes refuse
- *  alike is in openapi.test.ts.
+ * How each answer that the OpenAPI document promises is brought about, by `operationId status`. What all routes refuse
+ * alike is in openapi.test.ts.
  */
 import { createHmac } from 'node:crypto'
 import type { Gateway, GatewayOptions } from '../../src/gateway/index.ts'

@@ -1,6 +1,6 @@
 /**
- *  `/ready` and `/health` are open to everyone: they ask nothing of a store or a server, and tell strangers nothing but
- *  the answer.
+ * `/ready` and `/health` are open to everyone: they ask nothing of a store or a server, and tell strangers nothing but
+ * the answer.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'

@@ -44,8 +44,8 @@ function detailsIn(program: ts.Program): Map<string, ts.Type> {
 }
 
 /**
- *  What is wrong with the details that a file throws, a sentence each. What is thrown with a code or details that only
- *  the run knows is not judged.
+ * What is wrong with the details that a file throws, a sentence each. What is thrown with a code or details that only
+ * the run knows is not judged.
  */
 function faultsOf(file: ts.SourceFile, program: ts.Program, types: ReadonlyMap<string, ts.Type>): string[] {
   const checker = program.getTypeChecker()

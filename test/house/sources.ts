@@ -12,8 +12,8 @@ export interface SourceFile {
 }
 
 /**
- *  Files below `folder` (from the root) whose name ends in `ending`, in the order of their paths. Build outputs and
- *  dependencies are not sources.
+ * Files below `folder` (from the root) whose name ends in `ending`, in the order of their paths. Build outputs and
+ * dependencies are not sources.
  */
 export function filesBelow(folder: string, ending: string): SourceFile[] {
   return readdirSync(join(ROOT, folder), { recursive: true, withFileTypes: true })

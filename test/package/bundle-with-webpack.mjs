@@ -1,6 +1,6 @@
 /**
- *  Bundles a program with webpack: `ENTRY FILE module|commonjs EXTERNAL…`. Prints its errors and warnings as a JSON
- *  array.
+ * Bundles a program with webpack: `ENTRY FILE module|commonjs EXTERNAL…`. Prints its errors and warnings as a JSON
+ * array.
  */
 import { basename, dirname } from 'node:path'
 import webpack from 'webpack'

@@ -1,5 +1,5 @@
 /**
- *  Every matcher against the reference matcher, over random patterns and events. `MILLRACE_FUZZ_RUNS` makes it longer.
+ * Every matcher against the reference matcher, over random patterns and events. `MILLRACE_FUZZ_RUNS` makes it longer.
  */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'

@@ -1,6 +1,6 @@
 /**
- *  A small exchange over a socket that is cut after each number of bytes, in each direction: nothing is lost, nothing
- *  is done twice.
+ * A small exchange over a socket that is cut after each number of bytes, in each direction: nothing is lost, nothing
+ * is done twice.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'

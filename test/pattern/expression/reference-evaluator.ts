@@ -1,6 +1,6 @@
 /**
- *  CloudEvents SQL evaluated as slowly and plainly as the specification reads: what the compiled expression is compared
- *  with.
+ * CloudEvents SQL evaluated as slowly and plainly as the specification reads: what the compiled expression is compared
+ * with.
  */
 import type {
   ExpressionTest,

@@ -1,5 +1,5 @@
 /**
- *  Clause 8, deduplication: an id published twice within the channel's window is stored once, and the receipt says so.
+ * Clause 8, deduplication: an id published twice within the channel's window is stored once, and the receipt says so.
  */
 import assert from 'node:assert/strict'
 import { consumer } from '../../../consumer/consumer.ts'
