@@ -57,7 +57,7 @@ test('two processes share a consumer of two channels, and no key is in flight in
   expect(hands.overlaps.slice(0, 3)).toEqual([])
 }, 60_000)
 
-test('a lane goes to another process when none of its events is in flight in any channel', async () => {
+test('a stripe goes to another process when none of its events is in flight in any channel', async () => {
   const server = new MemoryServer()
   let looks = 0
   const first = await open(server)
@@ -78,7 +78,7 @@ test('a lane goes to another process when none of its events is in flight in any
   await expect.poll(async () => (await first.describe()).consumers[0]?.inFlight).toBe(inHands.length)
   await second.start(worker())
   await publish(second, [payments])
-  // The second one knows which lanes are its own, and has asked for them several times.
+  // The second one knows which stripes are its own, and has asked for them several times.
   await expect.poll(() => looks, { timeout: 10_000 }).toBeGreaterThan(4)
   const busy = new Set(server.channels.get(orders.name)?.records.map(({ partition }) => partition))
   const owners = [...server.consumerLogs]

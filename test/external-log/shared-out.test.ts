@@ -4,7 +4,7 @@
  */
 import { expect, it } from 'vitest'
 import type { ChannelEntry } from '../../src/external-log/log-backend.ts'
-import { sharedOut } from '../../src/external-log/ownership/lanes.ts'
+import { sharedOut } from '../../src/external-log/ownership/stripes.ts'
 
 const channel = (partitions: number, name = 'orders') => ({ partitions, spec: { name } }) as ChannelEntry
 const members = (count: number): string[] => Array.from({ length: count }, (_, at) => `member-${at}`)

@@ -2,16 +2,16 @@
  * A consumer's instances in this engine, and the partitions that they work on: which of them this member owns, as all
  * members of the group see it.
  *
- * Every member sends heartbeats that name the channels it takes. Each member computes who should own each lane
- * (`lanesOf`, over the members that live). It gives back the partitions of other members' lanes when no event of the
- * lane is in flight. It claims the partitions of its own lanes when their owner has released them or is dead. The
+ * Every member sends heartbeats that name the channels it takes. Each member computes who should own each stripe
+ * (`stripesOf`, over the members that live). It gives back the partitions of other members' stripes when no event of the
+ * stripe is in flight. It claims the partitions of its own stripes when their owner has released them or is dead. The
  * conditional append to the consumer log decides who owns a partition, so a wrong view does no harm.
  *
  * This is where leases expire on servers. A member whose note has not changed within its lease is dead for the others
  * (`lives`). A member whose heartbeat was not accepted for its lease gives up its partitions (`#giveUp`). The lease of
  * an instance within this process is watched in `delivery/dispatch/lease-watch.ts`.
  *
- * Invariant: a partition begins to give out events at a moment at which this member owns all partitions of its lane. It
+ * Invariant: a partition begins to give out events at a moment at which this member owns all partitions of its stripe. It
  * ends when it is released or lost. Of two members that have partitions with the same keys, the one that began later
  * owned the other's partition at that moment, so the other one had stopped before.
  */
@@ -27,9 +27,9 @@ import type { ConsumerLogState } from '../consumer-log/consumer-log-entry.ts'
 import { consumerLogOf } from '../consumer-log/consumer-log-name.ts'
 import { type ChannelEntry, Fenced, type LogBackend } from '../log-backend.ts'
 import type { Pauses } from '../pauses.ts'
-import { type Lane, type LanePart, lanesOf } from './lanes.ts'
 import { lentBy } from './lent-in-flight.ts'
 import type { OwnedPartition } from './owned-partition.ts'
+import { type Stripe, type StripePart, stripesOf } from './stripes.ts'
 
 /** The content of a member's heartbeat. */
 export interface MemberNote {
@@ -47,7 +47,7 @@ export interface MemberNote {
   readonly blocked: readonly string[]
   /** The shapes of its instances: one for each consumer. Notes of older versions have none. */
   readonly shapes?: Readonly<Record<string, Shape>>
-  /** The member shares out partitions by lanes (`lanes.ts`). Members of older versions do not. */
+  /** The member shares out partitions by stripes (`stripes.ts`). Members of older versions do not. */
   readonly lanes?: boolean
 }
 
@@ -341,17 +341,17 @@ export class MemberGroup {
   async #share(alive: ReadonlyMap<string, MemberNote>, working: boolean): Promise<void> {
     const entries = this.#host.entries().filter(({ spec }) => (spec.kind === 'queue') === (this.#queue !== null))
     const members = [...alive].filter(([, { idle }]) => !idle)
-    const laneMembers = members.map(([name, { channels, lanes }]) => ({
+    const stripeMembers = members.map(([name, { channels, lanes }]) => ({
       name,
       takes: (channel: string) => this.takes(channel, channels),
-      lanes: lanes === true,
+      stripes: lanes === true,
     }))
     const turns: Promise<void>[] = []
     const wanted = new Set<string>()
-    for (const lane of lanesOf(this.name, entries, laneMembers)) {
-      const parts = lane.parts.filter(({ entry }) => this.takes(entry.spec.name))
+    for (const stripe of stripesOf(this.name, entries, stripeMembers)) {
+      const parts = stripe.parts.filter(({ entry }) => this.takes(entry.spec.name))
       for (const { consumerLog } of parts) wanted.add(consumerLog)
-      const mine = working && lane.owner === this.#host.member && parts.length === lane.parts.length
+      const mine = working && stripe.owner === this.#host.member && parts.length === stripe.parts.length
       turns.push(mine ? this.#work(parts, alive) : this.#leaveTo(parts, alive))
     }
     for (const [consumerLog, owned] of this.owned) if (!wanted.has(consumerLog)) this.#giveBack([owned])
@@ -370,8 +370,8 @@ export class MemberGroup {
     })
   }
 
-  /** Work on a lane of this member. Its partitions begin when this member owns all of them. */
-  async #work(parts: Lane['parts'], alive: ReadonlyMap<string, MemberNote>): Promise<void> {
+  /** Work on a stripe of this member. Its partitions begin when this member owns all of them. */
+  async #work(parts: Stripe['parts'], alive: ReadonlyMap<string, MemberNote>): Promise<void> {
     await Promise.all(
       parts.filter(({ consumerLog }) => !this.owned.has(consumerLog)).map((part) => this.#claim(part, alive, true)),
     )
@@ -380,8 +380,8 @@ export class MemberGroup {
     for (const each of owned) if (whole || each.begun) each.keep(this.instances)
   }
 
-  /** The lane belongs to another member. */
-  async #leaveTo(parts: Lane['parts'], alive: ReadonlyMap<string, MemberNote>): Promise<void> {
+  /** The stripe belongs to another member. */
+  async #leaveTo(parts: Stripe['parts'], alive: ReadonlyMap<string, MemberNote>): Promise<void> {
     this.#giveBack(parts.flatMap(({ consumerLog }) => this.owned.get(consumerLog) ?? []))
     if (this.instances.size > 0)
       await Promise.all(
@@ -389,7 +389,7 @@ export class MemberGroup {
       )
   }
 
-  async #claim({ entry, partition }: LanePart, alive: ReadonlyMap<string, MemberNote>, mine: boolean): Promise<void> {
+  async #claim({ entry, partition }: StripePart, alive: ReadonlyMap<string, MemberNote>, mine: boolean): Promise<void> {
     // Whichever member comes first writes where the consumer begins, also in a partition of another member. A partition
     // that this member owns by its consumer log, and could not give back, is given back now.
     let gone: string | null = null
@@ -411,11 +411,11 @@ export class MemberGroup {
     }
   }
 
-  /** Give back partitions together: no other member gets one of them while an event of the lane is in flight. */
-  #giveBack(lane: readonly OwnedPartition[]): void {
-    for (const owned of lane)
+  /** Give back partitions together: no other member gets one of them while an event of the stripe is in flight. */
+  #giveBack(stripe: readonly OwnedPartition[]): void {
+    for (const owned of stripe)
       void owned
-        .release(lane)
+        .release(stripe)
         .catch((error: unknown) => (error instanceof Fenced ? undefined : this.#host.alarm(error)))
   }
 

@@ -130,14 +130,14 @@ export class OwnedPartition {
     })
   }
 
-  /** Give out no more events. Release the consumer log when no event of the lane is in flight. */
-  release(lane: readonly OwnedPartition[] = [this]): Promise<void> {
-    this.#releasing ??= this.#release(lane)
+  /** Give out no more events. Release the consumer log when no event of the stripe is in flight. */
+  release(stripe: readonly OwnedPartition[] = [this]): Promise<void> {
+    this.#releasing ??= this.#release(stripe)
     return this.#releasing
   }
 
-  async #release(lane: readonly OwnedPartition[]): Promise<void> {
-    await Promise.all(lane.map((each) => each.#stop()))
+  async #release(stripe: readonly OwnedPartition[]): Promise<void> {
+    await Promise.all(stripe.map((each) => each.#stop()))
     if (this.#begun && !this.ownership.over) this.cursor.end()
     this.ownership.touch(this.cursor.state)
     try {

@@ -1,33 +1,33 @@
 /**
- * Lanes: which partitions of a consumer's channels belong together, and which member works on them.
+ * Stripes: which partitions of a consumer's channels belong together, and which member works on them.
  *
  * The partition of a key is its hash modulo the number of partitions of the channel. Modulo the greatest common divisor
- * of these numbers, the partitions of one key are equal in all channels: that is the lane of the key. All partitions of
- * a lane go to one member, so one member has a key in all channels (clause 4). If the divisor is 1, there is one lane
+ * of these numbers, the partitions of one key are equal in all channels: that is the stripe of the key. All partitions of
+ * a stripe go to one member, so one member has a key in all channels (clause 4). If the divisor is 1, there is one stripe
  * and one member has it.
  */
 import { consumerLogOf } from '../consumer-log/consumer-log-name.ts'
 import type { ChannelEntry } from '../log-backend.ts'
 import { partitionHash } from '../publish/partition-hash.ts'
 
-export interface LanePart {
+export interface StripePart {
   readonly entry: ChannelEntry
   readonly partition: number
   readonly consumerLog: string
 }
 
-export interface Lane {
-  /** The member that should own the lane; undefined if no member works. */
+export interface Stripe {
+  /** The member that should own the stripe; undefined if no member works. */
   readonly owner: string | undefined
-  readonly parts: readonly LanePart[]
+  readonly parts: readonly StripePart[]
 }
 
 /** A member that lives and takes events now. */
-export interface LaneMember {
+export interface StripeMember {
   readonly name: string
   takes(channel: string): boolean
-  /** Whether the member shares out by lanes. Members of older versions share out each channel by itself. */
-  readonly lanes: boolean
+  /** Whether the member shares out by stripes. Members of older versions share out each channel by itself. */
+  readonly stripes: boolean
 }
 
 interface Shared {
@@ -39,42 +39,43 @@ interface Shared {
 const SEVERAL = { name: '*' }
 
 /**
- * The lanes of a group. All members compute the same ones. A lane over several channels goes to members that take all
+ * The stripes of a group. All members compute the same ones. A stripe over several channels goes to members that take all
  * of these channels. If no member takes all, or a member of an older version works, each channel is shared out by
  * itself.
  */
-export function lanesOf(group: string, entries: readonly ChannelEntry[], members: readonly LaneMember[]): Lane[] {
+export function stripesOf(group: string, entries: readonly ChannelEntry[], members: readonly StripeMember[]): Stripe[] {
   const taken = entries.filter(({ spec }) => members.some((member) => member.takes(spec.name)))
   const others = entries.filter((entry) => !taken.includes(entry))
   const together =
-    members.every(({ lanes }) => lanes) && members.some((member) => taken.every(({ spec }) => member.takes(spec.name)))
+    members.every(({ stripes }) => stripes) &&
+    members.some((member) => taken.every(({ spec }) => member.takes(spec.name)))
   const sets = together ? [taken, ...alone(others)] : alone(entries)
-  return sets.flatMap((channels) => lanesOver(group, channels, members))
+  return sets.flatMap((channels) => stripesOver(group, channels, members))
 }
 
 function alone(entries: readonly ChannelEntry[]): ChannelEntry[][] {
   return entries.map((entry) => [entry])
 }
 
-function lanesOver(group: string, channels: readonly ChannelEntry[], members: readonly LaneMember[]): Lane[] {
+function stripesOver(group: string, channels: readonly ChannelEntry[], members: readonly StripeMember[]): Stripe[] {
   const [first, ...more] = channels
   if (first === undefined) return []
-  const lanes = more.reduce((divisor, { partitions }) => commonDivisor(divisor, partitions), first.partitions)
+  const stripes = more.reduce((divisor, { partitions }) => commonDivisor(divisor, partitions), first.partitions)
   const takers = members
     .filter((member) => channels.every(({ spec }) => member.takes(spec.name)))
     .map(({ name }) => name)
-  const owners = sharedOut(group, { spec: more.length === 0 ? first.spec : SEVERAL, partitions: lanes }, takers)
-  const parts = Array.from({ length: lanes }, (): LanePart[] => [])
+  const owners = sharedOut(group, { spec: more.length === 0 ? first.spec : SEVERAL, partitions: stripes }, takers)
+  const parts = Array.from({ length: stripes }, (): StripePart[] => [])
   for (const entry of channels) {
     for (let partition = 0; partition < entry.partitions; partition++) {
-      parts[partition % lanes]?.push({
+      parts[partition % stripes]?.push({
         entry,
         partition,
         consumerLog: consumerLogOf(group, entry.spec.name, partition),
       })
     }
   }
-  return parts.map((its, lane) => ({ owner: owners[lane], parts: its }))
+  return parts.map((its, stripe) => ({ owner: owners[stripe], parts: its }))
 }
 
 function commonDivisor(a: number, b: number): number {

@@ -1,23 +1,23 @@
-/** Lanes: all partitions of a key, over all channels of a consumer, have one owner. */
+/** Stripes: all partitions of a key, over all channels of a consumer, have one owner. */
 import { expect, it } from 'vitest'
 import type { ChannelEntry } from '../../src/external-log/log-backend.ts'
-import { type LaneMember, lanesOf } from '../../src/external-log/ownership/lanes.ts'
+import { type StripeMember, stripesOf } from '../../src/external-log/ownership/stripes.ts'
 import { partitionOf } from '../../src/external-log/publish/appending.ts'
 
 const channel = (name: string, partitions: number): ChannelEntry => ({ partitions, spec: { name } }) as ChannelEntry
-const member = (name: string, channels: readonly string[], lanes = true): LaneMember => ({
+const member = (name: string, channels: readonly string[], stripes = true): StripeMember => ({
   name,
   takes: (each) => channels.includes(each),
-  lanes,
+  stripes,
 })
 const NAMES = ['orders', 'payments', 'refunds'] as const
 
 function ownersOf(
   entries: readonly ChannelEntry[],
-  members: readonly LaneMember[],
+  members: readonly StripeMember[],
 ): ReadonlyMap<string, string | undefined> {
   return new Map(
-    lanesOf('worker', entries, members).flatMap(({ owner, parts }) =>
+    stripesOf('worker', entries, members).flatMap(({ owner, parts }) =>
       parts.map(({ consumerLog }) => [consumerLog, owner] as const),
     ),
   )
@@ -50,13 +50,13 @@ it('if the numbers of partitions have no common divisor, one member has all part
   expect(new Set(owners.values()).size).toBe(1)
 })
 
-it('every member has a lane if there are enough lanes', () => {
+it('every member has a stripe if there are enough stripes', () => {
   const members = Array.from({ length: 8 }, (_, at) => member(`member-${at}`, NAMES))
   const owners = ownersOf([channel('orders', 16), channel('payments', 8)], members)
   for (const { name } of members) expect([...owners.values()].filter((owner) => owner === name)).toHaveLength(3)
 })
 
-it('a member that takes only some of the channels gets no lane while another one takes all', () => {
+it('a member that takes only some of the channels gets no stripe while another one takes all', () => {
   const owners = ownersOf(
     [channel('orders', 8), channel('payments', 8)],
     [member('old', ['orders']), member('new', ['orders', 'payments'])],
@@ -68,16 +68,16 @@ it('if no member takes all channels, or one has an older version, each channel i
   const entries = [channel('orders', 8), channel('payments', 8)]
   const apart = ownersOf(entries, [member('a', ['orders']), member('b', ['payments'])])
   for (const [consumerLog, owner] of apart) expect(owner).toBe(consumerLog.includes('orders') ? 'a' : 'b')
-  const mixed = lanesOf('worker', entries, [member('a', NAMES), member('b', NAMES, false)])
+  const mixed = stripesOf('worker', entries, [member('a', NAMES), member('b', NAMES, false)])
   expect(mixed).toHaveLength(16)
   for (const { parts } of mixed) expect(parts).toHaveLength(1)
 })
 
-it('a channel that no working member takes has no owner, and the other channels still share lanes', () => {
+it('a channel that no working member takes has no owner, and the other channels still share stripes', () => {
   const entries = NAMES.map((name) => channel(name, 4))
-  const lanes = lanesOf('worker', entries, [member('a', ['orders', 'payments'])])
-  expect(lanes.filter(({ owner }) => owner === 'a').map(({ parts }) => parts.length)).toEqual([2, 2, 2, 2])
-  expect(lanes.filter(({ owner }) => owner === undefined).map(({ parts }) => parts[0]?.consumerLog)).toEqual(
+  const stripes = stripesOf('worker', entries, [member('a', ['orders', 'payments'])])
+  expect(stripes.filter(({ owner }) => owner === 'a').map(({ parts }) => parts.length)).toEqual([2, 2, 2, 2])
+  expect(stripes.filter(({ owner }) => owner === undefined).map(({ parts }) => parts[0]?.consumerLog)).toEqual(
     [0, 1, 2, 3].map((at) => `worker/refunds/${at}`),
   )
 })
