@@ -4,12 +4,17 @@ const SECONDS = 10
 export class Meter {
   readonly #counts = new Float64Array(SECONDS)
   #second = 0
-  total = 0
+  #total = 0
+
+  /** All marks since the meter was made. */
+  get total(): number {
+    return this.#total
+  }
 
   mark(count: number, elapsedMs: number): void {
     this.#turn(elapsedMs)
     this.#counts[this.#second % SECONDS] = (this.#counts[this.#second % SECONDS] as number) + count
-    this.total += count
+    this.#total += count
   }
 
   /** Marks a second, over the last ten seconds. */
