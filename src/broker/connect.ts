@@ -10,6 +10,7 @@ import type { Alarm } from './description.ts'
 import type { Engine } from './engine.ts'
 import { Log } from './log.ts'
 import { type LogFields, type Logger, sinkOf } from './logger.ts'
+import type { Telemetry } from './observer.ts'
 
 export interface ConnectOptions {
   /** The CloudEvents `source` of events that have none of their own. @default '/millrace' */
@@ -34,6 +35,8 @@ export interface ConnectOptions {
    * runs)
    */
   readonly logger?: Logger | false
+  /** Spans and metrics: `openTelemetry(api)` of `millrace/otel`. @default none, which costs nothing */
+  readonly telemetry?: Telemetry
 }
 
 /** What an engine is opened with. */
@@ -81,7 +84,8 @@ export function connectWith(
     const onAlarm = toldOf(log, options.onAlarm)
     const notice = (message: string, fields: LogFields): void => log.write('warn', message, fields)
     const opened = await opening(engine.open(`${scheme}${url.slice(scheme.length)}`, { ...options, onAlarm, notice }))
-    return new ConnectedBroker(opened, { source: options.source ?? '/millrace', random: Math.random, onAlarm, log })
+    const { source = '/millrace', telemetry } = options
+    return new ConnectedBroker(opened, { source, random: Math.random, onAlarm, log, telemetry })
   }
 }
 
@@ -100,7 +104,7 @@ function toldOf(log: Log, onAlarm: ConnectOptions['onAlarm']): (alarm: Alarm) =>
 }
 
 function checkOptions(options: ConnectOptions): void {
-  knownOptions(options, ['source', 'onAlarm', 'readOnly', 'token', 'logger'], 'connect')
+  knownOptions(options, ['source', 'onAlarm', 'readOnly', 'token', 'logger', 'telemetry'], 'connect')
   for (const [option, type] of Object.entries({ ...OF_SOME, source: 'string', onAlarm: 'function' })) {
     const value = options[option as keyof ConnectOptions]
     if (value === undefined || typeof value === type) continue
@@ -108,6 +112,15 @@ function checkOptions(options: ConnectOptions): void {
       option,
     })
   }
+  if (
+    options.telemetry !== undefined &&
+    typeof (options.telemetry as Partial<Telemetry> | null)?.observe !== 'function'
+  )
+    throw new MillraceError(
+      'INVALID_OPTION',
+      `connect: "telemetry" must be what openTelemetry() of millrace/otel answers; it is ${shown(options.telemetry)}`,
+      { option: 'telemetry' },
+    )
   if (options.source !== undefined) checkAttributes({ source: options.source }, 'of connect')
 }
 

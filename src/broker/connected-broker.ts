@@ -34,6 +34,7 @@ import type {
   RewindOptions,
 } from './handles.ts'
 import { Log } from './log.ts'
+import type { Telemetry } from './observer.ts'
 import { type From, position } from './position.ts'
 import type { Readable, ReadOptions, TailedEvent } from './reading.ts'
 import { Tail } from './tail.ts'
@@ -48,6 +49,7 @@ export interface ConnectedBrokerOptions {
   readonly stampMs?: () => number
   /** Where lines go. @default nowhere */
   readonly log?: Log
+  readonly telemetry?: Telemetry | undefined
 }
 
 /** One for each event, null for those that get none; null for none at all. */
@@ -62,6 +64,7 @@ export class ConnectedBroker implements Broker {
   readonly #log: Log
   readonly #running = new Set<Stoppable>()
   readonly #starting = new Set<Promise<Stoppable>>()
+  readonly #unobserve: (() => void) | undefined
   #closing: Promise<void> | null = null
 
   constructor(engine: Engine, options: ConnectedBrokerOptions) {
@@ -84,6 +87,7 @@ export class ConnectedBroker implements Broker {
       },
     }
     offerCore(this, this.#core)
+    this.#unobserve = options.telemetry?.observe(this.#core)
   }
 
   publish<C extends Channel | string, E extends Publishable<C> | readonly Publishable<C>[]>(
@@ -387,6 +391,7 @@ export class ConnectedBroker implements Broker {
     try {
       await this.#engine.close()
     } finally {
+      this.#unobserve?.()
       this.#log.close()
     }
   }

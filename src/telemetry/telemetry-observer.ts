@@ -75,7 +75,7 @@ export class TelemetryObserver implements BrokerObserver {
     perform: (traces: Traces) => Promise<Result>,
   ): Promise<Result> {
     const startedMs = performance.now()
-    const traced = this.#guarded(() => this.tracer?.publish(channel, events) ?? null, null)
+    const traced = this.guarded(() => this.tracer?.publish(channel, events) ?? null, null)
     try {
       const result = await perform(traced?.traces ?? null)
       const series = this.meter.ofChannel(channel)
@@ -83,12 +83,12 @@ export class TelemetryObserver implements BrokerObserver {
         series.messages += events.length
         series.calls.record((performance.now() - startedMs) / 1000)
       }
-      if (traced !== null) this.#guarded(() => traced.end(null), undefined)
+      if (traced !== null) this.guarded(() => traced.end(null), undefined)
       return result
     } catch (error) {
       const series = this.meter.ofChannel(channel)
       if (series !== null) countFailure(series.failed, isMillraceError(error) ? error.code : 'Error')
-      if (traced !== null) this.#guarded(() => traced.end(error), undefined)
+      if (traced !== null) this.guarded(() => traced.end(error), undefined)
       throw error
     }
   }
@@ -106,7 +106,7 @@ export class TelemetryObserver implements BrokerObserver {
   ): unknown {
     const startedMs = performance.now()
     const { tracer } = this
-    const traced = tracer === null ? null : this.#guarded(() => tracer.handle(consumer, events, attempts, batch), null)
+    const traced = tracer === null ? null : this.guarded(() => tracer.handle(consumer, events, attempts, batch), null)
     for (const attempt of attempts) {
       const series = this.meter.ofConsumer(consumer, attempt.delivery.channel)
       if (series !== null) series.begun++
@@ -117,7 +117,7 @@ export class TelemetryObserver implements BrokerObserver {
 
   emitting({ observed }: ObservedAttempt, channel: string): TraceText | null {
     const traced = (observed as Observed | null)?.traced ?? null
-    return traced === null ? null : this.#guarded(() => traced.emitting(channel), null)
+    return traced === null ? null : this.guarded(() => traced.emitting(channel), null)
   }
 
   settled(consumer: string, attempt: ObservedAttempt, outcome: AttemptOutcome, failure: Failure | null): void {
@@ -131,7 +131,7 @@ export class TelemetryObserver implements BrokerObserver {
         series.attempts.record((performance.now() - startedMs) / 1000)
         count(series, outcome, failure)
       }
-      if (traced !== null) this.#guarded(() => traced.settled(attempt, outcome, failure), undefined)
+      if (traced !== null) this.guarded(() => traced.settled(attempt, outcome, failure), undefined)
     }
     if (outcome !== 'completed' || attempt.emissions === null) return
     for (const emission of attempt.emissions) {
@@ -163,14 +163,15 @@ export class TelemetryObserver implements BrokerObserver {
         return undefined
       }
     }
-    this.#guarded(() => traced.within(once), undefined)
+    this.guarded(() => traced.within(once), undefined)
     const ended = outcome as { readonly result: unknown } | { readonly error: unknown } | null
     if (ended === null) return handle()
     if ('error' in ended) throw ended.error
     return ended.result
   }
 
-  #guarded<Result>(trace: () => Result, otherwise: Result): Result {
+  /** What the SDK throws is logged, and otherwise not there. */
+  guarded<Result>(trace: () => Result, otherwise: Result): Result {
     try {
       return trace()
     } catch (error) {

@@ -21,6 +21,7 @@ export const EXPORTS: Readonly<Record<string, readonly string[]>> = {
   './rules': ['parseRuleFile', 'rulesOf', 'startRules'],
   './browser': ['createClient'],
   './gateway': ['createGateway', 'serveGateway'],
+  './otel': ['openTelemetry'],
   './testing': [
     'ANOMALIES',
     'HistoryRecorder',

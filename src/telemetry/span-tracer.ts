@@ -1,0 +1,266 @@
+/**
+ * Spans of the messaging conventions: `publish` for a publish call, `create` for each event of a batch and each emission, `process` for an attempt, `retry`
+ * and `dead-letter` for how it was settled.
+ *
+ * The context in an event is linked to in any case, and the parent only of a single event whose handler has no other. A context that is in an event
+ * already is never changed.
+ * @see https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/
+ */
+import { isMillraceError } from '../base/errors.ts'
+import type { Failure } from '../broker/failure.ts'
+import type { AttemptOutcome, ObservedAttempt } from '../broker/observer.ts'
+import type { CloudEvent, StoredEvent } from '../event/cloud-event.ts'
+import type { Encodable } from '../event/encode.ts'
+import type { TraceContext, TraceText } from '../event/trace-context.ts'
+import {
+  KIND,
+  type OtelApi,
+  type OtelAttributes,
+  type OtelContext,
+  type OtelSpan,
+  type OtelSpanContext,
+  type OtelTracer,
+  STATUS_ERROR,
+} from './open-telemetry-api.ts'
+import { type EventTrace, isChosen, ownContext, traceOf } from './sampling.ts'
+import { ATTR } from './semantic-conventions.ts'
+import { errorType, type TracedHandling, type TracedPublish, type Tracer } from './telemetry-observer.ts'
+
+export interface SpanSettings {
+  readonly system: string
+  readonly sample: number
+  readonly parent: 'auto' | 'never'
+}
+
+/** Links of one span, and events of one batch that have a span of their own: as many links as the SDK keeps. */
+const LINKS_MAX = 128
+/** Attempts that failed and are linked to by the next one. */
+const FAILED_MAX = 1000
+const NO_TRACE = '0'.repeat(32)
+
+export class SpanTracer implements Tracer {
+  readonly #api: OtelApi
+  readonly #tracer: OtelTracer
+  readonly #settings: SpanSettings
+  /** Spans of failed attempts, by consumer and event. */
+  readonly #failed = new Map<string, OtelSpanContext>()
+
+  constructor(api: OtelApi, tracer: OtelTracer, settings: SpanSettings) {
+    this.#api = api
+    this.#tracer = tracer
+    this.#settings = settings
+  }
+
+  publish(channel: string, events: readonly Encodable[]): TracedPublish | null {
+    const [first] = events
+    if (channel.startsWith('$') || typeof first !== 'object' || first === null) return null
+    const ambient = this.#ambient()
+    const own = events.map((event) => ownContext(event ?? {}))
+    if (ambient !== null && !isSampled(ambient))
+      return { traces: own.map((each) => (each === null ? textOf(ambient) : null)), end: () => undefined }
+    const [given] = own
+    const known = typeof given === 'object' ? given : null
+    if (ambient === null && !this.#isSent(known, first)) return null
+    const parent = ambient !== null ? this.#api.context.active() : this.#parentOf(events.length === 1 ? known : null)
+    const span = this.#start('publish', 'send', channel, own.includes(null) && events.length === 1, parent, {
+      attributes: events.length === 1 ? eventAttributes(first) : { [ATTR.batchCount]: events.length },
+      links: own.flatMap((each) => (typeof each === 'object' && each?.sampled === true ? [remote(each)] : [])),
+    })
+    return { traces: this.#injected(channel, events, own, span), end: (error) => endPublish(span, error) }
+  }
+
+  #isSent(
+    known: TraceContext | null,
+    { id, correlationid }: Encodable & { readonly correlationid?: unknown },
+  ): boolean {
+    if (known !== null) return known.sampled
+    const chain = typeof correlationid === 'string' ? correlationid : id
+    return chain === undefined ? Math.random() < this.#settings.sample : isChosen(chain, this.#settings.sample)
+  }
+
+  #injected(
+    channel: string,
+    events: readonly Encodable[],
+    own: readonly unknown[],
+    span: OtelSpan,
+  ): readonly (TraceText | null)[] {
+    const text = textOf(span.spanContext())
+    if (events.length === 1) return own.map((each) => (each === null ? text : null))
+    const context = this.#api.trace.setSpan(this.#api.ROOT_CONTEXT, span)
+    return events.map((event, at) => {
+      if (own[at] !== null) return null
+      if (at >= LINKS_MAX || !isSampled(span.spanContext())) return text
+      return this.#create(channel, context, eventAttributes(event))
+    })
+  }
+
+  /** A span without length: an event was made. */
+  #create(channel: string, context: OtelContext, attributes: OtelAttributes): TraceText {
+    const span = this.#start('create', 'create', channel, true, context, { attributes, links: [] })
+    span.end()
+    return textOf(span.spanContext())
+  }
+
+  handle(
+    consumer: string,
+    events: readonly StoredEvent[],
+    attempts: readonly ObservedAttempt[],
+    batch: boolean,
+  ): TracedHandling | null {
+    const [attempt] = attempts
+    const [event] = events
+    if (attempt === undefined || event === undefined || attempt.delivery.channel.startsWith('$')) return null
+    const { sample } = this.#settings
+    if (batch) {
+      const traces = events.map((each, at) => traceOf(each, each.id, sample, attempts[at]?.delivery.text ?? ''))
+      return traces.some(({ sampled }) => sampled) ? this.#process(consumer, event, attempts, traces, batch) : null
+    }
+    const trace = traceOf(event, attempt.delivery.id, sample, attempt.delivery.text)
+    return trace.sampled ? this.#process(consumer, event, attempts, [trace], batch) : null
+  }
+
+  #process(
+    consumer: string,
+    event: StoredEvent,
+    attempts: readonly ObservedAttempt[],
+    traces: readonly EventTrace[],
+    batch: boolean,
+  ): TracedHandling {
+    const { delivery } = attempts[0] as ObservedAttempt
+    const ambient = this.#ambient()
+    const [trace] = traces as readonly [EventTrace]
+    const parent =
+      ambient !== null ? this.#api.context.active() : this.#parentOf(batch ? null : trace.context, trace.tracestate)
+    const before = attempts.flatMap((each) => this.#failed.get(keyOf(consumer, each)) ?? [])
+    const creations = traces.flatMap(({ context, sampled }) => (context !== null && sampled ? [remote(context)] : []))
+    const span = this.#start('process', 'process', delivery.channel, false, parent, {
+      attributes: {
+        [ATTR.consumerGroup]: consumer,
+        ...(batch ? { [ATTR.batchCount]: attempts.length } : eventAttributes(event, delivery.id)),
+        'millrace.attempt': delivery.attempt,
+        ...(delivery.redriven && { 'millrace.redriven': true }),
+      },
+      links: [...creations, ...before.map((context) => ({ context }))],
+    })
+    const context = this.#api.trace.setSpan(parent, span)
+    let left = attempts.length
+    return {
+      within: (handle) => this.#api.context.with(context, handle),
+      emitting: (channel) => {
+        if (!isSampled(span.spanContext())) return textOf(span.spanContext())
+        const inner = this.#ambient() === null ? context : this.#api.context.active()
+        return this.#create(channel, inner, { [ATTR.conversationId]: event.correlationid ?? delivery.id })
+      },
+      settled: (attempt, outcome, failure) => {
+        this.#settled(consumer, attempt, outcome, failure, span, context)
+        left--
+        if (left === 0) span.end()
+      },
+    }
+  }
+
+  #settled(
+    consumer: string,
+    attempt: ObservedAttempt,
+    outcome: AttemptOutcome,
+    failure: Failure | null,
+    span: OtelSpan,
+    context: OtelContext,
+  ): void {
+    const key = keyOf(consumer, attempt)
+    this.#failed.delete(key)
+    if (failure === null) return
+    span.setAttribute(ATTR.errorType, errorType(failure))
+    span.setStatus({ code: STATUS_ERROR, message: failure.message })
+    if (outcome !== 'retried' && outcome !== 'dead-lettered') return
+    const name = outcome === 'retried' ? 'retry' : 'dead-letter'
+    const settle = this.#start(name, 'settle', attempt.delivery.channel, false, context, {
+      attributes: { [ATTR.consumerGroup]: consumer, [ATTR.messageId]: attempt.delivery.id },
+      links: [],
+    })
+    settle.setAttribute(ATTR.errorType, errorType(failure))
+    settle.end()
+    if (outcome !== 'retried') return
+    this.#failed.set(key, span.spanContext())
+    if (this.#failed.size > FAILED_MAX) this.#failed.delete(this.#failed.keys().next().value as string)
+  }
+
+  #start(
+    name: string,
+    type: 'send' | 'create' | 'process' | 'settle',
+    channel: string,
+    produces: boolean,
+    context: OtelContext,
+    more: { readonly attributes: OtelAttributes; readonly links: readonly { context: OtelSpanContext }[] },
+  ): OtelSpan {
+    const kind = type === 'process' ? KIND.consumer : produces ? KIND.producer : KIND.client
+    const attributes: OtelAttributes = {
+      [ATTR.system]: this.#settings.system,
+      [ATTR.operationName]: name,
+      [ATTR.operationType]: type,
+      [ATTR.destination]: channel,
+      ...more.attributes,
+    }
+    return this.#tracer.startSpan(
+      `${name} ${channel}`,
+      { kind, attributes, links: more.links.slice(0, LINKS_MAX) },
+      context,
+    )
+  }
+
+  #parentOf(context: TraceContext | null, tracestate?: string): OtelContext {
+    if (context === null || this.#settings.parent === 'never') return this.#api.ROOT_CONTEXT
+    const traceState = tracestate === undefined ? {} : { traceState: this.#api.createTraceState(tracestate) }
+    return this.#api.trace.setSpanContext(this.#api.ROOT_CONTEXT, { ...remote(context).context, ...traceState })
+  }
+
+  /** The span in which the calling code runs. */
+  #ambient(): OtelSpanContext | null {
+    const context = this.#api.trace.getSpan(this.#api.context.active())?.spanContext()
+    return context === undefined || context.traceId === NO_TRACE ? null : context
+  }
+}
+
+function isSampled({ traceFlags }: OtelSpanContext): boolean {
+  return (traceFlags & 1) !== 0
+}
+
+/** That of another process. It is sampled: otherwise nothing is made of it. */
+function remote({ traceId, spanId }: TraceContext): { context: OtelSpanContext } {
+  return { context: { traceId, spanId, traceFlags: 1, isRemote: true } }
+}
+
+function textOf({ traceId, spanId, traceFlags, traceState }: OtelSpanContext): TraceText {
+  const tracestate = traceState?.serialize()
+  return {
+    traceparent: `00-${traceId}-${spanId}-${traceFlags.toString(16).padStart(2, '0')}`,
+    ...(tracestate !== undefined && tracestate !== '' && { tracestate }),
+  }
+}
+
+function keyOf(consumer: string, { delivery }: ObservedAttempt): string {
+  return `${consumer} ${delivery.channel} ${delivery.offset}`
+}
+
+function eventAttributes(event: Encodable | StoredEvent, storedId?: string): OtelAttributes {
+  const { id = storedId, source, type, subject, correlationid } = event as Partial<CloudEvent>
+  const all = {
+    [ATTR.messageId]: id,
+    [ATTR.conversationId]: correlationid,
+    [ATTR.eventId]: id,
+    [ATTR.eventSource]: source,
+    [ATTR.eventType]: type,
+    [ATTR.eventSubject]: subject,
+  }
+  return Object.fromEntries(
+    Object.entries(all).filter((entry): entry is [string, string] => typeof entry[1] === 'string'),
+  )
+}
+
+function endPublish(span: OtelSpan, error: unknown): void {
+  if (error !== null) {
+    span.setAttribute(ATTR.errorType, isMillraceError(error) ? error.code : 'Error')
+    span.setStatus({ code: STATUS_ERROR, message: error instanceof Error ? error.message : String(error) })
+  }
+  span.end()
+}
