@@ -1,9 +1,8 @@
 /**
- * Starts the longest files of tests first, so that none of them is alone at the end while the other workers have
- * nothing to do.
+ * Starts the longest test files first, so that none of them runs alone at the end while the other workers are idle.
  *
- * Vitest sorts by the durations of the last run, and by the sizes of files where there was none: the longest files
- * here, which run the contract on a server, are the smallest.
+ * Vitest sorts by the durations of the last run, or by file sizes if there was none. The longest files here, which run
+ * the contract on a server, are the smallest.
  */
 import { BaseSequencer, type TestSpecification } from 'vitest/node'
 

@@ -241,7 +241,7 @@ describe('encodeHttp', () => {
         for (const mode of ['binary', 'structured', 'batched'] as const) {
           const { headers, body } = encodeHttp([value], mode)
           const [back] = decodeHttp(headers, body)
-          // Binary mode names the type that JSON data without one has.
+          // Binary mode states the content type that JSON data has by default.
           const expected =
             mode === 'binary' && 'data' in value ? { datacontenttype: 'application/json', ...value } : value
           expect(back).toEqual(expected)
@@ -305,7 +305,7 @@ describe('the official SDK', () => {
     for (const event of events) {
       const ours = JSON.parse(JSON.stringify(event)) as CloudEvent
       const { headers, body } = encodeHttp([ours], mode)
-      // What a server framework hands the SDK: text as a string, other bytes as they are.
+      // The form in which a server framework gives bodies to the SDK: text as a string, other bytes unchanged.
       const raw = mode === 'binary' && event.id === 'c' ? Buffer.from(body) : new TextDecoder().decode(body)
       const read = HTTP.toEvent({ headers: { ...headers }, body: raw === '' ? undefined : raw }) as SdkEvent<unknown>
       expect([read.id, read.type, read.source, read.subject]).toEqual([

@@ -1,6 +1,6 @@
 /**
- * Publishing judges an event as `validateCloudEvent` does: what is stored is a valid CloudEvent, and what is valid is
- * stored.
+ * Publishing checks an event as `validateCloudEvent` does: everything stored is a valid CloudEvent, and every valid one
+ * can be stored.
  */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
@@ -89,7 +89,7 @@ describe('attributes of an event', () => {
           time,
           [name]: json ?? undefined,
         })
-        // A name that is left out has its default, but for the type.
+        // An attribute that is left out gets its default, except the type.
         const reasons = given === null || given === undefined ? (name === 'type' ? ['type is required'] : []) : valid
         expect({ given, refused: refusal({ [name]: given }) !== null }).toEqual({ given, refused: reasons.length > 0 })
         if (reasons.length === 0) expect(validateCloudEvent(JSON.parse(textOf({ [name]: given })))).toEqual([])
@@ -136,7 +136,7 @@ describe('attributes that are named like members of an event', () => {
     expect([attribute(stored, 'offset'), attribute(stored, 'extensions')]).toEqual(['page 7', 'jpg'])
     expect(JSON.parse(textOf({ ...stored }))).toMatchObject(shadowed)
     expect(attribute(decodeEvent(textOf({}), 42), 'offset')).toBeUndefined()
-    // What is given in `extensions` counts.
+    // Values in `extensions` have priority.
     expect(JSON.parse(textOf({ ...stored, extensions: { offset: 'page 8' } }))).toMatchObject({
       offset: 'page 8',
       extensions: 'jpg',

@@ -1,6 +1,6 @@
 /**
- * Events are decoded by what they have in common with the one before: whatever comes before, the event is what parsing
- * its text gives.
+ * The decoder reuses what an event has in common with the previous one: whatever came before, the result is the same as
+ * parsing the event's text.
  */
 import { expect, it } from 'vitest'
 import { decodeAlike } from '../../src/event/decode-alike.ts'

@@ -1,7 +1,4 @@
-/**
- * An event that was published a moment ago is decoded from its parts: it is what parsing its text would give, member
- * by member.
- */
+/** A newly published event is decoded from its parts: the result is the same as parsing its text, member by member. */
 import { describe, expect, it } from 'vitest'
 import { DATA_TEXT, decodeEvent, type Encodable, encodeEvent } from '../../src/event/encode.ts'
 

@@ -1,5 +1,5 @@
 /**
- * Events that stand in other blocks are gathered by their bytes: the block is that of encoding them anew, but for the
+ * Events in other blocks are gathered by their bytes: the block is the same as encoding them again, except for the
  * order of its types.
  */
 import { expect, it } from 'vitest'
@@ -42,7 +42,7 @@ it('what is gathered from blocks is what was in them, for any choice and order o
     const gathered = decodeBlock(7, gatherBlock(7, 42, 1_000, chosen).bytes)
     expect([gathered.firstOffset, gathered.timeMs, gathered.count], `seed ${seed}`).toEqual([42, 1_000, chosen.length])
     expect(eventsIn(gathered).map(plain), `seed ${seed}`).toEqual(chosen.map((event) => plain(event.own())))
-    // A batch in JSON, as the block's layout says.
+    // The texts form a JSON array, as the block's layout says.
     const texts = gathered.bytes.toString('utf8', gathered.columns.textsAt)
     expect(JSON.parse(texts)).toEqual(chosen.map(({ text }) => JSON.parse(text) as unknown))
   }

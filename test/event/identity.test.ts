@@ -1,4 +1,4 @@
-/** Ids of events: what is not looked at twice, and what is. */
+/** Ids of events: which are checked only once, and which every time. */
 import { beforeEach, expect, test, vi } from 'vitest'
 
 beforeEach(() => vi.resetModules())

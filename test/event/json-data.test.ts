@@ -1,4 +1,4 @@
-/** Data is stored as JSON: what JSON would lose in silence is refused by its place, and what it changes is noticed. */
+/** Data is stored as JSON: what JSON would silently lose is refused with its path, and what JSON changes is noticed. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { isMillraceError } from '../../src/base/errors.ts'

@@ -1,4 +1,4 @@
-/** The scanner takes what `JSON.parse` takes, and nothing else; and it stops at its bounds. */
+/** The scanner accepts exactly what `JSON.parse` accepts, and stops at its limits. */
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { type JsonBounds, JsonRefusal, JsonScanner } from '../../src/event/json-scanner.ts'
@@ -22,7 +22,7 @@ function parses(text: string): boolean {
   }
 }
 
-/** JSON, as a printer with space would have it, with some characters changed, lost or put in. */
+/** JSON with white space, in which some characters are changed, removed or inserted. */
 const mutated = fc
   .record({
     value: fc.jsonValue({ maxDepth: 4 }),

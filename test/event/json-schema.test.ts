@@ -1,6 +1,6 @@
 /**
- * Data judged by kept schemas: as another validator judges it, with words that name the member, and in a bounded time
- * whatever the schema is.
+ * Data checked by stored schemas: with the same results as another validator, with messages that name the member, and
+ * in limited time for every schema.
  */
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import fc from 'fast-check'
@@ -21,7 +21,7 @@ function faults(schema: JsonObject, data: unknown): readonly Issue[] {
 
 const NAMES = ['a', 'b', 'ab', 'toString', '__proto__', ''] as const
 const name = fc.constantFrom(...NAMES)
-/** Ajv does not miss the member whose name is empty. */
+/** Ajv does not report a missing member whose name is empty. */
 const needed = fc.uniqueArray(fc.constantFrom(...NAMES.slice(0, -1)), { maxLength: 2 })
 const small = fc.integer({ min: 0, max: 3 })
 
@@ -63,7 +63,7 @@ const { schema } = fc.letrec<{ schema: unknown }>((tie) => {
     uniqueItems: fc.boolean(),
     items: each,
     prefixItems: several,
-    // Of one that takes everything, Ajv finds an item in an empty array.
+    // With a schema that accepts everything, Ajv finds an item in an empty array.
     contains: each.map((one) => (one === true || JSON.stringify(one) === '{}' ? { type: 'string' } : one)),
     minContains: small,
     maxContains: small,
@@ -96,12 +96,12 @@ const { schema } = fc.letrec<{ schema: unknown }>((tie) => {
   return { schema: fc.oneof({ depthSize: 'small' }, fc.boolean(), some) }
 })
 
-/** Beside `prefixItems`, Ajv finds what `contains` asks for in an empty array. */
+/** Beside `prefixItems`, Ajv finds a match for `contains` in an empty array. */
 function judgedAlike({ contains, ...others }: Record<string, unknown>): Record<string, unknown> {
   return contains === undefined || others['prefixItems'] !== undefined ? others : { contains, ...others }
 }
 
-/** `MILLRACE_FUZZ=N` judges N times as many, of other seeds. */
+/** `MILLRACE_FUZZ=N` checks N times as many, with other seeds. */
 const TIMES = Number(process.env['MILLRACE_FUZZ'] ?? 1)
 
 test('as Ajv judges it', () => {
@@ -121,7 +121,7 @@ test('as Ajv judges it', () => {
         judge = ajv.compile(whole)
         for (const value of values) judge(value)
       } catch {
-        // A schema that refers to itself without end.
+        // A schema that refers to itself endlessly.
         return
       }
       for (const value of values) expect([value, faults(whole, value).length === 0]).toEqual([value, judge(value)])
@@ -130,7 +130,7 @@ test('as Ajv judges it', () => {
   )
 }, 60_000)
 
-/** So that most references end. */
+/** Limits references, so that most of them end. */
 function withoutRef(value: unknown): unknown {
   return JSON.parse(JSON.stringify(value), (key, each: unknown) => (key === '$ref' ? '#/$defs/two' : each))
 }
@@ -162,7 +162,7 @@ test('the schemas of a library take what the library takes, formats and all', ()
   expect(faults(json, bad).map(({ path }) => path?.join('.'))).toEqual(['email', 'at', 'id', 'kind.v', 'tags.0'])
 })
 
-/** Doubles with each level: 2^60 ways to find that nothing fits. */
+/** Doubles with each level: there are 2^60 ways to find that nothing fits. */
 const DOUBLING = {
   $ref: '#/$defs/d0',
   $defs: Object.fromEntries(

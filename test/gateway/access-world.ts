@@ -18,7 +18,7 @@ export interface AccessWorld {
   make(permissions: Permissions, rest?: object): string
 }
 
-/** Register the hooks that make a world anew for each test of the file. */
+/** Register the hooks that make a new world for each test of the file. */
 export function accessWorld(): AccessWorld {
   let broker: Broker
   let folder: string

@@ -125,7 +125,7 @@ describe('tokens', () => {
     const streaming = await gateway.fetch(new Request('http://events.example/channels/secrets/stream', { headers }))
     expect(removeTokens(world.tokens, 'shop')).toHaveLength(1)
     await eventually(async () => (await call(gateway, '/api/describe', token)).status).toBe(401)
-    // The stream ends by itself: reading it comes to an end.
+    // The stream ends by itself, so reading it ends.
     expect(await streaming.text()).toContain('retry:')
     const next = world.make({ read: ['>'] })
     await eventually(async () => (await call(gateway, '/api/describe', next)).status).toBe(200)

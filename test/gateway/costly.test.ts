@@ -1,6 +1,7 @@
 /**
- * What a stranger sends is looked through before anything of it is parsed: a parser takes seconds for a hostile text of
- * some megabytes. Proved by what `JSON.parse` is given, not by time. And an error does not repeat megabytes.
+ * A client's text is scanned before any of it is parsed, because a parser takes seconds for a hostile text of some
+ * megabytes. The test checks what `JSON.parse` is given and measures no time. An error does not repeat megabytes
+ * either.
  */
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { createGateway, type Gateway } from '../../src/gateway/index.ts'
@@ -11,7 +12,7 @@ import { SessionServer } from '../../src/wire/server/session-server.ts'
 import { loopback } from '../../src/wire/transport.ts'
 import { eventually } from '../rules/support.ts'
 
-/** Longest text that may be parsed of what a stranger sends. */
+/** The longest text of a client that may be parsed. */
 const PARSED_MAX = 65_536
 
 let broker: Broker

@@ -1,6 +1,6 @@
 /**
- * The gateway of a process that has no code of a channel takes the key by the channel's declaration, and refuses data
- * that its schema refuses.
+ * A gateway whose process has no code of a channel computes keys from the channel's declaration, and refuses data that
+ * its schema refuses.
  */
 import { expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'

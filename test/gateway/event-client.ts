@@ -5,7 +5,7 @@ interface Frame {
   readonly data?: { readonly id: string }
 }
 
-/** A client of Server-Sent Events that keeps what it got. */
+/** A client of Server-Sent Events that keeps what it received. */
 export class EventClient {
   readonly frames: Frame[] = []
   readonly comments: string[] = []
@@ -42,7 +42,7 @@ export class EventClient {
     this.frames.push(frame as Frame)
   }
 
-  /** Each event that came: its channel, where the stream names it, and its id. */
+  /** Each event that arrived: its channel, if the stream names it, and its id. */
   get came(): (readonly [channel: string | undefined, id: string])[] {
     return this.frames.flatMap(({ event, data }) => (data === undefined ? [] : [[event, data.id] as const]))
   }

@@ -5,7 +5,7 @@ import { createGateway, type ServingGateway, serveGateway } from '../../src/gate
 import { type Broker, connect, stream } from '../../src/index.ts'
 import { EventClient } from './event-client.ts'
 
-/** Machines that build and test are busy: what must come is waited for. */
+/** Machines that build and test are busy, so this waits for up to 15 s. */
 const eventually = <T>(value: () => T): ReturnType<typeof expect.poll<T>> => expect.poll(value, { timeout: 15_000 })
 
 let broker: Broker
@@ -118,7 +118,7 @@ describe('Server-Sent Events', () => {
     socket.on('error', () => {})
     for (let n = 0; n < 200; n++) await publish('carts', `n${n}`, 'x'.repeat(100_000))
     await new Promise((resolve) => setTimeout(resolve, 800))
-    // The server has given up: what is left are the kernel's buffers, and then the end.
+    // The server has given up: the kernel's buffers remain, and then the end.
     let bytes = 0
     socket.on('data', (chunk) => {
       bytes += chunk.length

@@ -1,6 +1,6 @@
 /**
- * Every route with parameters, queries, headers and bodies that are odd: each answer is the route's own or a problem
- * document with a code. Never is it a failure of the server, an answer without words, or none.
+ * Every route with unusual parameters, queries, headers and bodies: each answer is one that the route documents, or a
+ * problem document with a code. No request causes a server error, an answer without a body, or no answer.
  *
  * MILLRACE_FUZZ=10 multiplies the number of tries. A failure names its seed and request.
  */
@@ -173,7 +173,7 @@ async function operationsOf(gateway: { fetch(request: Request): Promise<Response
   }
   return Object.entries(document.paths).flatMap(([path, methods]) =>
     Object.entries(methods).flatMap(([method, { parameters = [] }]) =>
-      // A channel that is removed is missed by all others.
+      // Removing a channel would disturb all other requests.
       path === '/ws' || method === 'delete'
         ? []
         : [
@@ -233,7 +233,7 @@ function made(operations: readonly Operation[], random: () => number): { request
   return { request, shown: `${method} ${url} ${JSON.stringify(headers)} ${bare ? '' : body.slice(0, 300)}` }
 }
 
-/** What is wrong with the answer; null where nothing is. */
+/** What is wrong with the answer; null if nothing is. */
 async function judged(
   gateway: { fetch(request: Request): Promise<Response> | Response },
   request: Request,

@@ -5,7 +5,7 @@ import { createGateway, type Gateway, serveGateway } from '../../src/gateway/ind
 import { type Broker, connect, consumer, event, queue, stream } from '../../src/index.ts'
 import { type FormatSuite, loadSuite } from '../event-http/suites.ts'
 
-/** Machines that build and test are busy: what must come is waited for. */
+/** Machines that build and test are busy, so this waits for up to 15 s. */
 const eventually = <T>(value: () => T): ReturnType<typeof expect.poll<T>> => expect.poll(value, { timeout: 15_000 })
 
 const Added = event('cart.item.added', z.object({ sku: z.string(), quantity: z.int() }))

@@ -1,4 +1,4 @@
-/** The guide pages, as a reader would follow them: curl, Python and nginx where they are installed. */
+/** The guide pages, followed as a reader would: with curl, Python and nginx if they are installed. */
 import { execFile, execFileSync, spawn } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
@@ -249,7 +249,7 @@ describe('docs/guide/behind-nginx.md', () => {
           '{"channels":["orders"],"wait":"10s"}',
         ),
       ).toContain('"id":"n-1"')
-      // The stream's first event arrives while the stream goes on: nothing is held back.
+      // The stream's first event arrives while the stream continues: nothing is buffered.
       const streamed = await curl('/channels/orders/stream?from=beginning', ...bearer, '-N', '--max-time', '2').catch(
         (error: { stdout: string }) => error.stdout,
       )

@@ -1,6 +1,5 @@
 /**
- * Clients that mean harm, on real sockets: each is refused in words where there is anybody to read them, and the
- * gateway goes on.
+ * Hostile clients on real sockets: each is refused with a message if it can still read one, and the gateway continues.
  */
 import { connect as connectSocket, type Socket } from 'node:net'
 import { gzipSync } from 'node:zlib'
@@ -21,7 +20,7 @@ beforeEach(async () => {
 afterEach(async () => {
   for (const socket of sockets.splice(0)) socket.destroy()
   await server.close()
-  // Whatever was sent, nothing of it is stored but what the test itself published.
+  // Nothing that hostile clients sent is stored, only what the test itself published.
   await broker.close()
 })
 
@@ -36,7 +35,7 @@ function dial(): Socket {
   return socket
 }
 
-/** Send bytes as they are, and read until the server closes. */
+/** Send bytes unchanged, and read until the server closes. */
 function raw(...parts: (string | Uint8Array)[]): Promise<string> {
   return new Promise((resolve) => {
     const socket = dial()
@@ -50,7 +49,7 @@ function raw(...parts: (string | Uint8Array)[]): Promise<string> {
 }
 const statuses = (answer: string): number[] =>
   [...answer.matchAll(/^HTTP\/1\.1 (\d{3})/gm)].map(([, status]) => Number(status))
-/** The problem documents in what came back. */
+/** The codes of the problem documents in the received bytes. */
 const codes = (answer: string): string[] =>
   [...answer.matchAll(/"code":"([A-Z_]+)"/g)].map(([, code]) => code as string)
 
@@ -144,8 +143,7 @@ describe('HTTP itself', () => {
   ])('%s: no second request comes out of one', async (name, bytes) => {
     await serve()
     const answer = await raw(`${bytes.replace('Connection: close', '')}`)
-    // A folded header is one header to Node; the request is then one without a body, and what follows is a request of
-    // its own.
+    // To Node a folded header is one header. The request then has no body, and what follows is another request.
     expect(answer.includes('"capabilities"') && name !== 'a folded header').toBe(false)
     if (name !== 'a folded header') expect(statuses(answer).every((status) => status >= 400)).toBe(true)
     expect([await stored(), await alive()]).toEqual([0, 200])
@@ -294,7 +292,7 @@ describe('slow clients', () => {
     socket.once('close', () => {
       closed = true
     })
-    // It never reads. Writing on is how it notices that the server has let go.
+    // It never reads. It continues to write, to notice that the server has closed the connection.
     await eventually(() => {
       if (!socket.destroyed) socket.write('\r\n')
       return closed

@@ -1,6 +1,6 @@
 /**
- * What is open is held to its token for as long as it is open: it ends when the token is removed or expires, and its
- * requests count.
+ * Everything open depends on its token: it ends when the token is removed or expires, and its requests count against
+ * the rate.
  */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { request } from 'node:http'
@@ -57,7 +57,7 @@ async function* lines(token: string): AsyncGenerator<string> {
   for await (const chunk of answer.body as unknown as AsyncIterable<Uint8Array>) yield Buffer.from(chunk).toString()
 }
 
-/** What ends to hold, and how. */
+/** How the credentials become invalid. */
 const ENDINGS: readonly [string, object, () => void][] = [
   ['is removed', {}, () => void removeTokens(tokens, 'gone')],
   ['expires', { expiresAtMs: Date.now() + 3000 }, () => undefined],
@@ -120,7 +120,7 @@ describe('a request whose token is removed while its body comes', () => {
         resolve(answer.resume().statusCode ?? 0),
       ).on('error', reject)
       sent.write(body.slice(0, 10))
-      // The server has read the half of it when it answers another request of the connection's pace.
+      // When another request has been answered, the server has read the first half.
       void fetch(`${server.url}/health`)
         .then(() => removeTokens(tokens, 'gone'))
         .then(() => eventuallyRefused(token))
@@ -174,7 +174,7 @@ describe('the rate of a token', () => {
     )
     const done = codes.filter((code) => code === 'done').length
     expect([...new Set(codes)].sort()).toEqual(['RATE_LIMITED', 'done'])
-    // What was told as refused is not stored.
+    // What was refused is not stored.
     expect((await broker.describe()).channels.find(({ name }) => name === 'orders')?.next).toBe(51 + done)
     expect(done).toBeLessThanOrEqual(5 + Math.ceil((5 * (performance.now() - begun)) / 1000))
   })

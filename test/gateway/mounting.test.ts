@@ -1,4 +1,4 @@
-/** The gateway within other servers, and a server that ends in order. */
+/** The gateway inside other servers, and a server that closes cleanly. */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
@@ -73,7 +73,7 @@ describe('mounted', () => {
     const listener = getRequestListener((request, env) => gateway.fetch(request, env), { overrideGlobalObjects: false })
     const url = await listen(
       createServer((request, response) => {
-        // What app.use('/events', listener) does: the prefix is taken off.
+        // Like app.use('/events', listener): the prefix is removed.
         if (request.url?.startsWith('/events/') !== true) return void response.end('shop')
         request.url = request.url.slice('/events'.length)
         void listener(request, response)
@@ -98,7 +98,7 @@ describe('ending', () => {
     socket.on('data', (chunk: Buffer) => {
       heard += chunk.toString()
     })
-    // That the server has the request is what 100 Continue says.
+    // The response 100 Continue shows that the server has the request.
     socket.write(
       `POST /channels/orders/events HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Type: application/cloudevents+json\r\nContent-Length: ${event.length}\r\n\r\n`,
     )

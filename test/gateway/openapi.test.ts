@@ -1,4 +1,4 @@
-/** The OpenAPI document: valid, made of what is served, and every answer that it documents occurs. */
+/** The OpenAPI document: it is valid, it is made from the served routes, and every documented answer occurs. */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { type AddressInfo, connect as dial } from 'node:net'
@@ -64,7 +64,7 @@ const operations = (): { path: string; method: string; operation: Operation }[] 
     Object.entries(item).map(([method, operation]) => ({ path, method: method.toUpperCase(), operation })),
   )
 
-/** What every route refuses in the same way: the frame does. */
+/** Refusals that the gateway makes in the same way for every route. */
 const COMMON: Readonly<Record<string, (path: string, method: string, init: RequestInit) => Promise<Response>>> = {
   400: (path, method, init) =>
     withGateway({}, (gateway) =>
@@ -110,7 +110,7 @@ const COMMON: Readonly<Record<string, (path: string, method: string, init: Reque
     }),
 }
 
-/** What an upgrade is refused with. */
+/** Refusals of an upgrade. */
 const UPGRADE: Readonly<Record<string, { readonly options: () => GatewayOptions; readonly headers?: string }>> = {
   401: { options: () => ({ access: { tokens } }) },
   403: { options: () => ({}), headers: 'Origin: https://evil.example\r\n' },
@@ -180,7 +180,7 @@ describe('the document', () => {
   test('a token without the permission is refused by every route that is not open', async () => {
     await withGateway({ access: { tokens } }, async (gateway) => {
       for (const { path, method, operation } of operations()) {
-        // Those that list what the caller may know of refuse nobody.
+        // Routes that list what the caller may see never refuse.
         const lists = ['describe', 'listSubscriptions', 'showFlow', 'followFlow'].includes(operation.operationId)
         if (operation.security?.length === 0 || lists || operation.responses['101'] !== undefined) continue
         const example =
@@ -190,7 +190,7 @@ describe('the document', () => {
         const body = operation.requestBody === undefined ? {} : { body: example?.body ?? '{"channels":["x"]}' }
         const headers = { authorization: `Bearer ${nothing}`, 'content-type': 'application/json', ...example?.headers }
         const { status } = await gateway.fetch(new Request(`http://g${concrete(path)}`, { method, headers, ...body }))
-        // Leases are refused by what they are of: one that is not there is lost to everybody.
+        // A lease is refused by its token: an unknown lease is lost for every caller.
         expect([operation.operationId, status]).toEqual([
           operation.operationId,
           operation.operationId.endsWith('Lease') ? 409 : operation.operationId === 'settleLeases' ? 200 : 403,

@@ -1,6 +1,6 @@
 /**
- * Channels that Millrace itself writes, over the wire: who may do everything elsewhere neither reads, writes nor
- * carries them unless they are named.
+ * Millrace's own channels over the wire: permissions on all other channels do not allow reading, writing or copying
+ * them. They must be named.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'

@@ -1,6 +1,6 @@
 /**
- * Millrace's own consumers are nobody's to consume by; and what is not the caller's is refused in the same words as
- * what is not there.
+ * Nobody can consume with the names of Millrace's own consumers. The refusal for what belongs to others is the same as
+ * for what does not exist.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -35,7 +35,7 @@ interface Answer {
   readonly text: string
 }
 type Ask = (method: string, path: string, body?: object) => Promise<Answer>
-/** Callers of one gateway, each with permissions of its own. */
+/** Callers of one gateway, each with its own permissions. */
 function open<const Callers extends readonly Permissions[]>(
   ...callers: Callers
 ): { readonly [Index in keyof Callers]: Ask } {
@@ -73,7 +73,7 @@ const refusal = (act: Promise<unknown>): Promise<string> =>
   )
 
 const everything: Permissions = { publish: ['>'], consume: ['>'], read: ['>'], manage: ['>'] }
-/** A consumer by its name alone, as a client that is not ours could ask for one. */
+/** A consumer by its name only, as a client in another language could request it. */
 const raw = (name: string) => ({
   name,
   channels: ['orders'],

@@ -1,6 +1,6 @@
 /**
- * How each answer that the OpenAPI document promises is brought about, by `operationId status`. What all routes refuse
- * alike is in openapi.test.ts.
+ * How to provoke each answer that the OpenAPI document lists, by `operationId status`. Refusals that all routes share
+ * are in openapi.test.ts.
  */
 import { createHmac } from 'node:crypto'
 import type { Gateway, GatewayOptions } from '../../src/gateway/index.ts'
@@ -17,9 +17,9 @@ export interface Provocation {
   readonly options?: GatewayOptions
   /** With access control. */
   readonly guarded?: boolean
-  /** What the gateway has in the broker's place. */
+  /** A broker to use instead of the real one. */
   readonly broker?: (broker: Broker) => Broker
-  /** Answers what fills the path's parameters. */
+  /** Returns values for the path's parameters. */
   readonly prepare?: (world: ProvocationWorld) => Promise<Readonly<Record<string, string>> | undefined>
   readonly fill?: Readonly<Record<string, string>>
   readonly path?: string
@@ -60,7 +60,7 @@ const redriving = async (world: ProvocationWorld): Promise<{ redrive: string }> 
   const { id } = (await (await world.gateway.fetch(request)).json()) as { id: string }
   return { redrive: id }
 }
-/** A consumer that is open, and an event leased. */
+/** An open consumer with one leased event. */
 const leased = async (world: ProvocationWorld): Promise<{ lease: string }> => {
   await channel(world)
   await world.broker.publish('some-channel', { id: '1', source: '/s', type: 't' })
@@ -73,7 +73,7 @@ const leased = async (world: ProvocationWorld): Promise<{ lease: string }> => {
   return { lease: deliveries[0]?.lease ?? '' }
 }
 
-/** Publishing fails as it does when the disk is full. */
+/** Publishing fails as with a full disk. */
 const full = (broker: Broker): Broker =>
   new Proxy(broker, {
     get: (target, name) => {
@@ -110,7 +110,7 @@ const webhook = (more: Provocation = {}): Provocation => {
     body,
   }
 }
-/** Port 9 answers nothing, and nothing is published. */
+/** Nothing listens on port 9, and nothing is published. */
 const SUBSCRIPTION = '{"channels":["some-channel"],"url":"http://127.0.0.1:9/"}'
 const push = { allow: ['127.0.0.1'] }
 const subscribed = async (world: ProvocationWorld): Promise<undefined> => {

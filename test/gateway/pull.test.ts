@@ -163,7 +163,7 @@ describe('pulling', () => {
     const [quick] = await pull('stock', { wait: '10s' })
     expect([quick?.event.id, quick?.attempt]).toEqual(['a', 2])
     expect(await post(`/leases/${slow?.lease}/complete`)).toMatchObject({ status: 409, body: { code: 'LEASE_LOST' } })
-    // Whoever has the new lease may still settle it, if it is quick enough: it is kept by extending it.
+    // The holder of the new lease may still settle it if it is quick enough; it extends the lease first.
     const kept = await post(`/leases/${quick?.lease}/extend`, { lease: '1h' })
     if (kept.status === 200) expect((await post(`/leases/${quick?.lease}/complete`)).status).toBe(200)
   })
@@ -300,8 +300,8 @@ describe('pulling', () => {
     )
     await eventually(async () => (await broker.describe()).consumers.length).toBe(1)
     socket.destroy()
-    // Every event goes to whoever waits first: while the broken one still waits it takes one, and when it is noticed it
-    // takes none.
+    // Each event goes to the client that has waited longest. The broken one may still take one, but none after its end
+    // is noticed.
     await eventually(async () => {
       await publish(crypto.randomUUID())
       return (await pull('stock', { wait: 50 })).length

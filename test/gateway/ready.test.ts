@@ -1,7 +1,4 @@
-/**
- * `/ready` and `/health` are open to everyone: they ask nothing of a store or a server, and tell strangers nothing but
- * the answer.
- */
+/** `/ready` and `/health` are open to everyone: they ask no store and no server, and reveal nothing but the answer. */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

@@ -1,4 +1,4 @@
-/** What is published over HTTP comes out as it went in: digits, attributes, absence. */
+/** Events published over HTTP come back unchanged: digits, attributes, absent data. */
 import { HTTP, CloudEvent as SdkEvent } from 'cloudevents'
 import fc from 'fast-check'
 import { afterEach, beforeEach, expect, test } from 'vitest'
@@ -45,7 +45,7 @@ test('numbers keep every digit and their form: structured, batched and binary', 
     'ce-type': 't',
     'content-type': 'application/json',
   })
-  // Bytes have no type of their own: fetch gives text one.
+  // Bytes have no content type of their own; for text, fetch adds one.
   await send(new TextEncoder().encode(data), {
     'ce-specversion': '1.0',
     'ce-id': '4',

@@ -1,4 +1,4 @@
-/** Event streams of wildcards: the channels that the caller may read, also those that come later. */
+/** Event streams with wildcards: the channels that the caller may read, including those created later. */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

@@ -2,7 +2,7 @@ import { accessSync, constants } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 
-/** What some tests start, and skip without. In CI nothing may be skipped for want of it. */
+/** Programs that some tests start, and without which they are skipped. In CI all of them must be installed. */
 const PROGRAMS = ['chromium', 'redis-server', 'nats-server']
 
 function isInstalled(program: string, folders: readonly string[]): boolean {

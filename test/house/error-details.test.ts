@@ -1,4 +1,7 @@
-/** What errors carry: the library throws what `src/base/error-details.ts` says, and `docs/errors.md` lists the same. */
+/**
+ * The details of errors: the library throws what `src/base/error-details.ts` declares, and `docs/errors.md` lists the
+ * same.
+ */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import ts from 'typescript'
@@ -44,8 +47,8 @@ function detailsIn(program: ts.Program): Map<string, ts.Type> {
 }
 
 /**
- * What is wrong with the details that a file throws, a sentence each. What is thrown with a code or details that only
- * the run knows is not judged.
+ * What is wrong with the details that a file throws, one sentence each. Codes and details that are only known at run
+ * time are not checked.
  */
 function faultsOf(file: ts.SourceFile, program: ts.Program, types: ReadonlyMap<string, ts.Type>): string[] {
   const checker = program.getTypeChecker()

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest'
 import { ERROR_CODES } from '../../src/base/errors.ts'
 import { filesBelow, ROOT } from './sources.ts'
 
-/** What differs between the codes and the page's tables, a sentence each. */
+/** The differences between the codes and the page's tables, one sentence each. */
 function differences(codes: Readonly<Record<string, { readonly retryable: boolean }>>, page: string): string[] {
   const rows = new Map(
     [...page.matchAll(/^\| `([A-Z_]+)` \| (yes|no) \| (.*\S.*) \| (.*\S.*) \|$/gm)].map((row) => [

@@ -1,17 +1,17 @@
 /**
- * Who may import whom. Reads imports with TypeScript's own scanner, so comments and strings do not count.
+ * The rules for imports. They are read with TypeScript's own scanner, so comments and strings do not count.
  *
- * A room imports from itself and from the rooms before it; engines never import each other; nothing imports `cli`;
- * a foreign library is named in its room only; values never import each other in a circle, and types do so only in the
+ * A room imports from itself and from the rooms before it; engines never import each other; nothing imports `cli`; a
+ * foreign library is named in its room only; values never import each other in a circle, and types do so only in the
  * rooms of `TYPE_CIRCLES`.
  */
 import { dirname, join } from 'node:path/posix'
 import ts from 'typescript'
 import type { SourceFile } from './sources.ts'
 
-/** The rooms, each may import those before it. `pattern` stands beneath `event`: docs/decisions/0001. */
+/** The rooms in order: each may import those before it. `pattern` is below `event`: docs/decisions/0001. */
 export const ROOMS = [
-  // What pages get: it imports nothing, so that nothing of Node comes with it.
+  // The code for web pages: it imports nothing, so that it never needs Node.
   'browser',
 
   'base',
@@ -33,9 +33,9 @@ export const ROOMS = [
   'cli',
 ] as const
 
-/** Libraries that are not everyone's: the folders (or single files) that may name each. */
+/** Libraries that only some rooms may import: the folders (or single files) that may name each. */
 export const LIBRARIES: Readonly<Record<string, readonly string[]>> = {
-  // Types only: the interface that every schema library speaks.
+  // Types only: the interface that every schema library implements.
   '@standard-schema/spec': ['src/'],
   lmdb: ['src/engines/embedded/storage/'],
   hono: ['src/gateway/'],
@@ -72,9 +72,9 @@ export interface Import {
   readonly line: number
   /** As written. */
   readonly specifier: string
-  /** Whether it vanishes when compiled. */
+  /** Whether it is removed by compilation. */
   readonly typeOnly: boolean
-  /** Whether it is an `import()` of a value: made when called, so it closes no circle at load. */
+  /** Whether it is an `import()` of a value: it runs when called, so it closes no circle at load time. */
   readonly deferred: boolean
 }
 
@@ -133,7 +133,7 @@ function exportIsTypeOnly(node: ts.ExportDeclaration): boolean {
   )
 }
 
-/** What is wrong with the imports of `files`, a sentence each. `files` are all of `src`. */
+/** What is wrong with the imports of `files`, one sentence each. `files` are all of `src`. */
 export function importFaults(files: readonly SourceFile[]): string[] {
   const imports = files.flatMap(importsOf)
   const ofValues = circles(imports.filter((each) => !each.typeOnly && !each.deferred))

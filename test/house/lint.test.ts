@@ -1,11 +1,11 @@
-/** The rules that need types are switched on for every file they are meant for, and find what they are for. */
+/** The rules that need types are on for every file that they are meant for, and find what they are meant to find. */
 import { ESLint } from 'eslint'
 import { describe, expect, it } from 'vitest'
 import { filesBelow, ROOT } from './sources.ts'
 
 const eslint = new ESLint({ cwd: ROOT })
 
-/** Planted in a file of the library, by the rule that has to find it. */
+/** Faults planted in a file of the library, by the rule that must find them. */
 const PLANTED = {
   '@typescript-eslint/no-floating-promises': `Promise.resolve()`,
   '@typescript-eslint/no-misused-promises': `[1].forEach(async () => {})`,

@@ -19,7 +19,7 @@ interface Lock {
   >
 }
 
-/** What is wrong with the manifest and its lock, a sentence each. */
+/** What is wrong with the manifest and its lock file, one sentence each. */
 function faults(manifest: Manifest, lock: Lock): string[] {
   const ranges = Object.entries({ ...manifest.dependencies, ...manifest.devDependencies }).filter(
     ([, version]) => !/^(npm:@?[\w/.-]+@)?\d+\.\d+\.\d+(-[\w.]+)?$/.test(version),

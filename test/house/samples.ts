@@ -1,9 +1,9 @@
 /**
- * The code that the documentation shows: every fenced `ts` block of the pages and every `@example` of the library.
+ * The code in the documentation: every fenced `ts` block of the pages and every `@example` of the library.
  *
- * Words after `ts` on the fence say more: `no-run` is type-checked only; `continues` goes on in the module of the block
- * before it; `file=events.ts` names the module, so that later blocks of the page can import `./events.ts`. A statement
- * with a literal in the comment behind it, `total // 3`, is checked to be that.
+ * Words after `ts` on the fence say more: `no-run` is only type-checked; `continues` continues in the module of the
+ * previous block; `file=events.ts` names the module, so that later blocks of the page can import `./events.ts`. If a
+ * statement is followed by a literal in a comment, `total // 3`, its value must be equal to it.
  */
 import { execFile } from 'node:child_process'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -16,9 +16,9 @@ const COMPILE_MS = 180_000
 const RUN_MS = 30_000
 
 export interface Sample {
-  /** Page or source file and line of the fence. */
+  /** The page or source file, and the line of the fence. */
   readonly name: string
-  /** Where its module is, from the folder of all samples. */
+  /** The path of its module, from the folder of all samples. */
   readonly module: string
   readonly code: string
   readonly run: boolean
@@ -29,10 +29,10 @@ export function samplesOfPages(pages: readonly SourceFile[]): Sample[] {
   return pages.flatMap((page) => samplesOf(page.path, page.text))
 }
 
-/** The samples of the docstrings' `@example`s. */
+/** The samples in the `@example`s of docstrings. */
 export function samplesOfSources(sources: readonly SourceFile[]): Sample[] {
   return sources.flatMap((source) => {
-    // The comment's own stars go, all else stays in its line.
+    // The comment's own stars are removed; everything else stays in its line.
     const lines = source.text
       .split('\n')
       .map((line) => (/^\s*\/?\*/.test(line) ? line.replace(/^\s*\/?\*+ ?/, '') : '\u0000'))
@@ -66,7 +66,7 @@ function samplesOf(path: string, text: string): Sample[] {
   return found
 }
 
-/** The module of a sample: its code, with the values in its comments made into checks. */
+/** The module of a sample: its code, with checks made from the values in its comments. */
 export function moduleOf(sample: Sample): string {
   const source = ts.createSourceFile('sample.ts', sample.code, ts.ScriptTarget.ES2023, true)
   let code = sample.code
@@ -81,13 +81,13 @@ export function moduleOf(sample: Sample): string {
   return `${code}\nimport { isAsShown } from '../is-as-shown.ts'\nexport type Checked = typeof isAsShown\n`
 }
 
-/** What a `console.log` of one thing logs. */
+/** The argument of a `console.log` with one argument. */
 function logged(expression: ts.Expression): ts.Expression | undefined {
   if (!ts.isCallExpression(expression) || expression.expression.getText() !== 'console.log') return undefined
   return expression.arguments.length === 1 ? expression.arguments[0] : undefined
 }
 
-/** The text, if it is a literal and nothing else. */
+/** The text, if it is only a literal. */
 function literalOf(text: string): string | undefined {
   const source = ts.createSourceFile('literal.ts', `(${text})`, ts.ScriptTarget.ES2023, true)
   const statement = source.statements[0]
@@ -123,7 +123,7 @@ export function isAsShown<Value>(value: Value, shown: unknown): Value {
 export class SampleFolder {
   readonly #folder = mkdtempSync(join(ROOT, '.samples-'))
 
-  /** Compile all samples, in one go. Resolves with what is wrong with each, by its name. */
+  /** Compile all samples together. Resolves with the errors of each, by its name. */
   async compile(samples: readonly Sample[]): Promise<Map<string, string>> {
     writeFileSync(join(this.#folder, 'is-as-shown.ts'), IS_AS_SHOWN)
     for (const sample of samples) {
@@ -147,7 +147,7 @@ export class SampleFolder {
     )
   }
 
-  /** Run a compiled sample in an empty folder. Resolves with what it wrote, if it failed or did not end. */
+  /** Run a compiled sample in an empty folder. Resolves with its output if it failed or did not end. */
   async run(sample: Sample): Promise<string | undefined> {
     const cwd = mkdtempSync(join(tmpdir(), 'millrace-sample-'))
     try {
@@ -182,7 +182,10 @@ export class SampleFolder {
     })
   }
 
-  /** What is compiled refers to itself as `millrace`, so samples run the sources of now and not an earlier build. */
+  /**
+   * The compiled samples import this package as `millrace`, so that they run the current sources and not an earlier
+   * build.
+   */
   #becomePackage(): void {
     const exports = { '.': './src/index.js', './*': './src/*/index.js' }
     mkdirSync(join(this.#folder, 'out'))

@@ -5,14 +5,14 @@ import { describe, expect, it } from 'vitest'
 import { filesBelow, ROOT, type SourceFile } from './sources.ts'
 
 const FILE_LINES_MAX = 500
-/** Above this a file is named in the run's output: think again. */
+/** A longer file is named in the output of the run. */
 const FILE_LINES_CONSIDERED = 400
 const FUNCTION_LINES_MAX = 70
 
 const FOLDERS = ['src', 'test', 'bench', 'examples', 'scripts', 'console/src'].filter((folder) =>
   existsSync(join(ROOT, folder)),
 )
-/** What a program writes nobody reads; its source is judged, and a test compares the two. */
+/** Nobody reads generated files; their source is checked, and a test compares the two. */
 const files = FOLDERS.flatMap((folder) => [...filesBelow(folder, '.ts'), ...filesBelow(folder, '.tsx')]).filter(
   (file) => !file.path.endsWith('.generated.ts'),
 )
@@ -23,7 +23,10 @@ function tooLong(sources: readonly SourceFile[], linesMax: number): string[] {
     .flatMap(({ path, lines }) => (lines > linesMax ? [`${path}: ${lines} lines`] : []))
 }
 
-/** Functions and methods over the limit. A function that only holds others (a test's `describe`) is judged by those. */
+/**
+ * Functions and methods over the limit. For a function that only contains others (a test's `describe`), those are
+ * checked.
+ */
 function longFunctions(sources: readonly SourceFile[]): string[] {
   return sources.flatMap((file) => {
     const source = ts.createSourceFile(file.path, file.text, ts.ScriptTarget.ES2023, true)

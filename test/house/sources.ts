@@ -1,4 +1,4 @@
-/** The project's own files, as the checks of the house read them. */
+/** The project's own files, as the house tests read them. */
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -12,8 +12,8 @@ export interface SourceFile {
 }
 
 /**
- * Files below `folder` (from the root) whose name ends in `ending`, in the order of their paths. Build outputs and
- * dependencies are not sources.
+ * Files below `folder` (from the root) whose name ends in `ending`, in the order of their paths, without build outputs
+ * and dependencies.
  */
 export function filesBelow(folder: string, ending: string): SourceFile[] {
   return readdirSync(join(ROOT, folder), { recursive: true, withFileTypes: true })

@@ -1,7 +1,7 @@
 /**
- * A program with Millrace in it, bundled by esbuild, Vite and webpack, and run: it publishes, handles and closes on
- * `memory:` and `file:`, and loads the client library of an engine. What stays external is what docs/guide/bundling.md
- * says. Needs `npm run build` before it, as `npm test` does.
+ * A program with Millrace, bundled by esbuild, Vite and webpack, and run: it publishes, handles and closes on `memory:`
+ * and `file:`, and loads an engine's client library. docs/guide/bundling.md lists what stays external. Needs `npm run
+ * build` before it, as `npm test` does.
  */
 import { execFile } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
@@ -15,11 +15,11 @@ import { afterAll, beforeAll, expect, it } from 'vitest'
 import { ROOT } from '../house/sources.ts'
 
 const execute = promisify(execFile)
-/** Less than a test may take, so that nothing is left running. */
+/** Less than a test's limit, so that nothing is left running. */
 const RUN_MS = 30_000
 const TEST_MS = 120_000
 const WEBPACK = join(import.meta.dirname, 'bundle-with-webpack.mjs')
-/** The one list of what stays outside a bundle; the page says the same. */
+/** The only list of what stays outside a bundle; the page lists the same. */
 const EXTERNAL = ['lmdb', 'ws']
 
 const PROGRAM = `
@@ -47,7 +47,7 @@ beforeAll(async () => {
   if (!existsSync(join(ROOT, 'dist/index.js'))) expect.fail('there is no dist: run `npm run build` first')
   folder = await mkdtemp(join(tmpdir(), 'millrace-bundle-'))
   await writeFile(join(folder, 'package.json'), '{"name":"bundled","private":true}')
-  // The bundle is made of what is built, and finds beside it what is external alone.
+  // The bundle is made from the build, and finds only the external packages beside it.
   await mkdir(join(folder, 'source/node_modules'), { recursive: true })
   await symlink(ROOT, join(folder, 'source/node_modules/millrace'))
   await writeFile(join(folder, 'source/program.mjs'), PROGRAM)

@@ -1,6 +1,4 @@
-/**
- * What each public entry exports at run time. A change here is a change of the public API: it belongs in CHANGELOG.md.
- */
+/** What each public entry exports at run time. A change here changes the public API and belongs in CHANGELOG.md. */
 export const EXPORTS: Readonly<Record<string, readonly string[]>> = {
   '.': [
     'MillraceError',

@@ -1,6 +1,6 @@
 /**
- * The package as its users get it: packed, installed in another project without running any install script, imported by
- * its public names. Needs `npm run build` before it, as `npm test` does.
+ * The package as users get it: packed, installed in another project without install scripts, and imported by its public
+ * names. Needs `npm run build` before it, as `npm test` does.
  */
 import { execFile } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
@@ -14,7 +14,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { EXPORTS } from './exports.ts'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
-/** Less than a test may take, so that nothing is left running. */
+/** Less than a test's limit, so that nothing is left running. */
 const RUN_MS = 15_000
 /** npm may have to ask the registry. */
 const INSTALL_MS = 90_000
@@ -43,21 +43,20 @@ beforeAll(async () => {
   if (!existsSync(join(ROOT, 'dist/index.js'))) expect.fail('there is no dist: run `npm run build` first')
   project = await mkdtemp(join(tmpdir(), 'millrace-package-'))
   installed = join(project, 'node_modules/millrace')
-  // Without scripts: what is packed is what was built, and other tests may be using it.
+  // Without scripts: the package contains the existing build, which other tests may be using.
   await writeFile(join(project, 'package.json'), JSON.stringify({ name: 'user', type: 'module' }))
-  // Without scripts: what is packed is what was built, and other tests may be using it.
   const { stdout } = await run('npm', ['pack', '--ignore-scripts', '--json', '--pack-destination', project], {
     cwd: ROOT,
   })
   const [packed] = JSON.parse(stdout) as { filename: string }[]
   await install(join(project, packed?.filename ?? ''))
-  // The compiler's own needs, which a TypeScript project has.
+  // What the compiler needs, which a TypeScript project has.
   await link(['@types/node', 'undici-types'])
 }, 150_000)
 
 afterAll(() => rm(project, { recursive: true, force: true }))
 
-/** As a user does. Without a network, outside CI, the dependencies are linked from here instead. */
+/** Install as a user does. Without a network, outside CI, the dependencies are linked from this project instead. */
 async function install(tarball: string): Promise<void> {
   const options = ['--prefer-offline', '--ignore-scripts', '--no-audit', '--no-fund', '--silent']
   try {
@@ -73,7 +72,7 @@ async function install(tarball: string): Promise<void> {
   }
 }
 
-/** Make packages that the checkout has visible to the user's project. */
+/** Link packages of this checkout into the user's project. */
 async function link(names: readonly string[]): Promise<void> {
   for (const name of names) {
     const path = join(project, 'node_modules', name)
@@ -89,7 +88,7 @@ async function node(code: string, type: 'module' | 'commonjs' = 'module'): Promi
   return stdout.trim()
 }
 
-/** What the compiler says of one file of the user's project. */
+/** The compiler's messages about one file of the user's project. */
 async function compile(file: string, text: string, options: Readonly<Record<string, unknown>>): Promise<string> {
   await writeFile(join(project, file), text)
   const config = join(project, `${file}.json`)
@@ -107,7 +106,7 @@ async function compile(file: string, text: string, options: Readonly<Record<stri
     timeout: COMPILE_MS,
   }).then(
     ({ stdout }) => stdout,
-    // A compiler that was killed said nothing, which is no proof of anything.
+    // A compiler that was killed proves nothing.
     (error: { readonly killed: boolean; readonly stdout: string }) =>
       error.killed ? expect.fail('the compiler did not end') : error.stdout,
   )
@@ -142,7 +141,7 @@ describe('the package', () => {
     expect(await node(code)).toBe('hello\nhello')
   })
 
-  // esbuild cannot give a library of CommonJS the modules of Node in a bundle of ES modules: "Dynamic require is not
+  // In an ES module bundle, esbuild cannot provide Node's modules to a CommonJS library: "Dynamic require is not
   // supported".
   it.each(['esm', 'cjs'] as const)(
     'runs in a bundle that esbuild made as %s: gateway, WebSockets, and no banner',

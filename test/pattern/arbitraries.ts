@@ -1,4 +1,4 @@
-/** Random patterns and events from a small vocabulary, so that they meet. */
+/** Random patterns and events from a small vocabulary, so that they often match. */
 import fc from 'fast-check'
 import type { Json, Obj } from './reference-matcher.ts'
 
@@ -74,7 +74,7 @@ const key = fc.oneof(
   { weight: 1, arbitrary: fc.constantFrom('a.b', 'b.c', 'a.b.c', 'other', '') },
 )
 
-/** Events; now and then with repeated keys, keys with dots and deep arrays. */
+/** Events; sometimes with repeated keys, keys with dots, and deep arrays. */
 export const anyEvent: fc.Arbitrary<Obj> = fc.letrec<{ value: Json; object: Obj; array: Json }>((tie) => ({
   value: fc.oneof(
     { maxDepth: 5 },
@@ -125,7 +125,7 @@ const alternative: fc.Arbitrary<unknown> = fc.oneof(
 )
 
 type PatternObject = Readonly<Record<string, unknown>>
-/** Some that match much, so that other fields and elements decide. */
+/** Alternatives that match often, so that other fields and elements decide. */
 const likely = fc.constantFrom<unknown>(
   { exists: true },
   { exists: true },
@@ -146,7 +146,7 @@ const field = fc.oneof(
 
 const OR_ODDS = 4
 
-/** Patterns that nest at most so deep; `$or` is one level too. */
+/** Patterns with up to this depth; `$or` is one level too. */
 function patternOf(depth: number): fc.Arbitrary<PatternObject> {
   const inner = depth === 0 ? null : patternOf(depth - 1)
   const node: fc.Arbitrary<unknown> =

@@ -1,5 +1,6 @@
 /**
- * Every matcher against the reference matcher, over random patterns and events. `MILLRACE_FUZZ_RUNS` makes it longer.
+ * Every matcher compared with the reference matcher, over random patterns and events. `MILLRACE_FUZZ_RUNS` sets the
+ * number of runs.
  */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
@@ -9,7 +10,7 @@ import { type Json, type Obj, referenceMatches, toText } from './reference-match
 
 const numRuns = Number(process.env.MILLRACE_FUZZ_RUNS ?? 1500)
 
-/** Whether the parsed event says the same as its text: no number that a double changes. */
+/** Whether the parsed event is equal to its text: it has no number that a double changes. */
 function survivesParsing(value: Json): boolean {
   if (typeof value !== 'object' || value === null) return true
   if ('num' in value) return !['0.10000000000000001', '9007199254740993', '1e400'].includes(value.num)

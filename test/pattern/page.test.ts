@@ -30,7 +30,7 @@ describe('docs/patterns.md', () => {
       expect(compilePattern(pattern).matches(form)).toBe(matches)
       expect(index.match(form)).toEqual(matches ? ['it'] : [])
     }
-    // A parsed event has lost the digits beyond what a double holds.
+    // A parsed event has lost the digits that a double does not hold.
     if (!pattern.includes('"order"')) expect(compilePattern(pattern).matches(JSON.parse(text) as object)).toBe(matches)
   })
 

@@ -1,10 +1,10 @@
 /**
  * The language as data: patterns, events and whether they match. The expectations are event-ruler 2's own (each was run
- * on it), but for those marked `ours`, where Millrace differs on purpose and docs/patterns.md says so. Both are JSON
- * text, so that numbers are as written.
+ * on it), except those marked `ours`, where Millrace differs on purpose and docs/patterns.md says so. Both are JSON
+ * text, so that numbers stay as written.
  */
 
-/** A pattern, an event, whether it matches. */
+/** A pattern, an event, and whether it matches. */
 export type Case = readonly [pattern: string, event: string, matches: boolean]
 
 export const EXACT: readonly Case[] = [
@@ -205,7 +205,7 @@ export const OR: readonly Case[] = [
   ['{"$or":[{"a":[1]},{"b":[2]}],"a":[3]}', '{"a":3}', true],
 ]
 
-/** Where Millrace differs from event-ruler on purpose. */
+/** Cases in which Millrace differs from event-ruler on purpose. */
 export const OURS: readonly Case[] = [
   ['{"a":[{"cidr":"0.0.0.0/0"}]}', '{"a":"::1"}', false],
   ['{"a":["y"]}', '{"a":"y","a":"z"}', false],
@@ -232,7 +232,7 @@ export const ALL_CASES: readonly Case[] = [
   OURS,
 ].flat()
 
-/** Patterns that are refused, each with the path that the refusal names. */
+/** Patterns that are refused, each with the path in the refusal. */
 export const MALFORMED: readonly (readonly [pattern: string, path: string])[] = [
   ['[1]', ''],
   ['"a"', ''],

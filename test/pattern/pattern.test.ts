@@ -4,7 +4,7 @@ import { LIMITS } from '../../src/base/limits.ts'
 import { compilePattern } from '../../src/pattern/index.ts'
 import { ALL_CASES, MALFORMED } from './pattern-cases.ts'
 
-/** Whether `JSON.parse` keeps what the text says. */
+/** Whether `JSON.parse` keeps the whole content of the text. */
 function survivesParsing(text: string): boolean {
   const repeated = /"(\w+)":[^,]*,"\1":/.test(text)
   return (

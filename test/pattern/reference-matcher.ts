@@ -1,7 +1,7 @@
 /**
- * The event-pattern language in its plainest form, to judge the real matchers by: everything is laid out and every
+ * The event-pattern language in its plainest form, to check the real matchers: all combinations are listed and every
  * assignment is tried. It shares no code with `src/pattern`. It takes patterns as parsed JSON and events as `Json`, in
- * which numbers are as written.
+ * which numbers stay as written.
  */
 
 /** A number as written. */
@@ -14,7 +14,7 @@ export interface Obj {
 }
 export type Json = string | boolean | null | Num | Obj | readonly Json[]
 
-/** As JSON text, with `space` wherever space is allowed. */
+/** JSON text, with `space` wherever white space is allowed. */
 export function toText(value: Json, space = ''): string {
   if (typeof value === 'string' || typeof value === 'boolean' || value === null) return JSON.stringify(value)
   if ('num' in value) return value.num
@@ -28,7 +28,7 @@ type Scalar = string | boolean | null | Num
 interface Value {
   readonly path: string
   readonly scalar: Scalar
-  /** In which element of which array it lies. */
+  /** The element of each array that contains the value. */
   readonly places: ReadonlyMap<number, number>
 }
 
@@ -55,7 +55,10 @@ export function flatten(event: Obj): Value[] {
 type Pattern = { readonly [key: string]: unknown }
 type Combination = ReadonlyMap<string, readonly unknown[]>
 
-/** Every way to satisfy the `$or`s, keys in the order they are written, later ones replacing earlier ones. */
+/**
+ * Every combination of `$or` branches. Keys are applied in the order in which they are written, and later ones replace
+ * earlier ones.
+ */
 function expand(pattern: Pattern, prefix: string | null, before: readonly Combination[]): readonly Combination[] {
   let combinations = before
   for (const [key, value] of Object.entries(pattern)) {
@@ -101,7 +104,7 @@ function isOperator<Name extends string>(value: unknown, name: Name): value is {
   return typeof value === 'object' && value !== null && name in value
 }
 
-/** Significant digits and exponent, so that equal numbers are equal texts. */
+/** Significant digits and exponent, so that equal numbers have equal texts. */
 function normal(text: string): string {
   const [, sign, whole = '', fraction = '', exponent = '0'] =
     /^(-?)(\d+)(?:\.(\d*))?(?:e([+-]?\d+))?$/i.exec(text) ?? []
@@ -112,7 +115,7 @@ function normal(text: string): string {
     : `${sign}${trimmed}e${Number(exponent) - fraction.length + digits.length - trimmed.length}`
 }
 
-/** The double of a number that is exactly as written; otherwise nothing. */
+/** The double of a number if it is exactly as written; otherwise undefined. */
 function exact(scalar: Scalar): number | undefined {
   if (typeof scalar !== 'object' || scalar === null) return undefined
   const value = Number(scalar.num)
@@ -151,7 +154,7 @@ function wildcard(text: string): string {
   )
 }
 
-/** A test on strings as a regular expression. */
+/** A string operator as a regular expression. */
 function expression(operator: string, operand: unknown): RegExp {
   const inner = isOperator(operand, 'equals-ignore-case')
     ? ignoreCase(String(operand['equals-ignore-case']))

@@ -1,4 +1,4 @@
-/** The example's rules over the recorded webhooks, all of them, and edited while they run. */
+/** The example's rules over all recorded webhooks, edited while they run. */
 import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

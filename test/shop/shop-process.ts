@@ -1,4 +1,4 @@
-/** The shop as its user starts it: compiled, in a process of its own. */
+/** The shop as a user starts it: compiled, in its own process. */
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
@@ -29,7 +29,7 @@ function isBuilt(): boolean {
   )
 }
 
-/** Compile the library and the shop, unless that was done since the last change. One test file at a time. */
+/** Compile the library and the shop, unless they are unchanged. Only one test file at a time does this. */
 export async function buildShop(): Promise<void> {
   for (let tries = 0; ; tries++) {
     try {
@@ -47,7 +47,7 @@ export async function buildShop(): Promise<void> {
       promisify(execFile)(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', project], {
         cwd: root,
       })
-    // Types are for `npm run build` to judge; here the JavaScript counts, which is written all the same.
+    // `npm run build` checks types. Here only the JavaScript matters, which is written even if there are type errors.
     await compile('tsconfig.build.json').catch(() => {})
     await compile('examples/tsconfig.json').catch(() => {})
     if (!existsSync(main)) throw new Error('the shop does not compile: run npm run build')
@@ -90,7 +90,7 @@ export class ShopProcess {
     throw new Error(`the shop did not open:\n${shop.output}`)
   }
 
-  /** No warning, no chance to finish. */
+  /** Kill it without warning. */
   async kill(): Promise<void> {
     this.#child.kill('SIGKILL')
     await this.exited

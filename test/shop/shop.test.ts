@@ -1,5 +1,5 @@
 /**
- * The main job, as a process that is killed while visitors click: against a ledger that is kept outside.
+ * The shop's main task, in a process that is killed while visitors click, compared with a ledger outside the process.
  */
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -21,7 +21,7 @@ interface Stored {
   readonly data: Record<string, unknown>
 }
 
-/** One visitor: clicks, and keeps its own books. */
+/** One visitor, which clicks and records what it did. */
 class Visitor {
   readonly cart: string
   readonly sent: string[] = []
@@ -33,7 +33,7 @@ class Visitor {
     this.cart = cart
   }
 
-  /** Publish as the page does: the same id again until there is an answer. */
+  /** Publish as the page does: repeat with the same id until there is an answer. */
   async click(shop: () => ShopProcess, type: string, data: Record<string, unknown>): Promise<void> {
     const id = `${this.cart}-${this.sent.length}`
     this.sent.push(id)
@@ -97,7 +97,7 @@ async function all(shop: ShopProcess, channel: string): Promise<Stored[]> {
   return events
 }
 
-/** Until nobody has anything to do, now or later. */
+/** Wait until no consumer has anything to do. */
 async function settle(shop: ShopProcess): Promise<BrokerDescription> {
   for (let tries = 0; tries < 600; tries++) {
     const description = await shop.get<BrokerDescription>('/api/describe')
@@ -138,7 +138,7 @@ describe('the main job', () => {
         visitor.click(() => shop, 'cart.checked-out', { email: `${visitor.cart}@example.com` }),
       ),
     )
-    // Once more, in the middle of packing.
+    // Once more, during packing.
     await wait(300)
     await shop.kill()
     shop = await ShopProcess.start(...args, '--github-pace', '5')

@@ -1,4 +1,4 @@
-/** Under a test library's fake timers the broker goes on: what stands still is the application's time. */
+/** With a test library's fake timers the broker continues: only the application's time stands still. */
 import { afterEach, expect, test, vi } from 'vitest'
 import { connect, consumer, event, stream } from '../../src/index.ts'
 import { testBroker } from '../../src/testing/test-broker.ts'

@@ -112,7 +112,7 @@ test('a batch that waits for a day keeps its lease', async () => {
   await broker.close()
 })
 
-// With a renewal each ten seconds it would be three million steps for each consumer.
+// With a renewal every ten seconds this would be three million steps per consumer.
 test('a year passes in steps of what is due, however many consumers run', async () => {
   const broker = testBroker()
   const fired: number[] = []

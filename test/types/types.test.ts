@@ -1,6 +1,6 @@
 /**
- * What must compile and what must not, compiled by the project's own settings. Every line that must not compile stands under
- * `@ts-expect-error`, which is itself an error where the line compiles.
+ * What must compile and what must not, with the project's own settings. Every line that must not compile is below
+ * `@ts-expect-error`, which is itself an error if the line compiles.
  */
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -13,7 +13,7 @@ const files = readdirSync(import.meta.dirname)
   .filter((name) => name.endsWith('.ts') && !name.endsWith('.test.ts'))
   .map((name) => join(import.meta.dirname, name))
 
-/** What the compiler says of files, by file; `texts` take the place of what is on the disk. */
+/** The compiler's messages, by file; `texts` replace the files on disk. */
 function faultsOf(names: readonly string[], texts: ReadonlyMap<string, string>): Map<string, string[]> {
   const { config } = ts.readConfigFile(join(ROOT, 'tsconfig.json'), ts.sys.readFile) as { config: object }
   const { options } = ts.parseJsonConfigFileContent(config, ts.sys, ROOT)

@@ -1,6 +1,6 @@
 /**
- * A small exchange over a socket that is cut after each number of bytes, in each direction: nothing is lost, nothing
- * is done twice.
+ * A small exchange over a socket that is cut after each number of bytes, in each direction: nothing is lost and nothing
+ * happens twice.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
@@ -23,12 +23,14 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }))
 let sockets = 0
 
 interface Seen {
-  /** Bytes that went each way before the exchange was over. */
+  /** Bytes in each direction before the exchange was over. */
   readonly sent: number
   readonly taken: number
 }
 
-/** Publish, handle, emit, fail once, read back, over connections of which the first is cut after so many bytes. */
+/**
+ * Publish, handle, emit, fail once and read back, over several connections; the first one is cut after the given bytes.
+ */
 async function exchange(cut: Seen): Promise<Seen> {
   const engine = openMemoryEngine()
   const sessions = new SessionServer(engine)
@@ -103,11 +105,11 @@ async function exchange(cut: Seen): Promise<Seen> {
   return { sent, taken }
 }
 
-/** Each byte with MILLRACE_CUTS=all; else each seventh, from a place that is another in each run. */
+/** Every byte with MILLRACE_CUTS=all; otherwise every seventh, starting at a random byte. */
 const STEP = process.env['MILLRACE_CUTS'] === 'all' ? 1 : 7
 const FIRST = Math.floor(Math.random() * STEP)
 const NEVER = Number.POSITIVE_INFINITY
-/** The whole hello and welcome: before them connecting fails, which is said at once. */
+/** The whole hello and welcome: a cut before their end makes `connect` fail. */
 const HELLO_BYTES = 120
 
 test('cut after each byte that the client sends', async () => {
@@ -117,6 +119,6 @@ test('cut after each byte that the client sends', async () => {
 
 test('cut after each byte that the server sends', async () => {
   const whole = await exchange({ sent: NEVER, taken: NEVER })
-  // The welcome holds the capabilities.
+  // The welcome contains the capabilities.
   for (let taken = whole.taken - FIRST; taken > 2500; taken -= STEP) await exchange({ sent: NEVER, taken })
 }, 300_000)

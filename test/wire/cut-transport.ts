@@ -1,8 +1,8 @@
-/** A transport that ends after so many bytes in a direction: those before arrive, those after do not. */
+/** A transport that ends after a number of bytes in a direction: earlier bytes arrive, later ones do not. */
 import type { Transport, TransportHooks } from '../../src/wire/transport.ts'
 
 export class CutTransport implements Transport {
-  /** Bytes that went through. */
+  /** Bytes that were forwarded. */
   sent = 0
   taken = 0
   readonly #beneath: Transport

@@ -1,6 +1,6 @@
 /**
- * What clients in other languages publish and emit over the wire: keys are taken where the declaration says, and data
- * that the kept schema refuses is refused, in single publishes, batches, delayed ones and emissions.
+ * Events that clients in other languages publish and emit over the wire: keys come from the declaration, and data that
+ * the stored schema refuses is refused, in single publishes, batches, delayed events and emissions.
  */
 import { expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'
@@ -37,7 +37,7 @@ interface Frame {
   readonly body: Buffer
 }
 
-/** A client of another program, and the keys of what each channel holds. */
+/** A client without the channels' code, and the keys stored in each channel. */
 async function served(): Promise<{
   send(frame: Buffer): void
   next(type: number): Promise<Buffer>
@@ -186,7 +186,7 @@ test('what is emitted is checked alike, in order with what is settled behind it'
   await next(FRAME.result)
   expect(await keys('orders')).toEqual(['a', 'b'])
   expect(await keys('keyed')).toEqual([])
-  // The attempts of the two others have failed, and they are delivered again.
+  // The attempts of the two others have failed, so they are delivered again.
   const again = await next(FRAME.deliver)
   expect(again.readUInt32LE(0)).toBe(1)
 })

@@ -24,7 +24,7 @@ const welcome = {
   methods: ['channels', 'bounds', 'consumer', 'describeChannel', 'alarms'],
 }
 
-/** A server that answers each connection as it is told. */
+/** A server that answers each connection as the test says. */
 function hostile(
   answer: (raw: Raw, frame: { readonly type: number; readonly body: Buffer }) => void,
 ): () => Promise<Transport> {

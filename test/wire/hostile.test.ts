@@ -1,7 +1,7 @@
 /**
- * Clients that do not keep to the protocol, with frames of every type. Whatever is sent, the server answers with a
- * typed error or ends the connection: nothing is rejected unhandled, hangs, is allocated by a number in a frame, or is
- * settled that was not in hand.
+ * Clients that violate the protocol, with frames of every type. Whatever is sent, the server answers with a typed error
+ * or ends the connection. There is no unhandled rejection, no hang, no allocation by a number in a frame, and no
+ * settlement of a delivery that was not in hand.
  *
  * MILLRACE_FUZZ=10 multiplies the number of tries. A failure names its seed.
  */
@@ -88,7 +88,7 @@ async function serve(access: Access): Promise<{
   }
 }
 
-/** The codes that a client was answered with, and whether the connection is over. */
+/** The error codes that a client received, and whether the connection is over. */
 function outcome(raw: Raw): string[] {
   const errors = raw.of(FRAME.error).map((body) => (jsonOf(body, 4) as { readonly code: string }).code)
   const refusals = raw.of(FRAME.refused).map((body) => (jsonOf(body, 0) as { readonly code: string }).code)
@@ -147,7 +147,7 @@ test('JSON of the wrong kind in a call, a subscription or a read is refused as w
   await served.close()
 })
 
-/** Blocks whose checksum is right and whose columns are not. */
+/** Blocks with a correct checksum and invalid columns. */
 function crooked(): Buffer[] {
   const events = Array.from({ length: 200 }, (_, n) => encoded('a', 'k', n))
   const change = (at: number, bytes: 2 | 4, value: number): Buffer => {
@@ -260,7 +260,7 @@ test('a number that is taken is refused, and a reader has no more room than it w
   await served.close()
 })
 
-/** Proper frames of every type, to be damaged. */
+/** Valid frames of every type, to be damaged. */
 function proper(): Buffer[] {
   return [
     subscribe(1, 1, { spec: workerSpec, claims: [{ channel: 'orders', offset: 0, attempt: 1 }] }),

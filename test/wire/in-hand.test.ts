@@ -1,4 +1,4 @@
-/** Deliveries by number: as a map of all of them would have it, whatever is settled when. */
+/** Deliveries by number, compared with a plain map, in any order of settlement. */
 import { expect, it } from 'vitest'
 import type { Delivery } from '../../src/broker/engine.ts'
 import { seededRandom } from '../../src/testing/seeded-random.ts'

@@ -1,4 +1,4 @@
-/** docs/protocol.md lists the frames, the methods, the capabilities and the members of a declaration that there are. */
+/** docs/protocol.md lists exactly the existing frames, methods, capabilities and members of a declaration. */
 import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { z } from 'zod'
@@ -9,7 +9,7 @@ import { METHODS } from '../../src/wire/server/calls.ts'
 
 const page = readFileSync(new URL('../../docs/protocol.md', import.meta.url), 'utf8')
 
-/** The text below a heading, up to the next. */
+/** The text below a heading, up to the next one. */
 function section(heading: string): string {
   const [, text = ''] = page.split(`### ${heading}\n`)
   return text.split('\n### ')[0] as string

@@ -5,7 +5,7 @@ import type { Transport } from '../../src/wire/transport.ts'
 /** MILLRACE_FUZZ=10 multiplies the number of tries. */
 export const TIMES = Number(process.env['MILLRACE_FUZZ'] ?? 1)
 
-/** Rejections and exceptions that nobody handled, while the tests of the file run. */
+/** Unhandled rejections and exceptions while the tests of the file run. */
 export function watchUnhandled(): readonly unknown[] {
   const unhandled: unknown[] = []
   const note = (error: unknown): void => void unhandled.push(error)
@@ -20,7 +20,7 @@ export function watchUnhandled(): readonly unknown[] {
   return unhandled
 }
 
-/** A client that says what it likes. */
+/** A client that can send anything. */
 export class Raw {
   readonly frames: { readonly type: number; readonly body: Buffer }[] = []
   over = false
@@ -44,7 +44,7 @@ export class Raw {
     return this.frames.filter((frame) => frame.type === type).map(({ body }) => body)
   }
 
-  /** Until the server has taken all that was sent, or ended it. */
+  /** Wait until the server has processed everything sent, or has ended the connection. */
   async answered(): Promise<void> {
     const pongs = this.of(FRAME.pong).length
     this.send(numbers(FRAME.ping, [], 8))
@@ -91,7 +91,7 @@ export function damaged(frames: readonly Buffer[], random: () => number): Buffer
     for (let flips = below(4); flips > 0 && cut.length > FRAME_HEADER_BYTES; flips--)
       cut[FRAME_HEADER_BYTES + below(cut.length - FRAME_HEADER_BYTES)] = below(256)
     if (random() < 0.2) cut[4] = below(64)
-    // The length is right mostly: what is cut wrong ends at the next frame.
+    // The length is usually right: a wrongly cut frame ends at the next one.
     if (random() < 0.95) cut.writeUInt32LE(cut.length, 0)
     return cut
   })

@@ -1,4 +1,4 @@
-/** A server tells its client how much of what it settled is durable, also after a flush that failed. */
+/** A server tells its client how many of its settlements are durable, also after a failed flush. */
 import { expect, onTestFinished, test, vi } from 'vitest'
 import type { Subscription } from '../../src/broker/engine.ts'
 import { FRAME, FRAME_HEADER_BYTES } from '../../src/wire/frame.ts'
@@ -41,11 +41,11 @@ test('settlements are confirmed again after a flush that was rejected', async ()
   served.settle(settlement())
   await vi.advanceTimersByTimeAsync(2500)
   expect(told()).toEqual([2])
-  // And with the next one at once.
+  // The next one is confirmed at once.
   served.settle(settlement())
   await vi.advanceTimersByTimeAsync(100)
   expect(told()).toEqual([2, 3])
-  // Nothing is asked for after the end.
+  // No flush is requested after the end.
   answers.push('rejected')
   served.settle(settlement())
   await vi.advanceTimersByTimeAsync(100)

@@ -1,4 +1,4 @@
-/** A consumer of `orders` as a client of the wire subscribes it: every event, from the beginning, four at a time. */
+/** A consumer of `orders` as a wire client subscribes it: every event, from the beginning, four at a time. */
 export const workerSpec = {
   name: 'worker',
   channels: ['orders'],

@@ -1,4 +1,4 @@
-/** Random expressions and events from a small vocabulary, so that they meet; and how an expression is written. */
+/** Random expressions and events from a small vocabulary, so that they often match; and expressions as text. */
 import fc from 'fast-check'
 import type { BinaryOperator, ExpressionTest, ExpressionTree } from '../../../src/pattern/expression/expression-tree.ts'
 
@@ -49,7 +49,7 @@ const OPERATORS: readonly (readonly BinaryOperator[])[] = [
   ['+', '-'],
   ['*', '/', '%'],
 ]
-/** Names with the counts of arguments that are drawn: some that no function has. */
+/** Names with numbers of arguments; for some of them there is no function. */
 const CALLS = [
   ['INT', 1],
   ['BOOL', 1],
@@ -138,7 +138,7 @@ export const anyTree: fc.Arbitrary<ExpressionTree> = fc.letrec<{ tree: Expressio
   }),
 ).tree
 
-/** An attribute may be of any type, or wrongly of one that no event has. */
+/** An attribute of any type, sometimes of a type that no event has. */
 const attributeValue = fc.oneof(
   { weight: 8, arbitrary: fc.oneof(fc.constantFrom(...TEXTS), fc.constantFrom(...INTEGERS), fc.boolean()) },
   {
@@ -173,7 +173,7 @@ export const anyEvent: fc.Arbitrary<Record<string, unknown>> = fc.record(
   { requiredKeys: [] },
 )
 
-/** The expression as text, with as many parentheses as it needs, whatever the precedence. */
+/** The expression as text, with all parentheses that it needs. */
 export function written(tree: ExpressionTree): string {
   switch (tree.kind) {
     case 'literal':
@@ -208,7 +208,7 @@ function nested(tree: ExpressionTree): string {
     : `(${written(tree)})`
 }
 
-/** A text that ends in an odd backslash cannot be written; none is drawn. */
+/** A text that ends in an odd number of backslashes cannot be written; none is drawn. */
 function quoted(text: string): string {
   return text.includes("'") ? `"${text.replaceAll('"', '\\"')}"` : `'${text}'`
 }

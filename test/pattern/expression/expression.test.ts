@@ -18,7 +18,7 @@ function evaluate(cesql: string, event: object = EVENT): ExpressionResult {
   return compileExpression(cesql).evaluate(event)
 }
 
-/** The value, or the kind of error with the value behind it. */
+/** The value, or the kind of error followed by the value. */
 function outcome(cesql: string, event?: object): unknown {
   const { value, errors } = evaluate(cesql, event)
   return errors.length === 0 ? value : [errors.map(({ kind }) => kind).join(), value]

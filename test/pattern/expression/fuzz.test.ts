@@ -11,7 +11,7 @@ const RUNS = Number(process.env['FUZZ_RUNS'] ?? 1000)
 
 const KINDS = ['math', 'cast', 'missingAttribute', 'missingFunction', 'functionEvaluation', 'generic']
 
-/** The expression, or `undefined` if it is refused as it must be; any other error fails the test. */
+/** The expression, or `undefined` if it is refused as expected; any other error fails the test. */
 function compiledOrRefused(text: string): CompiledExpression | undefined {
   try {
     return compileExpression(text)

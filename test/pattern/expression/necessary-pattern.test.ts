@@ -1,6 +1,6 @@
 /**
- * Whatever an expression is true of, its necessary pattern matches: or rules written in CloudEvents SQL would miss
- * events.
+ * If an expression is true for an event, its necessary pattern matches the event. Otherwise rules written in
+ * CloudEvents SQL would miss events.
  */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'

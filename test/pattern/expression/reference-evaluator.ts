@@ -1,6 +1,6 @@
 /**
- * CloudEvents SQL evaluated as slowly and plainly as the specification reads: what the compiled expression is compared
- * with.
+ * CloudEvents SQL evaluated as slowly and plainly as the specification describes it. Compiled expressions are compared
+ * with it.
  */
 import type {
   ExpressionTest,
@@ -8,7 +8,7 @@ import type {
   ExpressionValue,
 } from '../../../src/pattern/expression/expression-tree.ts'
 
-/** The first error ends the evaluation; `value` is what the function that failed returns nevertheless. */
+/** The first error ends the evaluation; `value` is what the failed function returns according to the specification. */
 class Stop extends Error {
   readonly kind: string
   readonly value: ExpressionValue | undefined

@@ -20,7 +20,7 @@ interface Suite {
   readonly cases: readonly Case[]
 }
 
-/** Cases that contradict the specification's text, with what it says instead. */
+/** Cases that contradict the text of the specification, with the result that the text requires. */
 const WRONG: Readonly<Record<string, { readonly result: boolean; readonly error: null; readonly because: string }>> = {
   'not_operator#5': {
     result: false,
@@ -29,7 +29,7 @@ const WRONG: Readonly<Record<string, { readonly result: boolean; readonly error:
   },
 }
 
-/** The expression, or `undefined` where it must not parse. */
+/** The expression, or `undefined` if it must not parse. */
 function compiled(each: Case): CompiledExpression | undefined {
   if (each.error !== 'parse') return compileExpression(each.expression)
   try {
