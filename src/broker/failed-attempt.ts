@@ -1,12 +1,17 @@
-/** Clauses 5 and 6: whether a failed attempt is tried again or the event is given up, decided here for every face of a consumer. */
+/**
+ * Clauses 5 and 6: what follows a failed attempt. The event is tried again after a delay, or it becomes a dead letter.
+ *
+ * It is decided here for handlers, for consumers that clients pull, and for a client of an older version whose completion
+ * the server could not store.
+ */
 import { LIMITS } from '../base/limits.ts'
 import type { Delivery, Subscription } from './engine.ts'
 import type { Failure } from './failure.ts'
 
-/** Times an event is tried, and how long until the next one. */
+/** How many times an event is tried, and how long it waits in between. */
 export interface AttemptPolicy {
   readonly attempts: number
-  /** Milliseconds before the attempt after the one that failed (1 for the first). */
+  /** Milliseconds until the next attempt. `attempt` is the number of the one that failed, 1 for the first. */
   delayMs(attempt: number, error: unknown, random: () => number): number
 }
 
@@ -15,12 +20,12 @@ export type AfterFailure =
   | { readonly became: 'dead-lettered' }
   | { readonly became: 'retried'; readonly delayMs: number }
 
-/** Full jitter: anywhere between nothing and the cap, so that what failed together is not tried together. */
+/** Full jitter: any time up to the cap, so that events that failed together are not tried together. */
 export function backoffMs(attempt: number, minMs: number, maxMs: number, random: () => number): number {
   return Math.ceil(random() * Math.min(maxMs, minMs * 2 ** Math.min(attempt - 1, 40)))
 }
 
-/** The policy of those who cannot be asked for theirs: the default backoff. */
+/** The default backoff, for a consumer whose own policy is out of reach. */
 export function defaultPolicy(attempts: number): AttemptPolicy {
   return {
     attempts,
@@ -29,20 +34,38 @@ export function defaultPolicy(attempts: number): AttemptPolicy {
   }
 }
 
-/**
- * Settle a failed attempt: to the dead letters when no attempt can help or this was the last, else again after the policy's delay.
- * `null` when the delivery is no longer this instance's.
- */
+/** What the one who failed knows of the next attempt. */
+export interface NextAttempt {
+  /** What was thrown: the policy may look at it. */
+  readonly error?: unknown
+  /** The delay that was asked for, instead of the policy's. */
+  readonly delayMs?: number | null
+  readonly random: () => number
+}
+
+/** Give up when no attempt can help, or when this was the last one. */
+export function afterFailure(
+  attempt: number,
+  { kind }: Pick<Failure, 'kind'>,
+  policy: AttemptPolicy,
+  { error, delayMs, random }: NextAttempt,
+): AfterFailure {
+  if (kind === 'rejected' || kind === 'poison' || attempt >= policy.attempts) return { became: 'dead-lettered' }
+  return { became: 'retried', delayMs: delayMs ?? policy.delayMs(attempt, error, random) }
+}
+
+/** Settle a failed attempt. Returns `null` when the delivery is no longer this instance's. */
 export function settleFailed(
   subscription: Pick<Subscription, 'retry' | 'deadLetter'>,
   delivery: Delivery,
   failure: Failure,
   policy: AttemptPolicy,
-  wait: { readonly error?: unknown; readonly delayMs?: number | null; readonly random: () => number },
+  next: NextAttempt,
 ): AfterFailure | null {
-  if (failure.kind === 'rejected' || failure.kind === 'poison' || delivery.attempt >= policy.attempts) {
-    return subscription.deadLetter(delivery, failure) ? { became: 'dead-lettered' } : null
-  }
-  const delayMs = wait.delayMs ?? policy.delayMs(delivery.attempt, wait.error, wait.random)
-  return subscription.retry(delivery, delayMs, failure) ? { became: 'retried', delayMs } : null
+  const after = afterFailure(delivery.attempt, failure, policy, next)
+  const settled =
+    after.became === 'retried'
+      ? subscription.retry(delivery, after.delayMs, failure)
+      : subscription.deadLetter(delivery, failure)
+  return settled ? after : null
 }

@@ -1,32 +1,33 @@
 /**
  * Handler batches: deliveries are gathered until a batch is full, its wait is over, or nothing more can come.
  *
- * With one batch handler, several events of a key may be in one batch, in order; batches then run one after the other. With more
- * than one handler, a key has one event in hands at a time, and batches of different handlers run side by side.
+ * A consumer whose only handler takes batches may have several events of a key in one batch, in order. Its batches run
+ * one after the other. A consumer with several handlers has one event of a key in hand at a time. Batches of different
+ * handlers run side by side.
  */
 import type { Clock } from '../base/clock.ts'
 import { MillraceError } from '../base/errors.ts'
 import { isError, messageOf, watchAnswer } from '../base/thrown.ts'
 import type { Delivery } from '../broker/engine.ts'
 import type { StoredEvent } from '../event/cloud-event.ts'
-import type { BatchRoute, ConsumerPlan } from './consumer.ts'
 import type { DeliveryContext } from './handler-context.ts'
+import type { BatchRoute, ConsumerPlan } from './plan.ts'
 
-/** What became of one event of a batch; null is done. */
+/** The outcome of one event of a batch. Null means done. */
 export type Outcome = { readonly failed: unknown } | null
 
 export interface BatcherHost {
   readonly clock: Clock
-  /** Call a batch's handler. */
+  /** Call the handler of a batch. */
   call(route: BatchRoute, events: readonly StoredEvent[], contexts: readonly DeliveryContext[]): unknown
-  /** In offset order. */
+  /** Settle the events of a batch, in offset order. */
   settle(contexts: readonly DeliveryContext[], outcomes: readonly Outcome[]): void
 }
 
 interface Item {
   readonly event: StoredEvent
   readonly context: DeliveryContext
-  /** When it came, by the clock's `elapsed`. */
+  /** When the event came, by the clock's `elapsed`. */
   readonly atMs: number
 }
 
@@ -34,18 +35,18 @@ interface Gathering {
   readonly route: BatchRoute
   items: Item[]
   cancelWait: (() => void) | null
-  /** A batch of the route runs: the next one waits for it. */
+  /** A batch of the route runs, and the next one waits for it. */
   running: boolean
 }
 
 export class Batcher {
-  /** Events of one key that may be in hands at once. */
+  /** How many events of one key may be in hand at once. */
   readonly perKey: number
   readonly #host: BatcherHost
   readonly #credit: number
   readonly #gatherings = new Map<BatchRoute, Gathering>()
   #held = 0
-  /** Nothing more comes: no batch waits to be filled. */
+  /** The consumer stops: no batch waits for more events. */
   #flushing = false
 
   constructor(plan: ConsumerPlan, host: BatcherHost) {
@@ -64,7 +65,7 @@ export class Batcher {
     if (gathering.items.length >= route.batch.size) this.#run(gathering)
   }
 
-  /** All that was handed over together has been added. */
+  /** Called when all deliveries of one call of `deliver` have been added. */
   delivered(): void {
     for (const gathering of this.#gatherings.values()) {
       const [oldest] = gathering.items
@@ -75,20 +76,20 @@ export class Batcher {
     }
   }
 
-  /** Run what is gathered now, and what still comes at once. */
+  /** Run the gathered events now, and later events at once. */
   flush(): void {
     this.#flushing = true
     this.delivered()
   }
 
-  /** Events that wait for a batch to be full, or for its time. */
+  /** How many events wait until their batch is full or its wait is over. */
   get gathered(): number {
     let count = 0
     for (const { items, cancelWait } of this.#gatherings.values()) if (cancelWait !== null) count += items.length
     return count
   }
 
-  /** Take out what is gathered behind an event of the same key that failed: it must wait for that one. */
+  /** Remove the gathered events that come after a failed event of the same key. They must wait for it. */
   takeBehind(failed: Delivery): Delivery[] {
     if (failed.key === null) return []
     const behind: Delivery[] = []
@@ -158,7 +159,7 @@ export class Batcher {
 function outcomeOf(outcome: unknown, of: string): Outcome {
   if (outcome === undefined || outcome === null || outcome === 'done') return null
   if (isError(outcome)) return { failed: outcome }
-  // A promise that nobody awaited may reject.
+  // A promise in the array is not awaited, and may reject.
   watchAnswer(outcome)
   const message = `${of} returned ${messageOf(outcome)} for this event: an outcome is undefined or 'done' when it is done, or an Error when it failed`
   return { failed: new MillraceError('INVALID_OPTION', message) }

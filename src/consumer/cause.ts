@@ -1,6 +1,6 @@
 /**
- * What an emitted event says of the event that caused it: `causationid`, `correlationid` and the W3C trace context. What the handler says itself is
- * never changed.
+ * What an emitted event says of the event that caused it: `causationid`, `correlationid` and the W3C trace context.
+ * What the handler says itself is never changed.
  */
 
 import type { Encodable } from '../event/encode.ts'

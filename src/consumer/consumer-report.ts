@@ -1,5 +1,6 @@
 /**
- * What a consumer tells of its failures: a line to the log, and the application's hooks. A hook that fails is told of, and harms nothing else.
+ * Reports the failures of a consumer: a line in the log, and a call of the application's hooks. If a hook fails, that
+ * is a line in the log, and nothing else changes.
  */
 import { messageOf, watchAnswer } from '../base/thrown.ts'
 import type { EventAttempt } from '../broker/engine.ts'
@@ -7,13 +8,13 @@ import type { AfterFailure } from '../broker/failed-attempt.ts'
 import type { Failure } from '../broker/failure.ts'
 import type { Log } from '../broker/log.ts'
 import type { LogFields } from '../broker/logger.ts'
-import type { ConsumerPlan } from './consumer.ts'
 import type { ConsumerHooks, FailedAttempt } from './consumer-types.ts'
+import type { ConsumerPlan } from './plan.ts'
 
-/** Characters of an error's message that tell kinds of failures apart. */
+/** The log groups failures by the first characters of their message. */
 const KIND_CHARS = 100
 
-/** Whose failures they are. */
+/** The consumer that is reported. */
 export type ReportedConsumer = Pick<ConsumerPlan, 'name' | 'hooks'> & {
   readonly retry: Pick<ConsumerPlan['retry'], 'attempts'>
 }
@@ -29,12 +30,12 @@ export class ConsumerReport {
     this.#nowMs = nowMs
   }
 
-  /** The attempt has failed. What follows is told by `settled`, now or when the handler has ended. */
+  /** The attempt has failed. `settled` is called for its consequence, now or when the handler has ended. */
   failed(delivery: EventAttempt, error: unknown, failure: Failure): void {
     this.#call('failed', () => this.#attempt(delivery, error, failure))
   }
 
-  /** The time limit has passed, and the handler goes on. */
+  /** The time limit has passed, and the handler still runs. */
   timedOut(delivery: EventAttempt, error: unknown, failure: Failure): void {
     this.failed(delivery, error, failure)
     this.#log.repeated('warn', `timeout ${this.#kindOf(delivery, failure)}`, () => [
@@ -68,7 +69,7 @@ export class ConsumerReport {
     }
   }
 
-  /** The broker has given the event up: no worker is left to tell what was thrown. */
+  /** The broker gave the event up because its workers died. There is no thrown value. */
   buried(event: EventAttempt, failure: Failure): void {
     const error = Object.assign(new Error(failure.message), { name: failure.name })
     this.#call('dead', () => this.#attempt(event, error, failure))
@@ -114,7 +115,7 @@ export class ConsumerReport {
     }
   }
 
-  /** Failures that differ in numbers only are of one kind. */
+  /** Failures whose texts differ only in digits are of one kind. */
   #kindOf({ channel, type }: EventAttempt, { name, message, code = '' }: Failure): string {
     return [this.#plan.name, channel, type, name, code, message.slice(0, KIND_CHARS).replace(/\d+/g, '#')].join(' ')
   }

@@ -12,7 +12,10 @@ import type { OutputOf, TypeOf } from '../event/event.ts'
 export interface RetryOptions {
   /** Attempts at an event in total, 1 to 1,000. @default 8 */
   readonly attempts?: number
-  /** `exponential`: doubles from `min` to `max`, with full jitter. `fixed`: `min` each time. A function gives milliseconds for the attempt that failed. @default 'exponential' */
+  /**
+   * `exponential`: doubles from `min` to `max`, with full jitter. `fixed`: `min` each time. A function gives
+   * milliseconds for the attempt that failed. @default 'exponential'
+   */
   readonly backoff?: 'exponential' | 'fixed' | ((attempt: number, error: unknown) => Duration)
   /** @default '1s' */
   readonly min?: Duration

@@ -1,17 +1,12 @@
-/**
- * `consumer()`: a named, durable subscription with its handlers.
- */
+/** `consumer()`: a named, durable subscription with its handlers. */
 import { MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
-import { checkConsumerName, checkName, compileWildcard, isWildcard } from '../base/names.ts'
+import { checkConsumerName } from '../base/names.ts'
 import { shown } from '../base/shown.ts'
 import { durationMs, knownOptions, wholeNumber } from '../base/units.ts'
 import type { BrokerHost, Startable } from '../broker/broker.ts'
-import type { OnDead } from '../broker/engine.ts'
-import type { AttemptPolicy } from '../broker/failed-attempt.ts'
-import { type Position, position } from '../broker/position.ts'
 import type { Readable } from '../broker/reading.ts'
-import { type Channel, checkChannel, type DefinitionsOf, type Stream } from '../channel/channel.ts'
+import type { Channel, DefinitionsOf, Stream } from '../channel/channel.ts'
 import { typeNotCarried } from '../channel/channel-errors.ts'
 import type { StoredEvent } from '../event/cloud-event.ts'
 import { type AnyEventDefinition, type EventFilter, isDefinition, type TypeOf } from '../event/event.ts'
@@ -20,50 +15,14 @@ import type { PatternJson } from '../pattern/pattern-type.ts'
 import type {
   BatchHandler,
   BatchOptions,
-  ConsumerHooks,
   ConsumerOptions,
   EventOf,
   Handler,
   Middleware,
   Running,
 } from './consumer-types.ts'
-import { retryPolicy } from './retry-policy.ts'
+import { type BatchRoute, checkChannels, planOf, type Route } from './plan.ts'
 import { Runner } from './runner.ts'
-
-/** A handler, and the events it is for. */
-export interface Route {
-  /** `null`: any event. */
-  readonly definition: AnyEventDefinition | null
-  readonly pattern: { readonly json: PatternJson } | null
-  readonly handler: Handler<never>
-  readonly batch: null
-}
-
-export interface BatchRoute extends Omit<Route, 'handler' | 'batch'> {
-  readonly handler: BatchHandler<never>
-  readonly batch: { readonly size: number; readonly waitMs: number }
-}
-
-/** A consumer as data, checked. */
-export interface ConsumerPlan {
-  readonly name: string
-  /** Channels of the application, and wildcards or names. */
-  readonly channels: readonly (Channel | string)[]
-  readonly routes: readonly (Route | BatchRoute)[]
-  readonly concurrency: number
-  readonly retry: AttemptPolicy
-  readonly onDead: OnDead | null
-  readonly from: (nowMs: number) => Position
-  readonly timeoutMs: number | null
-  readonly leaseMs: number
-  readonly drainMs: number
-  readonly stallMs: number
-  readonly hooks: ConsumerHooks
-  /** The outermost first. */
-  readonly middleware: readonly Middleware[]
-  /** Handlers get the delivery, as text: nothing is parsed. */
-  readonly undecoded?: true
-}
 
 /** A consumer: handlers are added with `on`, then it is started with `broker.start`. */
 export class Consumer<Definition extends AnyEventDefinition = AnyEventDefinition> implements Startable<Running> {
@@ -239,74 +198,6 @@ export class Consumer<Definition extends AnyEventDefinition = AnyEventDefinition
       this.#started = startedBefore
       throw error
     }
-  }
-}
-
-/** A consumer's options, checked. @throws INVALID_OPTION */
-export function planOf(
-  name: string,
-  channels: readonly (Channel | string)[],
-  options: ConsumerOptions,
-  routes: readonly (Route | BatchRoute)[],
-  middleware: readonly Middleware[] = [],
-): ConsumerPlan {
-  knownOptions(
-    options,
-    ['concurrency', 'retry', 'onDead', 'from', 'timeout', 'lease', 'drain', 'stall', 'on'],
-    `consumer "${name}"`,
-  )
-  const { onDead = null, from = 'beginning', timeout } = options
-  if (onDead !== null && !['park', 'skip', 'block'].includes(onDead)) {
-    throw new MillraceError(
-      'INVALID_OPTION',
-      `onDead of consumer "${name}" is 'park', 'skip' or 'block'; it is ${shown(onDead)}`,
-      { option: 'onDead' },
-    )
-  }
-  const leaseMs = durationMs(options.lease ?? LIMITS.leaseMsDefault, 'lease')
-  if (leaseMs < LIMITS.leaseMsMin)
-    throw new MillraceError('INVALID_OPTION', `lease must be at least ${LIMITS.leaseMsMin} ms; it is ${leaseMs}`, {
-      option: 'lease',
-    })
-  position(from, 0)
-  return {
-    name,
-    channels,
-    routes,
-    concurrency: wholeNumber(options.concurrency ?? LIMITS.concurrencyDefault, 'concurrency', 1, LIMITS.concurrencyMax),
-    retry: retryPolicy(options.retry),
-    onDead,
-    from: (nowMs) => position(from, nowMs),
-    timeoutMs: timeout === undefined ? null : durationMs(timeout, 'timeout'),
-    leaseMs,
-    drainMs: durationMs(options.drain ?? LIMITS.drainMsDefault, 'drain'),
-    stallMs: durationMs(options.stall ?? LIMITS.stallMsDefault, 'stall'),
-    hooks: hooksOf(name, options.on),
-    middleware,
-  }
-}
-
-function hooksOf(name: string, on: ConsumerHooks = {}): ConsumerHooks {
-  knownOptions(on, ['failed', 'retried', 'dead', 'stalled'], `"on" of consumer "${name}"`)
-  for (const [hook, told] of Object.entries(on)) {
-    if (told === undefined || typeof told === 'function') continue
-    throw new MillraceError(
-      'INVALID_OPTION',
-      `on.${hook} of consumer "${name}" is not a function: it is ${shown(told)}`,
-      { option: `on.${hook}` },
-    )
-  }
-  return on
-}
-
-export function checkChannels(name: string, channels: readonly (Channel | string)[]): void {
-  if (channels.length === 0)
-    throw new MillraceError('INVALID_OPTION', `consumer "${name}" has no channel`, { consumer: name })
-  for (const channel of channels) {
-    if (typeof channel !== 'string') {
-      checkChannel(channel)
-    } else if (isWildcard(channel)) compileWildcard(channel)
-    else checkName(channel, 'channel')
   }
 }
 

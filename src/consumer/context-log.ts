@@ -1,4 +1,4 @@
-/** `ctx.log`: lines that say by themselves which event, consumer and attempt they are about. */
+/** `ctx.log`: each line has the event, the consumer and the attempt as fields. */
 import type { Log } from '../broker/log.ts'
 import type { Level, LogFields } from '../broker/logger.ts'
 import type { ContextLog } from './consumer-types.ts'

@@ -1,5 +1,6 @@
 /**
- * How a handler's outcome is told: the signals of `reject` and `retryAfter`, and whatever was thrown as it is kept with an event. Nothing here throws.
+ * How a handler ends without success: the errors of `reject`, `retryAfter` and release, and any thrown value as plain
+ * data that is kept with the event. Nothing here throws.
  */
 import { types } from 'node:util'
 import { isMillraceError, MillraceError } from '../base/errors.ts'
@@ -34,12 +35,12 @@ export class RetryAfter extends Error {
   }
 }
 
-/** Thrown by a handler that cannot take the event now: it is handed back, and no attempt is counted. */
+/** Thrown by a handler that cannot take the event now. The event is handed back, and no attempt is counted. */
 export class Released extends Error {
   override readonly name = 'Released'
 }
 
-/** What an attempt that failed with this counts as. */
+/** The kind of failure that a thrown value is. */
 export function kindOf(error: unknown): Failure['kind'] {
   if (is(error, Rejected)) return 'rejected'
   if (!is(error, MillraceError)) return 'error'
@@ -49,11 +50,11 @@ export function kindOf(error: unknown): Failure['kind'] {
   return undecodable && memberOf(memberOf(error, 'details'), 'handled') === true ? 'poison' : 'error'
 }
 
-/** An error as data, cut to a sensible length. */
+/** A thrown value as data. Long texts are cut. */
 export function failureOf(error: unknown, kind: Failure['kind'] = kindOf(error)): Failure {
   const cause = is(error, Rejected) || is(error, RetryAfter) ? error.cause : undefined
   const shown = isError(cause) ? cause : error
-  // A promise that was thrown may reject, and nobody else waits for it.
+  // A thrown promise may reject, and nothing else waits for it.
   for (const thrown of [error, cause]) if (types.isPromise(thrown)) watchAnswer(thrown)
   if (!isError(shown)) return { name: 'Error', message: messageOf(shown), kind }
   const name = memberOf(shown, 'name')

@@ -1,4 +1,4 @@
-/** What a handler can do besides returning. One for each event and attempt; what costs something is made when asked for. */
+/** The context of a handler. One for each event and attempt; its costly parts are made on first use. */
 
 import { MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
@@ -25,26 +25,26 @@ export interface ContextHost {
   readonly nowMs: () => number
   readonly log: Log
   readonly broker: Pick<BrokerHost, 'observer'>
-  /** An emission came after its handler had finished, was refused, and nobody waits for it. */
+  /** An emission after its handler had finished was refused, and the application does not wait for it. */
   lateEmission(context: DeliveryContext, channel: string): void
 }
 
-/** With what the handler named: a channel can be declared again, and a name cannot. */
+/** An emission with the channel as the handler gave it: a definition can be declared again, a name cannot. */
 export interface MadeEmission extends Emission {
   readonly target: Channel | string
 }
 
 export class DeliveryContext implements MiddlewareContext {
   readonly delivery: Delivery
-  /** What the handler emitted: takes effect with the completion. */
+  /** The emissions of the handler. They take effect with the completion. */
   emissions: MadeEmission[] | null = null
-  /** The calls of `emit`; null when there was none. */
+  /** The results of `emit`; null when it was not called. */
   emitting: WatchedPromise<void>[] | null = null
-  /** Settles after the handler, or its batch, and what follows it here. Null while nothing is waited for. */
+  /** Settles after the handler, or its batch, and its settlement. Null if the handler is not asynchronous. */
   running: Promise<unknown> | null = null
-  /** The same for each middleware's `next`. Null where there is no middleware. */
+  /** The same for each asynchronous `next` of a middleware. */
   layers: readonly Promise<unknown>[] | null = null
-  /** For middleware: what is handled together with this event. */
+  /** For middleware: the events that are handled together with this one. */
   batch: readonly BatchItem[] | null = null
   /** Whoever observes the broker keeps here what it knows of the attempt. */
   observed: unknown = null
@@ -54,7 +54,7 @@ export class DeliveryContext implements MiddlewareContext {
   #controller: AbortController | null = null
   #aborted: Error | null = null
   #over = false
-  /** Where it emitted to. */
+  /** The channels that it emitted to. */
   #targets: Set<Channel | string> | null = null
   #log: ContextLog | null = null
   /** What its emissions say of it, once there was one. */
@@ -102,7 +102,7 @@ export class DeliveryContext implements MiddlewareContext {
     return this.#aborted !== null
   }
 
-  /** The event is no longer this handler's. */
+  /** The event no longer belongs to this handler. */
   abort(reason: Error): void {
     this.#aborted ??= reason
     this.#controller?.abort(reason)
@@ -113,7 +113,7 @@ export class DeliveryContext implements MiddlewareContext {
     this.#over = true
   }
 
-  /** Handed around without its context, as functions take it. */
+  /** A function that can be passed on without its context. */
   get emit(): Emit {
     return (channel, event, options) => this.#started(channel, event as Encodable | readonly Encodable[], options)
   }
@@ -133,7 +133,7 @@ export class DeliveryContext implements MiddlewareContext {
     return made
   }
 
-  /** Resolves when all emissions are prepared. Rejects when one was refused and the handler did not look: it must not complete without it. */
+  /** Resolves when all emissions are prepared. Rejects if one was refused and the handler did not use its promise. */
   async emitted(): Promise<void> {
     for (const made of this.emitting ?? []) {
       const outcome = await made.outcome()
@@ -141,10 +141,10 @@ export class DeliveryContext implements MiddlewareContext {
     }
   }
 
-  /** What is emitted after the end is refused. If nobody looks, the person on call is told. */
+  /** An emission after the end is refused. If the application does not use the promise, an alarm tells of it. */
   async #noticed(made: WatchedPromise<void>, channel: string): Promise<void> {
     const { status } = await made.outcome()
-    // Whoever awaits it later in this turn has it, too.
+    // Code that awaits it later in this turn uses it, too.
     await new Promise((resolve) => nextTurn(resolve))
     if (status === 'rejected' && !made.watched && this.#aborted === null) this.#host.lateEmission(this, channel)
   }
@@ -174,8 +174,8 @@ export class DeliveryContext implements MiddlewareContext {
   }
 
   /**
-   * An attempt that is not the first looks again: the one before may have failed because the channel was removed. It does not wait for the
-   * answer, as the servers may be away: a handler that waits holds its key.
+   * A later attempt looks at the channel again, because the attempt before may have failed when the channel was
+   * removed. It does not wait for the answer: servers may be unreachable, and a handler that waits holds its key.
    */
   async #prepare(channel: Channel | string): Promise<void> {
     const { encoder } = this.#host
@@ -185,7 +185,7 @@ export class DeliveryContext implements MiddlewareContext {
     this.#targets.add(channel)
   }
 
-  /** Wait, but not longer than the event is this handler's. */
+  /** Wait, but only as long as the event belongs to this handler. */
   #unlessAborted<T>(work: Promise<T>): Promise<T> {
     const { signal } = this
     return new Promise((resolve, reject) => {
@@ -196,7 +196,7 @@ export class DeliveryContext implements MiddlewareContext {
     })
   }
 
-  /** Declare the channels of the emissions again: one of them was removed. */
+  /** Declare the channels of the emissions again, because one of them was removed. */
   async renew(): Promise<void> {
     for (const target of new Set(this.emissions?.map(({ target }) => target))) await this.#host.encoder.renew(target)
   }

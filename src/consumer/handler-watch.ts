@@ -1,14 +1,15 @@
 /**
- * Clause 4: the time limit of handlers. After it the attempt has failed and the signal aborts, and the delivery stays in hand until the handler has ended.
- * A handler that goes on for the consumer's `stall` after its limit raises an alarm, which lasts until it ends.
+ * Clause 4: the time limit of handlers. After it the attempt has failed and the signal aborts. The delivery stays in
+ * hand until the handler has ended. A handler that still runs for the consumer's `stall` after its limit raises an
+ * alarm, which lasts until the handler ends.
  */
 import type { Clock } from '../base/clock.ts'
 import { MillraceError } from '../base/errors.ts'
 import type { AlarmList } from '../broker/alarm-list.ts'
-import type { ConsumerPlan } from './consumer.ts'
 import type { ConsumerReport } from './consumer-report.ts'
 import { failureOf } from './failure.ts'
 import type { DeliveryContext } from './handler-context.ts'
+import type { ConsumerPlan } from './plan.ts'
 import { TimeLimits } from './time-limits.ts'
 
 /** A handler that runs: for one event, or for a batch. */
@@ -20,7 +21,7 @@ export class HandlerWatch {
   readonly #alarms: AlarmList
   readonly #report: ConsumerReport
   readonly #limits: TimeLimits<Run>
-  /** Those that have passed their limit and go on. */
+  /** Handlers that have passed their limit and still run. */
   readonly #hanging: TimeLimits<Run>
   readonly #alarmed = new Map<Run, string>()
 
@@ -33,12 +34,12 @@ export class HandlerWatch {
     this.#hanging = new TimeLimits(plan.stallMs, clock, (run) => this.#alarm(run))
   }
 
-  /** Its handler is about to be called. */
+  /** The handler is about to be called. */
   begin(run: Run): void {
     this.#limits.begin(run)
   }
 
-  /** It has ended, or is no longer in hand. */
+  /** The handler has ended, or its delivery was taken away. */
   end(run: Run): void {
     this.#limits.end(run)
     this.#hanging.end(run)

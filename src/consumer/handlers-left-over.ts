@@ -1,15 +1,17 @@
 /**
- * Handlers that go on after their event was taken away from them, by a lost lease or a rewind. In this process, the next handler of their key, or of their
- * event where it has none, begins when they have ended: they may still write to what it reads.
+ * Handlers that still run after their event was taken away, by a lost lease or a rewind. In this process, the next
+ * handler of their key (or of their event, if it has no key) begins when they have ended, because they may still write
+ * to what it reads.
  *
- * The instances of a consumer that run on one engine share them. Another process cannot know of them: there, the next attempt begins at once.
+ * All instances of a consumer on one engine share this object. Another process does not know of these handlers, and
+ * begins the next attempt at once.
  */
 import type { Delivery, Engine } from '../broker/engine.ts'
 
 const byEngine = new WeakMap<Engine, Map<string, HandlersLeftOver>>()
 
 export class HandlersLeftOver {
-  /** How many run, by what they keep from the next. */
+  /** How many run, by the key or event that they delay. */
   readonly #running = new Map<string, number>()
   readonly #waiting = new Map<string, (() => void)[]>()
 
@@ -35,7 +37,7 @@ export class HandlersLeftOver {
     ended.then(end, end)
   }
 
-  /** Whether a delivery must wait. If so, `begin` is called when it may go on; those of one key in their order. */
+  /** Whether a delivery must wait. Then `begin` is called when it may start, in order for deliveries of one key. */
   delays(delivery: Delivery, begin: () => void): boolean {
     if (this.#running.size === 0) return false
     const kept = keptBy(delivery)

@@ -21,8 +21,8 @@ export interface Work {
 }
 
 /**
- * Run the middleware and, within it, the handlers. Returns what the handlers returned, or `undefined` if a middleware did
- * not call `next`: at once, or as a promise that settles when all layers have ended.
+ * Run the middleware and, within it, the handlers. Returns what the handlers returned, or `undefined` if a middleware
+ * did not call `next`: at once, or as a promise that settles when all layers have ended.
  */
 export function within(middleware: readonly Middleware[], work: Work): unknown {
   return new Layers(middleware, work).run()
@@ -96,8 +96,9 @@ class Layers {
 const DONE: Promise<undefined> = Promise.resolve(undefined)
 
 /**
- * The result of `next` where the layer has not ended. It remembers whether the middleware used it, which a promise of the
- * platform cannot tell. A subclass of `Promise` can, and takes twice the processor time (1.1 µs against 0.6 µs a layer).
+ * The result of `next` where the layer has not ended. It remembers whether the middleware used it, which a promise of
+ * the platform cannot tell. A subclass of `Promise` can, and takes twice the processor time (1.1 µs against 0.6 µs a
+ * layer).
  */
 class Next implements Promise<undefined> {
   readonly [Symbol.toStringTag] = 'Promise'
@@ -142,8 +143,8 @@ class Next implements Promise<undefined> {
   }
 
   /**
-   * For the attempt, when the middleware has returned. A middleware need not await `next`: the attempt waits for it all the
-   * same, and fails with it unless the middleware used the result.
+   * For the attempt, when the middleware has returned. A middleware need not await `next`: the attempt waits for it all
+   * the same, and fails with it unless the middleware used the result.
    */
   checked(): Promise<unknown> | null {
     if (this.#state === 'done') return null

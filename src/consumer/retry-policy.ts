@@ -1,4 +1,4 @@
-/** When a failed attempt is tried again: clause 5. */
+/** Clause 5: how long a consumer waits after a failed attempt, from its `retry` option. */
 import { MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
 import { shown } from '../base/shown.ts'
@@ -37,7 +37,7 @@ export function retryPolicy(options: RetryOptions = {}): AttemptPolicy {
   )
 }
 
-/** What the application's function says; undefined when it fails, which must not lose the event. */
+/** The result of the application's function. Undefined if it fails, which must not lose the event. */
 function asked(
   backoff: (attempt: number, error: unknown) => Duration,
   attempt: number,

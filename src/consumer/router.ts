@@ -1,22 +1,22 @@
 /**
- * Which handlers an event is for. Patterns are asked of the event's text as it is stored, as the engine asks them: not of what a schema has
- * made of it.
+ * Finds and calls the handlers of an event. Patterns are matched with the event's text as it is stored, as in the
+ * engine, and not with the output of a schema.
  */
 import type { Want } from '../broker/engine.ts'
 import type { StoredEvent } from '../event/cloud-event.ts'
 import { PatternSet } from '../pattern/pattern-set.ts'
-import type { BatchRoute, Route } from './consumer.ts'
 import type { HandlerContext } from './consumer-types.ts'
+import type { BatchRoute, Route } from './plan.ts'
 
 type AnyRoute = Route | BatchRoute
 
 /** The handlers of one type of event, in the order of their registration. */
 interface TypeRoutes {
-  /** The handler, where there is one and it takes every event. */
+  /** The handler, if there is exactly one and it takes every event of the type. */
   readonly only: Route | null
   readonly plain: readonly Route[]
   readonly batch: BatchRoute | null
-  /** Place of each pattern's handler in `plain`. */
+  /** The index in `plain` of each handler with a pattern. */
   readonly filtered: readonly number[]
   readonly patterns: PatternSet
 }
@@ -37,12 +37,12 @@ export class Router {
     }
   }
 
-  /** What the engine is to deliver. */
+  /** The events that the engine delivers to this consumer. */
   get wants(): Want[] {
     return this.#routes.map((route) => ({ type: route.definition?.type ?? null, pattern: route.pattern?.json ?? null }))
   }
 
-  /** Call the handlers that the event is for, one after the other. A promise when one of them gives one. */
+  /** Call the handlers of the event, one after the other. Returns a promise if one of them does. */
   handle(event: StoredEvent, ctx: HandlerContext, text: string): unknown {
     const routes = this.#byType.get(event.type)
     if (routes === undefined) return inTurn(this.#any, event, ctx)
@@ -73,7 +73,7 @@ function routesOf(routes: readonly AnyRoute[]): TypeRoutes {
 function matchingOf({ plain, filtered, patterns }: TypeRoutes, text: string): readonly Route[] {
   if (filtered.length === 0) return plain
   const matched = patterns.which(text)
-  const out = new Set(filtered.filter((_, place) => !matched.has(place)))
+  const out = new Set(filtered.filter((_, at) => !matched.has(at)))
   return plain.filter((_, at) => !out.has(at))
 }
 

@@ -1,8 +1,10 @@
 /**
- * A consumer that runs: takes deliveries from its engine's subscription, calls the handlers, and passes on how they ended.
+ * A running consumer: takes deliveries from its engine's subscription, calls the handlers, and settles the deliveries.
  *
- * It runs all that the engine hands it: the engine gives no more than the credit, and never two events of one key. A delivery stays in hand until its
- * handler has ended, also when its time limit has passed before: so its key and its slot stay taken. A delivery that is taken away leaves its handler over. What cannot be decoded is poison.
+ * It runs every delivery at once: the engine gives no more than the credit, and never two events of one key. A delivery
+ * stays in hand until its handler has ended, also after its time limit, so that its key and its slot stay taken. The
+ * handler of a delivery that is taken away is left over (`handlers-left-over.ts`). An event that cannot be decoded is
+ * poison.
  */
 import type { Clock } from '../base/clock.ts'
 import { MillraceError } from '../base/errors.ts'
@@ -14,19 +16,19 @@ import { EventDecoder, refusePoison } from '../broker/event-decoder.ts'
 import type { Failure } from '../broker/failure.ts'
 import type { StoredEvent } from '../event/cloud-event.ts'
 import { Batcher, type Outcome } from './batcher.ts'
-import type { BatchRoute, ConsumerPlan } from './consumer.ts'
 import { ConsumerReport } from './consumer-report.ts'
 import type { Running, RunSummary } from './consumer-types.ts'
 import { type ContextHost, DeliveryContext, type MadeEmission } from './handler-context.ts'
 import { HandlerWatch } from './handler-watch.ts'
 import { HandlersLeftOver } from './handlers-left-over.ts'
 import { within } from './middleware.ts'
+import type { BatchRoute, ConsumerPlan } from './plan.ts'
 import { Router } from './router.ts'
 import { Settlement } from './settlement.ts'
 import { StallWatch } from './stall-watch.ts'
 import { waitingCallers } from './waiting-callers.ts'
 
-/** Somebody waits until no handler runs, or none but those that wait for the end themselves. */
+/** A caller of `stop` waits until no handler runs, or only handlers that wait for the end themselves. */
 interface Drain {
   readonly ofHandler: boolean
   readonly done: () => void
@@ -47,17 +49,17 @@ export class Runner implements Running, DeliverySink {
   readonly #watch: HandlerWatch | null
   readonly #stalls: StallWatch
   readonly #leftOver: HandlersLeftOver
-  /** Deliveries with a handler, or in a batch. */
+  /** How many deliveries have a handler, or are in a batch. */
   #active = 0
   #subscription!: Subscription
   #settlement!: Settlement
-  /** Whose handlers are being called: they have not returned a promise yet. */
+  /** The events whose handlers are being called and have not returned yet. */
   #calling: DeliveryContext | readonly DeliveryContext[] | null = null
   #cancelRenewal: () => void = () => undefined
   #keepAlive: NodeJS.Timeout | null = null
   #stopping: Promise<RunSummary> | null = null
   readonly #drains = new Set<Drain>()
-  /** Whose handlers wait for the end. */
+  /** The events whose handlers wait for the end. */
   readonly #asking = new Set<DeliveryContext>()
   #ended: { readonly resolve: (summary: RunSummary) => void; readonly reject: (error: unknown) => void } | null = null
 
@@ -160,7 +162,7 @@ export class Runner implements Running, DeliverySink {
     else this.#collect(this.#batcher, context)
   }
 
-  /** The handler that was left over has ended. Meanwhile the delivery may have been taken away, too, or handed back. */
+  /** The left-over handler has ended. Meanwhile the delivery may have been taken away, too, or handed back. */
   #beginLate(context: DeliveryContext): void {
     if (context.isAborted || contextOf(context.delivery) !== context) return
     this.#begin(context)
@@ -178,7 +180,7 @@ export class Runner implements Running, DeliverySink {
     }
   }
 
-  /** It was completed as far as was known here, and what its handler emitted was refused since. */
+  /** The delivery was completed as far as this process knew, and then its emissions were refused. */
   refused(delivery: Delivery, emissions: readonly Emission[], error: MillraceError): void {
     const context = new DeliveryContext(this.#contextHost, delivery)
     context.emissions = emissions as MadeEmission[]
@@ -223,7 +225,7 @@ export class Runner implements Running, DeliverySink {
     }
   }
 
-  /** Settle when what a handler returned has ended. */
+  /** Settle the delivery when the promise that its handler returned has settled. */
   #await(result: unknown, context: DeliveryContext): void {
     const pending = promiseOf(result)
     if (pending === null) return this.#settlement.handled(context)
@@ -279,7 +281,7 @@ export class Runner implements Running, DeliverySink {
     return within(middleware, { event, ctx, contexts, handle: () => route.handler(events as never, contexts) })
   }
 
-  /** Outcomes in offset order, so that a failed event holds back those of its key that came after it. */
+  /** Settle in offset order, so that a failed event holds back later ones of its key. */
   #settleBatch(contexts: readonly DeliveryContext[], outcomes: readonly Outcome[]): void {
     this.#watch?.end(contexts)
     const settlement = this.#settlement
@@ -344,12 +346,12 @@ export class Runner implements Running, DeliverySink {
     await this.stop()
   }
 
-  /** Whether the code that runs is one of the handlers, or is awaited by one. */
+  /** Whether the running code is one of the handlers, or is awaited by one. */
   get calledByHandler(): boolean {
     return this.#callers().size > 0
   }
 
-  /** Whose handlers wait for the code that runs. */
+  /** The events whose handlers wait for the running code. */
   #callers(): ReadonlySet<DeliveryContext> {
     if (this.#active === 0) return new Set()
     const calling = this.#calling === null ? [] : [this.#calling].flat()
@@ -358,7 +360,7 @@ export class Runner implements Running, DeliverySink {
 
   async #stop(): Promise<RunSummary> {
     this.pause()
-    // A batch handler that is called now may stop the consumer, too.
+    // A batch handler that this flush calls may stop the consumer, too.
     await Promise.resolve()
     this.#batcher?.flush()
     await this.#drained(false)
@@ -404,7 +406,10 @@ export class Runner implements Running, DeliverySink {
     for (const { ofHandler, done } of this.#drains) if (this.#isDrained(ofHandler)) done()
   }
 
-  /** Resolves when nothing is in hand, or nothing but what handlers have that wait for the end; at the latest after the consumer's `drain`. */
+  /**
+   * Resolves when nothing is in hand, or only events whose handlers wait for the end; at the latest after the
+   * consumer's `drain`.
+   */
   #drained(ofHandler: boolean): Promise<void> {
     if (this.#isDrained(ofHandler)) return Promise.resolve()
     return new Promise((resolve) => {
@@ -424,7 +429,7 @@ function contextOf(delivery: Delivery): DeliveryContext | null {
   return delivery.attachment as DeliveryContext | null
 }
 
-/** For a consumer that wants events as they are stored. @throws INVALID_EVENT */
+/** The delivery itself, for a consumer of stored texts. @throws INVALID_EVENT */
 function undecoded(delivery: Delivery): StoredEvent {
   refusePoison(delivery, delivery.channel)
   return delivery as unknown as StoredEvent

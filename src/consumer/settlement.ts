@@ -1,22 +1,20 @@
-/**
- * What becomes of a delivery whose handler has ended: done with what it emitted, tried again, given up, or handed back.
- */
+/** Settles a delivery whose handler has ended: completed with its emissions, retried, dead-lettered, or handed back. */
 import { isMillraceError, type MillraceError } from '../base/errors.ts'
 import { is } from '../base/thrown.ts'
 import type { BrokerHost } from '../broker/broker.ts'
 import type { Delivery, Subscription } from '../broker/engine.ts'
 import { settleFailed } from '../broker/failed-attempt.ts'
-import type { ConsumerPlan } from './consumer.ts'
 import type { ConsumerReport } from './consumer-report.ts'
 import { failureOf, Released, RetryAfter } from './failure.ts'
 import type { DeliveryContext } from './handler-context.ts'
+import type { ConsumerPlan } from './plan.ts'
 
 export interface SettlementHost {
   readonly plan: ConsumerPlan
   readonly broker: Pick<BrokerHost, 'observer'>
   readonly random: () => number
   readonly report: ConsumerReport
-  /** The delivery is no longer in this consumer's hands. */
+  /** The delivery is no longer in hand. */
   settled(delivery: Delivery): void
 }
 
@@ -29,7 +27,7 @@ export class Settlement {
   }
   readonly #host: SettlementHost
   readonly #subscription: Subscription
-  /** Those for which channels of their emissions were declared again. */
+  /** Deliveries for which the channels of their emissions were declared again. */
   readonly #renewed = new WeakSet<Delivery>()
 
   constructor(host: SettlementHost, subscription: Subscription) {
@@ -63,7 +61,7 @@ export class Settlement {
     this.#host.settled(context.delivery)
   }
 
-  /** A channel of its emissions that was removed is declared again, once. */
+  /** If a channel of its emissions was removed, that channel is declared again, once. */
   #notCompleted(context: DeliveryContext, error: unknown): void {
     const { delivery } = context
     if (this.#renewed.has(delivery) || !isMillraceError(error, 'UNKNOWN_CHANNEL')) return this.failed(context, error)
@@ -74,14 +72,17 @@ export class Settlement {
     )
   }
 
-  /** What was counted as completed is in hand again. */
+  /** A delivery that was counted as completed is in hand again. */
   refused(context: DeliveryContext, error: MillraceError): void {
     this.counts.completed--
     context.end()
     this.#notCompleted(context, error)
   }
 
-  /** The handler failed, or what it emitted could not be prepared or stored. A handler that passed its time limit has failed by that. */
+  /**
+   * The handler failed, or its emissions could not be prepared or stored. A handler that passed its time limit has
+   * failed for that reason.
+   */
   failed(context: DeliveryContext, thrown: unknown): void {
     context.end()
     const { delivery } = context
@@ -100,18 +101,18 @@ export class Settlement {
     broker.observer?.settled(plan.name, context, after === null ? 'lost' : after.became, failure)
     this.#host.settled(delivery)
     if (after === null) return
-    // That it had passed its time limit was told then.
+    // A passed time limit was reported when it passed.
     if (context.timedOut === null) report.failed(delivery, error, failure)
     report.settled(delivery, error, failure, after)
   }
 
-  /** Deliveries that were settled, in any way. */
+  /** How many deliveries were settled, in any way. */
   get total(): number {
     const { completed, retried, deadLettered, released } = this.counts
     return completed + retried + deadLettered + released
   }
 
-  /** It waits behind one of its key that failed: nothing of it is counted. */
+  /** The delivery waits behind a failed one of its key. It is not counted. */
   handBack(delivery: Delivery): void {
     this.#subscription.release(delivery)
     this.#host.settled(delivery)

@@ -1,12 +1,13 @@
 /**
- * Notices that a consumer has work and makes no progress for its `stall`. Looks only while there may be work, so a consumer at rest costs nothing.
+ * Notices that a consumer has work and makes no progress for its `stall`. It looks only while there may be work, so
+ * that an idle consumer costs nothing.
  */
 import type { Clock } from '../base/clock.ts'
 
 export interface StallHost {
-  /** Deliveries settled so far. */
+  /** How many deliveries were settled so far. */
   settled(): number
-  /** Why nothing goes on, or null when nothing is to be done. */
+  /** Why there is no progress, or null when there is no work. */
   reason(): string | null
   stalled(sinceMs: number, reason: string): void
   goesOn(): void
@@ -17,12 +18,12 @@ export class StallWatch {
   readonly #clock: Clock
   readonly #host: StallHost
   #cancel: (() => void) | null = null
-  /** Settled when it was looked at last. */
+  /** How many were settled at the last look. */
   #before = 0
   #stalled = false
 
   constructor(stallMs: number, clock: Clock, host: StallHost) {
-    // Every look is work: a `stall` of 0 does not make it look without end.
+    // A look costs time: a `stall` of 0 must not make it look all the time.
     this.#stallMs = Math.max(20, stallMs)
     this.#clock = clock
     this.#host = host

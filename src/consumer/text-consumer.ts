@@ -1,16 +1,16 @@
-/** A consumer that gets every event as it is stored, unparsed: for those who look into few of many. */
+/** A consumer that gets events as stored text, unparsed: for code that needs the content of few of them. */
 import type { BrokerHost, Startable } from '../broker/broker.ts'
 import type { Delivery, Want } from '../broker/engine.ts'
 import type { AnyEventDefinition } from '../event/event.ts'
-import { checkChannels, planOf, type Route } from './consumer.ts'
 import type { ConsumerOptions, HandlerContext, Running } from './consumer-types.ts'
+import { checkChannels, planOf, type Route } from './plan.ts'
 import { Runner } from './runner.ts'
 
 export type TextHandler = (delivery: Delivery, ctx: HandlerContext) => unknown
 
 const EVERYTHING: readonly Want[] = [{ type: null, pattern: null }]
 
-/** `wants` says which events: those that any of them is of. @throws INVALID_OPTION · INVALID_NAME */
+/** An event is delivered if any of `wants` matches it. @throws INVALID_OPTION · INVALID_NAME */
 export function textConsumer(
   name: string,
   channels: readonly string[],

@@ -1,5 +1,6 @@
 /**
- * Who runs longer than a limit. One timer for all: they end in the order in which they began. Measured by a clock that does not jump.
+ * Finds runs that take longer than a limit. One timer is enough, because they reach the limit in the order in which
+ * they began. Time is measured by a clock that does not jump.
  */
 import type { Clock } from '../base/clock.ts'
 
@@ -7,7 +8,7 @@ export class TimeLimits<Run> {
   readonly #limitMs: number
   readonly #clock: Clock
   readonly #expired: (run: Run) => void
-  /** When each began, the oldest first. */
+  /** When each run began, the oldest first. */
   readonly #since = new Map<Run, number>()
   #cancelTimer: (() => void) | null = null
 

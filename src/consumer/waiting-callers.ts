@@ -1,22 +1,23 @@
 /**
- * Which of some promises wait for the code that is running: so `stop()` knows whether a handler calls it.
+ * Finds the promises that wait for the running code. `stop()` uses it to know whether a handler calls it.
  *
- * V8 keeps, for each promise, who awaits it; a stack trace shows that chain. Each promise that is asked about is awaited here by a function with a name
- * of its own, and the names in the trace of the running code tell the answer. Nothing is done while nobody asks: an AsyncLocalStorage would make every
- * promise of the process dearer (measured on Node 20: 0.5 µs each). Where the engine shows no such chain, the answer is "none".
+ * V8 keeps for each promise the function that awaits it, and a stack trace shows that chain. Here each promise in
+ * question is awaited by a function with a unique name. The names in the stack trace of the running code are the
+ * answer. This costs nothing until `stop()` is called; an AsyncLocalStorage would make every promise of the process
+ * slower (0.5 µs each on Node 20). Where the runtime shows no such chain, the answer is "none".
  */
 type Waiter = (promise: Promise<unknown>) => Promise<void>
 
 const names = new WeakMap<Promise<unknown>, string>()
 let count = 0
 
-/** What runs, by the promises that settle when it, or a part of it, has ended. */
+/** Running code, with the promises that settle when it, or a part of it, has ended. */
 interface Run {
   readonly running: Promise<unknown> | null
   readonly layers: readonly Promise<unknown>[] | null
 }
 
-/** Those that cannot end before the code that calls this goes on. */
+/** The runs that cannot end before the calling code continues. */
 export function waitingCallers<R extends Run>(runs: readonly R[]): R[] {
   for (const promise of runs.flatMap(promisesOf)) if (!names.has(promise)) nameWaiter(promise)
   const trace = new Set(functionsOfTrace())

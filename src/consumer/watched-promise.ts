@@ -1,6 +1,6 @@
-/** A promise that knows whether anybody asked for its outcome. */
+/** A promise that knows whether it was used: awaited, or given a callback. */
 export class WatchedPromise<T> extends Promise<T> {
-  /** Somebody awaits it, or has: its failure is theirs to see. */
+  /** The promise was used: the code that used it handles its failure. */
   watched = false
 
   static override get [Symbol.species](): PromiseConstructor {
@@ -13,7 +13,7 @@ export class WatchedPromise<T> extends Promise<T> {
     })
   }
 
-  // biome-ignore lint/suspicious/noThenProperty: a promise it is, and its then is what tells
+  // biome-ignore lint/suspicious/noThenProperty: it is a promise, and its `then` notes that it was used
   override then<A = T, B = never>(
     onDone?: ((value: T) => A | PromiseLike<A>) | null,
     onFailed?: ((reason: unknown) => B | PromiseLike<B>) | null,
@@ -22,7 +22,7 @@ export class WatchedPromise<T> extends Promise<T> {
     return super.then(onDone, onFailed)
   }
 
-  /** Its outcome, asked for without counting as somebody. */
+  /** The outcome, without counting as a use. */
   outcome(): Promise<PromiseSettledResult<T>> {
     return super.then(
       (value) => ({ status: 'fulfilled', value }),
