@@ -5,6 +5,7 @@ import { apply, kept } from './shell/theme.ts'
 import './styles/base.css'
 import './styles/views.css'
 import './styles/pages.css'
+import './styles/work.css'
 
 apply(kept())
 createRoot(document.getElementById('app') as HTMLElement).render(<App />)

@@ -14,8 +14,14 @@ const views: Readonly<Record<string, { readonly title: string; readonly view: Re
   channels: { title: 'Channels', view: lazy(() => import('../channel/channels-view.tsx')) },
   channel: { title: 'Channel', view: lazy(() => import('../channel/channel-view.tsx')) },
   event: { title: 'Event', view: lazy(() => import('../event/event-view.tsx')) },
+  consumers: { title: 'Consumers', view: lazy(() => import('../consumer/consumers-view.tsx')) },
+  consumer: { title: 'Consumer', view: lazy(() => import('../consumer/consumer-view.tsx')) },
+  letters: { title: 'Dead letters', view: lazy(() => import('../letters/letters-view.tsx')) },
+  rules: { title: 'Rules', view: lazy(() => import('../rules/rules-view.tsx')) },
+  rule: { title: 'Rule', view: lazy(() => import('../rules/rule-view.tsx')) },
+  publish: { title: 'Publish', view: lazy(() => import('../publish/publish-view.tsx')) },
 }
-const MENU = ['flow', 'channels'] as const
+const MENU = ['flow', 'channels', 'consumers', 'letters', 'rules', 'publish'] as const
 /** Which entry of the menu a view belongs to. */
 const UNDER: Readonly<Record<string, string>> = {
   channel: 'channels',
@@ -75,7 +81,7 @@ function Header({ current, openPalette }: { readonly current: string; readonly o
         {MENU.map((name) => (
           <span key={name} className={name === current ? 'tab here' : 'tab'}>
             <To to={name === 'flow' ? {} : { view: name }}>{views[name]?.title}</To>
-            {(name as string) === 'letters' && dead > 0 && <span className="badge bad">{dead}</span>}
+            {name === 'letters' && dead > 0 && <span className="badge bad">{dead}</span>}
           </span>
         ))}
       </nav>

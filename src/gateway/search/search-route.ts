@@ -106,7 +106,7 @@ async function* messages(search: Search, host: GatewayHost, signal: AbortSignal)
   let found = 0
   let looked = 0
   let next: number | null = null
-  for await (const window of windowsOf(search)) {
+  for (const window of windowsOf(search)) {
     const hits: StoredText[] = []
     for await (const event of eventsIn(host, search, window, signal)) {
       if (search.filter !== null && !search.filter(event.text)) continue

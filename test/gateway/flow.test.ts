@@ -1,0 +1,120 @@
+/** The flow over HTTP: what it is made of, who sees what, and that it is sent only what has changed. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { addToken } from '../../src/gateway/access/token-file.ts'
+import { createGateway, type Gateway } from '../../src/gateway/index.ts'
+import { type Broker, connect, consumer, type Running, stream } from '../../src/index.ts'
+
+interface Flow {
+  readonly parts: readonly { readonly id: string }[]
+  readonly lines: readonly { readonly id: string; readonly certain: boolean }[]
+  readonly numbers: { readonly parts: Readonly<Record<string, Readonly<Record<string, unknown>>>> }
+}
+
+let broker: Broker
+let running: Running[]
+beforeEach(async () => {
+  broker = await connect('memory:')
+  await broker.declare(stream('orders'), stream('payments'), stream('secrets'))
+  running = [
+    await broker.start(
+      consumer('billing', 'orders').onAny((_, ctx) => ctx.emit('payments', { type: 'payment.taken' })),
+    ),
+    await broker.start(consumer('spies', 'secrets').onAny(() => undefined)),
+  ]
+  await broker.publish('orders', { type: 'order.placed', source: '/shop' })
+  await broker.publish('secrets', { type: 'secret', source: '/vault' })
+})
+afterEach(async () => {
+  await Promise.all(running.map((one) => one.stop()))
+  await broker.close()
+})
+
+async function withGateway(gateway: Gateway, use: (gateway: Gateway) => Promise<void>): Promise<void> {
+  await use(gateway).finally(() => gateway.close())
+}
+const flowOf = async (gateway: Gateway, headers = {}): Promise<Flow> =>
+  (await (await gateway.fetch(new Request('http://localhost/api/flow', { headers }))).json()) as Flow
+const idsOf = ({ parts }: Flow): string[] => parts.map(({ id }) => id).sort()
+
+describe('the flow', () => {
+  test('has sources, channels and consumers, and the line from a consumer to what it emits', async () => {
+    await withGateway(createGateway(broker, { drain: 0 }), async (gateway) => {
+      const lines = async (): Promise<string[]> => (await flowOf(gateway)).lines.map(({ id }) => id).sort()
+      await expect
+        .poll(lines)
+        .toEqual([
+          'channel:orders>consumer:billing',
+          'channel:secrets>consumer:spies',
+          'consumer:billing>channel:payments',
+          'source:/shop>channel:orders',
+          'source:/vault>channel:secrets',
+        ])
+      expect((await flowOf(gateway)).lines.every(({ certain }) => certain)).toBe(true)
+    })
+  })
+
+  test('says that a line is not certain where several consumers read the cause', async () => {
+    running.push(await broker.start(consumer('audit', 'orders').onAny(() => undefined)))
+    await withGateway(createGateway(broker, { drain: 0 }), async (gateway) => {
+      const unsure = async (): Promise<string[]> =>
+        (await flowOf(gateway)).lines.flatMap(({ id, certain }) => (certain ? [] : [id])).sort()
+      await expect.poll(unsure).toEqual(['consumer:audit>channel:payments', 'consumer:billing>channel:payments'])
+    })
+  })
+
+  test('keeps what is gone for a while, and says since when', async () => {
+    await withGateway(createGateway(broker, { drain: 0 }), async (gateway) => {
+      await flowOf(gateway)
+      await broker.removeChannel('secrets')
+      const flow = await flowOf(gateway)
+      expect(idsOf(flow)).toContain('channel:secrets')
+      expect(flow.numbers.parts['channel:secrets']).toEqual({ goneMs: expect.any(Number) })
+    })
+  })
+
+  test('shows a caller the parts of its channels, and no other', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'millrace-flow-'))
+    const tokens = join(folder, 'tokens.json')
+    const { token } = addToken(tokens, { name: 'reader', permissions: { read: ['orders'] } })
+    await withGateway(createGateway(broker, { access: { tokens }, drain: 0 }), async (gateway) => {
+      const authorization = `Bearer ${token}`
+      expect(idsOf(await flowOf(gateway, { authorization }))).toEqual([
+        'channel:orders',
+        'consumer:billing',
+        'source:/shop',
+      ])
+      expect((await gateway.fetch(new Request('http://localhost/api/flow'))).status).toBe(401)
+      for (const path of ['pause', 'redrives', 'rewind?to=beginning', 'dead-letters/drop?all=true']) {
+        const request = new Request(`http://localhost/api/consumers/billing/${path}`, {
+          method: 'POST',
+          headers: { authorization },
+        })
+        expect([path, (await gateway.fetch(request)).status]).toEqual([path, 403])
+      }
+    })
+    rmSync(folder, { recursive: true })
+  })
+
+  test('is followed: everything first, then what has changed, and new parts as they come', async () => {
+    await withGateway(createGateway(broker, { drain: 0 }), async (gateway) => {
+      const leaving = new AbortController()
+      const response = await gateway.fetch(new Request('http://localhost/api/flow/stream', { signal: leaving.signal }))
+      let text = ''
+      let published = 0
+      for await (const chunk of response.body as unknown as AsyncIterable<Uint8Array>) {
+        text += new TextDecoder().decode(chunk)
+        const seen = text.includes('source:/partner') ? 2 : 1
+        if (published < seen) {
+          published++
+          await broker.publish('orders', { type: 'order.placed', source: '/partner' })
+        }
+        if (text.includes('event: numbers') && seen === 2) break
+      }
+      leaving.abort()
+      expect(text.startsWith('event: flow\n')).toBe(true)
+    })
+  })
+})

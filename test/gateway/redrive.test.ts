@@ -1,0 +1,124 @@
+/** Dead letters grouped by what failed, and redriven carefully by the gateway. */
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { createGateway, type Gateway } from '../../src/gateway/index.ts'
+import { fingerprintOf } from '../../src/gateway/letters/fingerprint.ts'
+import type { RedriveProgress } from '../../src/gateway/letters/redrive-job.ts'
+import { type Broker, connect, consumer, type Running, stream } from '../../src/index.ts'
+
+interface Groups {
+  readonly groups: readonly {
+    readonly fingerprint: string
+    readonly name: string
+    readonly count: number
+    readonly place: string | null
+  }[]
+}
+
+let broker: Broker
+let gateway: Gateway
+let running: Running
+let fails: (n: number) => Error | null
+const handled: number[] = []
+
+beforeEach(async () => {
+  broker = await connect('memory:')
+  gateway = createGateway(broker, { drain: 0 })
+  handled.length = 0
+  fails = () => new TypeError('the provider is down')
+  const mailer = consumer('mailer', stream('mail'), { retry: { attempts: 1 } }).onAny(({ data }) => {
+    const { n } = data as { n: number }
+    const error = fails(n)
+    if (error !== null) throw error
+    handled.push(n)
+  })
+  running = await broker.start(mailer)
+})
+afterEach(async () => {
+  await gateway.close()
+  await running.stop()
+  await broker.close()
+})
+
+async function call<T>(path: string, body?: object): Promise<T> {
+  const init =
+    body === undefined
+      ? {}
+      : { method: 'POST', body: JSON.stringify(body), headers: { 'content-type': 'application/json' } }
+  return (await (await gateway.fetch(new Request(`http://localhost/api/consumers/mailer/${path}`, init))).json()) as T
+}
+
+async function die(count: number): Promise<void> {
+  const events = Array.from({ length: count }, (_, n) => ({
+    type: 'mail.requested',
+    data: { n },
+    partitionkey: `k${n % 3}`,
+  }))
+  await broker.publish('mail', events)
+  const dead = async (): Promise<number> => {
+    const { deadLetters = 0, parked = 0 } =
+      (await broker.describe()).consumers.find(({ name }) => name === 'mailer') ?? {}
+    return deadLetters + parked
+  }
+  await expect.poll(dead).toBe(count)
+}
+
+const redrive = async (plan: object): Promise<RedriveProgress> => {
+  const { id } = await call<RedriveProgress>('redrives', plan)
+  const last = async (): Promise<RedriveProgress | undefined> =>
+    (await call<{ redrives: RedriveProgress[] }>('redrives')).redrives.find((one) => one.id === id)
+  await expect.poll(async () => (await last())?.endedMs ?? null).not.toBe(null)
+  return (await last()) as RedriveProgress
+}
+
+describe('dead letters as a workbench', () => {
+  test('are grouped by the error and the place of the application, whatever the message says', async () => {
+    fails = (n) => (n % 2 === 0 ? new TypeError(`order ${n} is closed`) : new RangeError('no'))
+    await die(3)
+    const { groups } = await call<Groups>('dead-letter-groups')
+    expect(groups.map(({ name }) => name).sort()).toEqual(['RangeError', 'TypeError'])
+    for (const { place } of groups) expect(place).toMatch(/redrive\.test\.ts:\d+/)
+  })
+
+  test('a fingerprint does not depend on numbers in a message without a stack', () => {
+    const of = (message: string): string => fingerprintOf({ name: 'Error', kind: 'error', message }).fingerprint
+    expect(of('order 17 of "ada" failed')).toBe(of('order 4 of "bob" failed'))
+    expect(of('order 17 failed')).not.toBe(of('mail 17 failed'))
+  })
+
+  test('a careful redrive stops by itself when the error comes back, after one', async () => {
+    await die(12)
+    const [group] = (await call<Groups>('dead-letter-groups')).groups
+    expect(await redrive({ fingerprint: group?.fingerprint, reason: 'try' })).toMatchObject({
+      phase: 'returned',
+      redriven: 1,
+      back: 1,
+    })
+    expect(handled).toEqual([])
+  })
+
+  test('a careful redrive goes on to all when nothing comes back, and keeps the order of keys', {
+    timeout: 30_000,
+  }, async () => {
+    await die(12)
+    fails = () => null
+    const [group] = (await call<Groups>('dead-letter-groups')).groups
+    expect(await redrive({ fingerprint: group?.fingerprint, perSecond: 1000 })).toMatchObject({
+      phase: 'done',
+      back: 0,
+      left: 0,
+    })
+    await expect.poll(() => handled.length).toBe(12)
+    for (const key of [0, 1, 2]) expect(handled.filter((n) => n % 3 === key)).toEqual([0, 3, 6, 9].map((n) => n + key))
+  })
+
+  test('two redrives of a consumer do not run at once, and wrong plans are refused', async () => {
+    await die(3)
+    const post = (body: object): Promise<{ status?: number; id?: string }> => call('redrives', body)
+    expect(await post({ perSecond: 0 })).toMatchObject({ status: 400 })
+    expect(await post({ canary: 'yes' })).toMatchObject({ status: 400 })
+    expect(await post({ other: 1 })).toMatchObject({ status: 400 })
+    const first = await post({})
+    expect(await post({})).toMatchObject({ status: 409 })
+    await call(`redrives/${first.id}/stop`, {})
+  })
+})
