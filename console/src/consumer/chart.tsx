@@ -34,7 +34,7 @@ export function Chart({
         height: HEIGHT,
         legend: { show: false },
         axes: [axis, { ...axis, size: 56, values: (_, ticks) => ticks.map((tick) => `${tick} ${unit}`) }],
-        scales: { y: { range: (_, __, most) => [0, Math.max(1, most * 1.1)] } },
+        scales: { x: { range: timeRange }, y: { range: (_, __, most) => [0, Math.max(1, most * 1.1)] } },
         series: [
           {},
           { label, stroke: colour('--accent'), fill: `${colour('--accent')}22`, width: 2, points: { show: false } },
@@ -43,13 +43,11 @@ export function Chart({
       dataOf(id, of),
       element,
     )
-    const timer = setInterval(
-      () => chart.setData(dataOf(id, of), chart.scales['x']?.max === undefined || !zoomed(chart)),
-      1000,
-    )
-    const resized = new ResizeObserver(() =>
-      chart.setSize({ width: Math.max(200, element.clientWidth), height: HEIGHT }),
-    )
+    const timer = setInterval(() => chart.setData(dataOf(id, of), !zoomed(chart)), 1000)
+    const resized = new ResizeObserver(() => {
+      const width = Math.max(200, element.clientWidth)
+      if (width !== chart.width) chart.setSize({ width, height: HEIGHT })
+    })
     resized.observe(element)
     return () => {
       clearInterval(timer)
@@ -68,6 +66,12 @@ export function Chart({
 function dataOf(id: string, of: (sample: Sample) => number): uPlot.AlignedData {
   const samples = live.samples(id)
   return [samples.map(({ atMs }) => atMs / 1000), samples.map(of)]
+}
+
+/** At least a minute: from a single moment the axis would make years. */
+function timeRange(_: uPlot, least: number | null, most: number | null): uPlot.Range.MinMax {
+  const end = most ?? Date.now() / 1000
+  return least === null || end - least < 5 ? [end - 60, end] : [least, end]
 }
 
 /** Whether the reader has chosen a part of the time. */

@@ -7,7 +7,7 @@ import { shellWord } from '../parts/commands.tsx'
 import { Confirm } from '../parts/dialog.tsx'
 import { ago, brief, exact, plain } from '../parts/format.ts'
 import { Problem, Waiting } from '../parts/notice.tsx'
-import { To } from '../shell/route.tsx'
+import { go, To } from '../shell/route.tsx'
 
 export interface Group {
   readonly fingerprint: string
@@ -149,6 +149,8 @@ function RedriveDialog({
       act={async (reason) => {
         await api(call(reason))
         done()
+        // Its progress and its result stand on the consumer's page, also when there are no dead letters left.
+        go({ view: 'letters', consumer })
       }}
     >
       <p>They are given back to this consumer alone, the oldest first. It goes on when you leave this page.</p>
