@@ -1,14 +1,14 @@
 /**
  * The one error class of Millrace and its closed list of codes.
  *
- * Everything a user can get wrong, and everything that can go wrong under them, is a `MillraceError` whose `code`
- * they can switch on. `docs/errors.md` lists the same codes; a test compares the two both ways.
+ * Every mistake of a user and every failure below is a `MillraceError`. Programs decide by its `code`. `docs/errors.md`
+ * lists the same codes; a test compares the two both ways.
  */
 
 import type { DetailsByCode } from './error-details.ts'
 import { LIMITS } from './limits.ts'
 
-/** What each code means, whether trying again can help. The single list: add a code here and in `docs/errors.md`. */
+/** Each code, and whether trying again can help. Add a new code here and in `docs/errors.md`. */
 export const ERROR_CODES = {
   /** An option has a wrong type, an unknown name or a value out of range. */
   INVALID_OPTION: { retryable: false },
@@ -100,7 +100,7 @@ export type ErrorCode = keyof typeof ERROR_CODES
 /** Facts about the failure, for programs: which event, channel, option, file, limit. Always JSON-serialisable. */
 export type ErrorDetails = Readonly<Record<string, unknown>>
 
-/** What `details` has when an error is of this code. `docs/errors.md` lists it. */
+/** The members of `details` for an error with this code. `docs/errors.md` lists them. */
 export type ErrorDetailsOf<Code extends ErrorCode> = ErrorDetails & DetailsByCode[Code]
 
 /**
@@ -146,7 +146,8 @@ export class MillraceError extends Error {
 }
 
 /**
- * Whether `error` is a `MillraceError`, and, with `code`, one of that code: then `details` has the members of that code. Holds across copies of the package.
+ * Whether `error` is a `MillraceError` and, if `code` is given, has that code. `details` then has the type of that
+ * code. Works across copies of the package.
  *
  * @example
  * ```ts
@@ -174,7 +175,7 @@ function isLong(value: unknown): boolean {
   return typeof value === 'string' && value.length > LIMITS.errorTextCharsMax
 }
 
-/** The text, or its beginning and its end where it is longer: an error does not repeat megabytes. */
+/** The text; of a long text only the beginning and the end, so that an error does not repeat megabytes. */
 function clipped(text: string, charsMax: number): string {
   if (text.length <= charsMax) return text
   const half = charsMax >> 1

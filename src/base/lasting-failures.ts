@@ -1,6 +1,6 @@
 /**
- * Failures of work that is done behind everything else and tried again by itself, such as retention: one that lasts is
- * told, with what it was about and the reason, and ends when the work succeeds. A failure that passes is nobody's concern.
+ * Failures of background work that is tried again by itself, such as retention. A failure that lasts is reported, with
+ * its subject and its reason, and ends when the work succeeds. A failure that passes is not reported.
  */
 export interface LastingHooks {
   raise(message: string): void
@@ -12,13 +12,16 @@ export class LastingFailures {
   readonly #timesMin: number
   readonly #times = new Map<string, number>()
 
-  /** A failure lasts when the work has failed so many times one after the other. */
+  /** A failure lasts when the work has failed this many times in succession. */
   constructor(timesMin: number, hooks: LastingHooks) {
     this.#timesMin = timesMin
     this.#hooks = hooks
   }
 
-  /** `of` says what the work is about, as the message has it: `channel "orders"`. Work of two kinds on one channel is told apart by it. */
+  /**
+   * `of` is the subject in the message, such as `channel "orders"`. It also distinguishes two kinds of work on one
+   * channel.
+   */
   failed(of: string, error: unknown): void {
     const times = (this.#times.get(of) ?? 0) + 1
     this.#times.set(of, times)

@@ -1,8 +1,9 @@
 /**
- * Offsets in ascending order, each once. Adding at either end and taking the first are cheap, however many there are: eight bytes each.
+ * Offsets in ascending order, without duplicates. Adding at either end and taking the first take constant time; an
+ * offset takes eight bytes.
  */
 
-/** The front of the array is given back when so much of it is empty. */
+/** The empty front of the array is cut off when it is at least this long. */
 const SLACK = 64
 
 export class OffsetQueue {
@@ -13,12 +14,12 @@ export class OffsetQueue {
     return this.#items.length - this.#head
   }
 
-  /** The lowest; undefined where there is none. */
+  /** The lowest offset; undefined if the queue is empty. */
   get first(): number | undefined {
     return this.#items[this.#head]
   }
 
-  /** The place of the first one at or above an offset. */
+  /** The index of the first item at or above an offset. */
   #find(offset: number): number {
     let low = this.#head
     let high = this.#items.length
@@ -56,7 +57,7 @@ export class OffsetQueue {
     return offset
   }
 
-  /** False where it was not there. */
+  /** False if the queue did not contain it. */
   remove(offset: number): boolean {
     const at = this.#find(offset)
     if (this.#items[at] !== offset) return false

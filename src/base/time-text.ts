@@ -1,5 +1,5 @@
 /**
- * Moments as text, in RFC 3339: what is one, and which moment it is. The one place that reads them.
+ * Moments as RFC 3339 text. Only this module parses them.
  *
  * A text without an offset from UTC is refused: it is a different moment on each machine.
  */
@@ -17,7 +17,10 @@ export function isTime(text: string): boolean {
   return day <= 28 || day <= daysOf(Number(text.slice(0, 4)), Number(text.slice(5, 7)))
 }
 
-/** Milliseconds since the epoch; `undefined` when the text is no moment, or one that `Date` does not have (a leap second). */
+/**
+ * Milliseconds since the epoch; `undefined` if the text is not a moment, or a moment that `Date` cannot represent (a
+ * leap second).
+ */
 export function timeMsOf(text: string): number | undefined {
   const ms = isTime(text) ? Date.parse(text.toUpperCase()) : Number.NaN
   return Number.isFinite(ms) ? ms : undefined

@@ -1,8 +1,8 @@
-/** Timers for spans of any length: one of Node's own ends at once when its span is longer than 2^31 ms (24.8 days). */
+/** Timers for spans of any length. Node's own timers end at once when the span is longer than 2^31 ms (24.8 days). */
 
 /**
- * The platform's own, taken when this module is loaded. A test may put others in their place (fake timers of Vitest, Jest and node:test), to move the time
- * of the application; what the library does between two turns of the event loop goes on.
+ * The platform's timers, taken when this module is loaded. A test may replace the global ones later (fake timers of
+ * Vitest, Jest and node:test) to move the time of the application; the library's own work continues.
  */
 const platform = { setTimeout, clearTimeout, setInterval, setImmediate, queueMicrotask, nextTick: process.nextTick }
 export const realTimeout: typeof setTimeout = platform.setTimeout

@@ -52,7 +52,7 @@ export function sizeBytes(value: unknown, option: string): number {
   return Math.floor(parse(value, BYTES_PER_UNIT, option, "'64KiB', '10MiB'"))
 }
 
-/** Text with its unit, as in a variable of the environment. A number alone does not say its unit. */
+/** Text with a unit, for instance from an environment variable. A number without a unit is refused. */
 function withUnit(text: unknown, name: string, example: string): string {
   if (typeof text === 'string' && Number.isNaN(Number(text))) return text.trim()
   throw new MillraceError(
@@ -96,7 +96,7 @@ export function bytes(text: string | undefined, name = 'the size'): number {
   return sizeBytes(withUnit(text, name, "'64KiB', '10MiB'"), name)
 }
 
-/** A whole number within bounds, or the error that says what it must be. */
+/** The value, if it is a whole number within bounds. Otherwise the error names the bounds. */
 export function wholeNumber(value: unknown, option: string, min: number, max: number): number {
   if (typeof value === 'number' && Number.isInteger(value) && value >= min && value <= max) return value
   throw new MillraceError(
@@ -130,7 +130,8 @@ export function checkFunction(value: unknown, option: string): void {
 }
 
 /**
- * Refuse options that are no object, option names that do not exist (a misspelt option must not be silently ignored), and values that cannot be read.
+ * Refuses options that are not an object, names that are not options (a misspelt option must not be ignored), and
+ * values that cannot be read.
  *
  * @throws INVALID_OPTION
  */
@@ -157,7 +158,7 @@ export function knownOptions(options: unknown, known: readonly string[], of: str
   }
 }
 
-/** An object of members: no promise that nobody awaited, no map, date or list, which have none of the members that are looked for. */
+/** Whether the value can hold options. A promise that was not awaited, a map, a date or a list cannot. */
 function areOptions(options: unknown): options is object {
   try {
     if (typeof options !== 'object' || options === null) return false

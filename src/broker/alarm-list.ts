@@ -1,4 +1,4 @@
-/** The alarms of an engine: each is told once when it begins, and listed until it ends. */
+/** The alarms of an engine. Each is reported once when it begins, and listed until it ends. */
 import { type ErrorCode, MillraceError } from '../base/errors.ts'
 import { LastingFailures } from '../base/lasting-failures.ts'
 import type { Alarm } from './description.ts'
@@ -14,7 +14,7 @@ export class AlarmList implements LastingAlarms {
     this.#onAlarm = onAlarm
   }
 
-  /** All that last, in the order in which they began. */
+  /** All alarms that have not ended, in the order in which they began. */
   get all(): readonly Alarm[] {
     return [...this.#alarms.values()]
   }
@@ -23,7 +23,7 @@ export class AlarmList implements LastingAlarms {
     return this.all
   }
 
-  /** An alarm begins. One of the same key that lasts is not told again. */
+  /** Begins an alarm. If one with the same key has not ended, nothing happens. */
   raise(code: string, message: string, key: string = code): void {
     if (this.#alarms.has(key)) return
     const alarm = { code, message, sinceMs: this.#nowMs() }
@@ -31,13 +31,15 @@ export class AlarmList implements LastingAlarms {
     this.#onAlarm?.(alarm)
   }
 
-  /** The same for an error that nobody else is told of. */
+  /** The same for an error that is not reported elsewhere. */
   raiseFor(error: unknown): void {
     const code = error instanceof MillraceError ? error.code : 'STORE_FAILED'
     this.raise(code, error instanceof Error ? error.message : String(error))
   }
 
-  /** For work that is tried again by itself: an alarm when it has failed so many times one after the other, until it succeeds. */
+  /**
+   * For work that is tried again by itself: an alarm after `timesMin` failures in succession, until the work succeeds.
+   */
   lasting(code: ErrorCode, timesMin: number): LastingFailures {
     return new LastingFailures(timesMin, { raise: (message) => this.raise(code, message), end: () => this.end(code) })
   }

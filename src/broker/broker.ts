@@ -1,5 +1,5 @@
 /**
- * The broker as an application holds it: the same on every engine.
+ * The interface of a broker for applications, the same on every engine.
  */
 
 import type { TimeText } from '../base/time-text.ts'
@@ -26,15 +26,18 @@ import type { From } from './position.ts'
 import type { Readable, ReadOptions, TailedEvent } from './reading.ts'
 import type { Receipt } from './receipt.ts'
 
-/** Delay the event: nobody sees it before it is due. Give one of the two, or none for "now". */
+/** Delays the event: no reader and no consumer gets it before it is due. Give one of the two, or none for "now". */
 export interface PublishOptions {
   /** How long from now, up to ten years. */
   readonly delay?: Duration
-  /** The time at which it is due, at most ten years ahead: a Date, RFC 3339 text, or milliseconds since the epoch (as `Date.now()` gives them). */
+  /**
+   * The time at which it is due, at most ten years ahead: a Date, RFC 3339 text, or milliseconds since the epoch (as
+   * `Date.now()` returns them).
+   */
   readonly at?: Date | TimeText | number
 }
 
-/** An event as `publish` takes it for a channel known only by name, or one that carries anything. */
+/** An event to publish to a channel that is given by name, or that carries any event. */
 export interface LooseEvent extends Omit<EventAttributes, 'id' | 'time'> {
   readonly specversion?: '1.0'
   readonly id?: string
@@ -64,7 +67,7 @@ export interface BrokerHost {
   /** Lines of a running consumer for the person on call. */
   readonly alarms: AlarmList
   readonly log: Log
-  /** Null while nobody observes. */
+  /** Null while there is no observer. */
   observer: BrokerObserver | null
 }
 
@@ -74,7 +77,7 @@ export interface Startable<Running extends Stoppable> {
 }
 
 export interface Stoppable {
-  /** If one of its own handlers calls it, it does not wait for that handler. */
+  /** Does not wait for a handler of its own that calls it. */
   stop(): Promise<unknown>
   /** Settles when no part of it runs. */
   readonly done: Promise<unknown>
@@ -92,10 +95,11 @@ export interface Backup {
 
 export interface Broker extends AsyncDisposable {
   /**
-   * Store an event (or several, all or none). Resolves when it is durable: it survives `kill -9` and power loss. Publishing an id
-   * again within the channel's window stores nothing and says `duplicate`.
+   * Store an event (or several, all or none). Resolves when it is durable: it survives `kill -9` and power loss. If the
+   * id was published before within the channel's window, nothing is stored and the receipt says `duplicate`.
    *
-   * @throws SCHEMA_MISMATCH · INVALID_EVENT · EVENT_TOO_LARGE · TYPE_NOT_CARRIED · UNKNOWN_CHANNEL · CHANNEL_CONFLICT · BACKPRESSURE · DISK_FULL · STORE_FAILED · CLOSED
+   * @throws SCHEMA_MISMATCH · INVALID_EVENT · EVENT_TOO_LARGE · TYPE_NOT_CARRIED · UNKNOWN_CHANNEL · CHANNEL_CONFLICT ·
+   * BACKPRESSURE · DISK_FULL · STORE_FAILED · CLOSED
    */
   publish<C extends Channel | string, E extends Publishable<C> | readonly Publishable<C>[]>(
     channel: C,

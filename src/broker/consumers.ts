@@ -1,32 +1,33 @@
-/** What people do to a consumer from outside, whether or not it runs: the part of an engine that does it. */
+/** The part of the port that looks at a consumer and changes it from outside, whether or not it runs. */
 import type { ConsumerDescription, ConsumerPause, DeadLetter, DeadLetterQuery } from './description.ts'
 import type { Position } from './position.ts'
 
 export interface Consumers {
-  /** One consumer, or null where none of that name has begun. The cost does not depend on other consumers. */
+  /** One consumer; null if no consumer of that name has begun. */
   describe(consumer: string): Promise<ConsumerDescription | null>
   /**
-   * Move a consumer to a position, in one channel or (null) all of its streams. Deliveries in hand are revoked.
+   * Move a consumer to a position, in one channel or (null) all of its streams. Deliveries in flight are revoked.
    * @throws UNKNOWN_CONSUMER · UNKNOWN_CHANNEL · INVALID_OPTION when there is no stream of it to rewind · OFFSET_OUT_OF_RANGE
    */
   rewind(consumer: string, to: Position, channel: string | null): Promise<void>
   /**
-   * Pause a consumer as a whole, wherever its instances run and whenever they start, or (null) let it go on. Durable. What is in hand may be settled.
+   * Pause a consumer as a whole, in every process, also for instances that start later; null resumes it. Durable.
+   * Deliveries in flight can still be settled.
    * @throws UNKNOWN_CONSUMER
    */
   setPause(consumer: string, pause: ConsumerPause | null): Promise<void>
   /** Forget a consumer: position, retries, dead letters and pause. @throws UNKNOWN_CONSUMER · INVALID_OPTION while it runs */
   remove(consumer: string): Promise<void>
   /**
-   * Dead letters, the oldest first: within a channel in offset order, and of the channels' next ones that which died first.
+   * Dead letters, the oldest first: within a channel in offset order; between channels, the letter that died first.
    * @throws UNKNOWN_CONSUMER
    */
   deadLetters(consumer: string, query: DeadLetterQuery): Promise<DeadLetter[]>
   /**
-   * Give dead letters back to that consumer alone; answers how many.
-   * @throws UNKNOWN_CONSUMER · UNKNOWN_DEAD_LETTER when the query names one by offset or id, and there is none
+   * Give dead letters back to that consumer alone. Returns how many.
+   * @throws UNKNOWN_CONSUMER · UNKNOWN_DEAD_LETTER when the query names an offset or id without a dead letter
    */
   redrive(consumer: string, query: DeadLetterQuery): Promise<number>
-  /** Delete dead letters; events that wait behind them go on. Answers how many. @throws as `redrive` */
+  /** Delete dead letters; events that wait behind them are delivered. Returns how many. @throws as `redrive` */
   dropDeadLetters(consumer: string, query: DeadLetterQuery): Promise<number>
 }

@@ -1,4 +1,7 @@
-/** A channel that a process knows by name only: its declaration, as it was kept, says what the key of an event is, and what its data must be. */
+/**
+ * A channel that a process knows by name only. Its stored declaration gives the key of an event and the schemas of the
+ * data.
+ */
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import type { ChannelSpec } from '../channel/channel.ts'
 import { type KeyFunction, keptKey } from '../channel/key-path.ts'

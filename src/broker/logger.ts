@@ -1,5 +1,5 @@
 /**
- * Where lines for the person on call go: the application's logger, or standard error. A logger that throws, or rejects, harms nobody.
+ * Where log lines go: the application's logger, or standard error. A logger that throws or rejects has no other effect.
  */
 import { MillraceError } from '../base/errors.ts'
 import { watchAnswer } from '../base/thrown.ts'
@@ -16,14 +16,14 @@ export interface Logger {
 
 export type Level = 'info' | 'warn' | 'error'
 
-/** What a line says besides its message: which consumer, channel, event, attempt. */
+/** The facts of a line besides its message: consumer, channel, event, attempt. */
 export type LogFields = Readonly<Record<string, unknown>>
 
 export type LogSink = (level: Level, message: string, fields: LogFields) => void
 
 const VALUE_CHARS_MAX = 500
 
-/** What is written in a test run would only hide the test's own output. */
+/** In a test run the lines would hide the output of the tests. */
 const TEST_VARIABLES = ['VITEST', 'JEST_WORKER_ID', 'NODE_TEST_CONTEXT']
 
 /** @throws INVALID_OPTION when it lacks a method */
@@ -48,7 +48,7 @@ export function sinkOf(
     try {
       watchAnswer(likePino ? logger[level](fields, message) : logger[level](lineOf(message, fields)))
     } catch {
-      // Whoever logs is not to fail by it.
+      // A failing logger must not fail the work that logs.
     }
   }
 }
@@ -84,7 +84,7 @@ function jsonOf(value: unknown): string | undefined {
   }
 }
 
-/** An error's message may have lines, and control characters that a terminal would obey. */
+/** An error's message may have several lines, and control characters that a terminal executes. */
 function oneLine(text: string): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what must not reach a terminal
   return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g, ' ')

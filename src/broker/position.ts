@@ -1,12 +1,12 @@
-/** Positions in a channel: as people write them, and as the port has them. */
+/** Positions in a channel: the form that users write, and the form of the port. */
 import { MillraceError } from '../base/errors.ts'
 import { shown } from '../base/shown.ts'
 import { type TimeText, timeMsOf } from '../base/time-text.ts'
 import { type Duration, durationMs, knownOptions, wholeNumber } from '../base/units.ts'
 
 /**
- * Where to read from: a word, an offset, a moment (a Date or RFC 3339 text: the first event stored then or later), or an age (`'1h'` is "an hour ago").
- * A number alone is refused: it could be an offset or milliseconds.
+ * Where to read from: a word, an offset, a moment (a Date or RFC 3339 text: the first event stored then or later), or
+ * an age (`'1h'` is "an hour ago"). A number alone is refused: it could be an offset or milliseconds.
  */
 export type From = 'beginning' | 'end' | { readonly offset: number } | Date | TimeText | Exclude<Duration, number>
 
@@ -18,7 +18,7 @@ const LIKELY_TIME_MS = 100_000_000_000
 const DATE_TEXT = /^\d{4}-\d{2}-\d{2}$/
 const AGE_TEXT = /^\d+(?:\.\d+)?(?:ms|s|m|h|d|w)$/
 
-/** A place in a channel from its human form. `option` is what an error calls it. @throws INVALID_OPTION */
+/** The port's position for a user's. `option` is its name in an error. @throws INVALID_OPTION */
 export function position(from: From, nowMs: number, option = 'from'): Position {
   if (from === 'beginning' || from === 'end') return { at: from }
   if (from instanceof Date && Number.isFinite(from.getTime())) return { timeMs: from.getTime() }
@@ -39,7 +39,10 @@ export function position(from: From, nowMs: number, option = 'from'): Position {
   )
 }
 
-/** A position as text has it, in a query or on a command line. Digits alone are an offset there; a date alone is its midnight in UTC. */
+/**
+ * A position from the text of a query or a command line. Digits alone are an offset; a date alone is its midnight in
+ * UTC.
+ */
 export function positionInText(text: string): From | undefined {
   if (/^\d{1,15}$/.test(text)) return { offset: Number(text) }
   if (text === 'beginning' || text === 'end' || AGE_TEXT.test(text)) return text as From
@@ -51,7 +54,7 @@ function isOffset(from: unknown): from is { readonly offset: number } {
   return typeof from === 'object' && from !== null && 'offset' in from
 }
 
-/** What a number can have meant: a whole one is an offset, and one that is a date of our time may be that. */
+/** A hint for a number: it may have been meant as an offset or, if it is large, as a time. */
 function numberMeant(from: number): string {
   if (!Number.isSafeInteger(from) || from < 0) return ''
   const isDate = from >= LIKELY_TIME_MS && Number.isFinite(new Date(from).getTime())

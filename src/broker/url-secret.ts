@@ -1,7 +1,10 @@
 /** Credentials in the URL of a broker. */
 import { MillraceError } from '../base/errors.ts'
 
-/** A user, password or token as a URL has it. The error never shows it. @throws INVALID_OPTION when it is not percent-encoded */
+/**
+ * Decodes a user, password or token of a URL. The error never shows it. @throws INVALID_OPTION when it is not
+ * percent-encoded
+ */
 export function decodedSecret(encoded: string, of: string): string {
   try {
     return decodeURIComponent(encoded)

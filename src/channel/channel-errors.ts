@@ -1,12 +1,12 @@
-/** What is wrong with a channel that was asked for: the same errors on every engine. */
+/** Errors about a channel, the same on every engine. */
 import { type ErrorDetails, MillraceError } from '../base/errors.ts'
 import { didYouMean } from '../base/shown.ts'
 
 const NAMES_MAX = 8
 
-/** Nobody declared it: with the name that was probably meant, or some that there are. */
+/** The channel is not declared. The message suggests the name that was probably meant, or lists some channels. */
 export function unknownChannel(name: string, declared: Iterable<string>): MillraceError {
-  // Millrace's own channels are nobody's business.
+  // Millrace's own channels are not suggested.
   const names = [...declared].filter((each) => !each.startsWith('$'))
   return new MillraceError(
     'UNKNOWN_CHANNEL',
@@ -38,7 +38,10 @@ export function offsetOutOfRange(channel: string, offset: number, first: number,
 
 const TYPES_SHOWN = 8
 
-/** `refusal`, and the type that was probably meant, or some of those that the channel, or all channels of the consumer, carry. */
+/**
+ * `refusal`, followed by the type that was probably meant, or by some of the types that the channel (or the consumer's
+ * channels) carry.
+ */
 export function typeNotCarried(
   refusal: string,
   type: unknown,

@@ -171,12 +171,12 @@ function keySpec(key: unknown, of: string): KeySpec | undefined {
 }
 
 function keyAt(key: Exclude<KeySpec, 'function'> | undefined, channel: string): KeyFunction | undefined {
-  // Without a key, and not by `partitionkey` either.
+  // No key: `partitionkey` is not used either.
   if (key === null) return () => undefined
   return key === undefined ? undefined : keyAtPath(key.path, channel)
 }
 
-/** By type. One channel cannot carry a type in two ways: which schema is an event's? */
+/** The definitions by type. A channel cannot carry one type with two schemas. */
 function definitionsOf<Definition extends AnyEventDefinition>(
   given: readonly Definition[],
   of: string,
@@ -215,7 +215,7 @@ function definitionsOf<Definition extends AnyEventDefinition>(
   return events
 }
 
-/** Whether it was made by `stream()` or `queue()`. */
+/** Whether the value was made by `stream()` or `queue()`. */
 export function isChannel(value: unknown): value is Channel {
   return (
     typeof value === 'object' &&
@@ -225,7 +225,7 @@ export function isChannel(value: unknown): value is Channel {
   )
 }
 
-/** @throws INVALID_OPTION when it is no channel */
+/** @throws INVALID_OPTION when it is not a channel */
 export function checkChannel(value: unknown): asserts value is Channel {
   if (isChannel(value)) return
   throw new MillraceError(

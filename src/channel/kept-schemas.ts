@@ -1,4 +1,7 @@
-/** The JSON Schemas of a channel's events, as they are kept with its declaration for processes that have no code of the channel. */
+/**
+ * The JSON Schemas of a channel's events. They are stored with the declaration, for processes without the channel's
+ * code.
+ */
 import { isJsonObject, type JsonObject } from '../base/json-object.ts'
 import { LIMITS } from '../base/limits.ts'
 import type { AnyEventDefinition } from '../event/event.ts'
@@ -10,7 +13,10 @@ interface StandardJsonSchema {
   readonly jsonSchema?: { readonly input?: (options: { readonly target: string }) => unknown }
 }
 
-/** Those that the schema libraries give, by Standard JSON Schema: of the input side, which is what events hold. Undefined where there are none. */
+/**
+ * The schemas that the libraries provide through Standard JSON Schema, for the input side, which is the form of stored
+ * events. Undefined if there are none.
+ */
 export function keptSchemas(definitions: Iterable<AnyEventDefinition>): KeptSchemas | undefined {
   const found: [string, JsonObject][] = []
   for (const { type, schema } of definitions) {
@@ -20,7 +26,7 @@ export function keptSchemas(definitions: Iterable<AnyEventDefinition>): KeptSche
   return fitting(found)
 }
 
-/** As plain JSON; null where the library gives none, or has none for this schema. */
+/** The schema as plain JSON; null if the library provides none. */
 function jsonSchemaOf({ jsonSchema }: StandardJsonSchema): JsonObject | null {
   try {
     const made: unknown = JSON.parse(JSON.stringify(jsonSchema?.input?.({ target: 'draft-2020-12' }) ?? null))
@@ -30,7 +36,7 @@ function jsonSchemaOf({ jsonSchema }: StandardJsonSchema): JsonObject | null {
   }
 }
 
-/** Sorted by type, and as many as a registration has room for. */
+/** Sorted by type, as many as the limit of a declaration allows. */
 export function fitting(schemas: readonly (readonly [type: string, schema: JsonObject])[]): KeptSchemas | undefined {
   const kept: [string, JsonObject][] = []
   let bytes = 0

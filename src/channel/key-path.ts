@@ -1,11 +1,17 @@
-/** A key as data: the path of a member of the event's data, or the name of an attribute. It says the same to every process, in every language. */
+/**
+ * A key as data: the path of a member of the event's data, or the name of an attribute. Every process, in any language,
+ * derives the same key from it.
+ */
 import { MillraceError } from '../base/errors.ts'
 import { shown } from '../base/shown.ts'
 import type { NewEvent } from '../event/cloud-event.ts'
 import type { AnyEventDefinition, InputOf } from '../event/event.ts'
 import { eventText } from '../event/event-text.ts'
 
-/** A channel's key, as its declaration is kept: a path; or that there is a function, which only the application has; or, `null`, that there is none. */
+/**
+ * A channel's key in the stored declaration: a path; a mark for a function, which only the application has; or `null`
+ * for no key.
+ */
 export type KeySpec = { readonly path: string } | 'function' | null
 
 export type KeyFunction = (event: NewEvent) => string | undefined
@@ -13,7 +19,7 @@ export type KeyFunction = (event: NewEvent) => string | undefined
 type Leaf = string | number
 type Deep = readonly [1, 1, 1, 1, 1, 1]
 
-/** Dotted paths of the members that are always there and are text or numbers. */
+/** Dotted paths of the members that are always present and are text or numbers. */
 type PathsIn<Data, Depth extends readonly unknown[] = readonly []> = unknown extends Data
   ? string
   : Depth['length'] extends Deep['length']
@@ -30,10 +36,10 @@ type PathsAt<Name extends string, Value, Depth extends readonly unknown[]> = unk
     ? Name
     : `${Name}.${PathsIn<Value, Depth>}`
 
-/** Of a channel that carries anything, the data is `never`. */
+/** For a channel that carries any event, the data is `never`. */
 type InData<Data> = [Data] extends [never] ? string : PathsIn<Data>
 
-/** What every one of the definitions has: a key is taken of all events of a channel. */
+/** The members that all definitions have: every event of a channel needs the key. */
 type InEvery<Definition> = (
   Definition extends AnyEventDefinition
     ? (path: `data.${InData<InputOf<Definition>>}`) => void
@@ -42,7 +48,10 @@ type InEvery<Definition> = (
   ? Path
   : never
 
-/** Where the key of a channel's events may stand: `data.order`, with the members that the schemas of the channel's events have; or the name of an attribute. */
+/**
+ * The paths that can be a channel's key: `data.order`, with the members that the schemas of the channel's events have,
+ * or the name of an attribute.
+ */
 export type KeyPath<Definition extends AnyEventDefinition, Path extends string = string> = Path extends `data.${string}`
   ? Path & InEvery<Definition>
   : Path
@@ -65,7 +74,7 @@ export function checkKeyPath(value: unknown, of: string): string {
   )
 }
 
-/** The function that a path stands for: it throws where the event has nothing there. */
+/** The function for a path. It throws if the event has no value there. */
 export function keyAtPath(path: string, channel: string): KeyFunction {
   const [first, ...rest] = path.split('.') as [string, ...string[]]
   return (event) => {
@@ -87,14 +96,14 @@ function attributeOf(event: NewEvent, name: string): unknown {
   return memberOf(event.extensions, name) ?? memberOf(event, name)
 }
 
-/** Only what JSON has too: an inherited member is not stored. */
+/** Own members only: JSON does not store inherited ones. */
 function memberOf(value: unknown, name: string): unknown {
   return typeof value === 'object' && value !== null && Object.hasOwn(value, name)
     ? (value as Record<string, unknown>)[name]
     : undefined
 }
 
-/** The key as a process takes it that knows the channel by its declaration only. */
+/** The key function of a process that knows only the stored declaration of the channel. */
 export function keptKey(key: KeySpec | undefined, channel: string): KeyFunction | undefined {
   if (key === undefined || key === null) return undefined
   if (key !== 'function') return keyAtPath(key.path, channel)

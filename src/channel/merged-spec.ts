@@ -1,11 +1,11 @@
-/** What a channel becomes that is declared again: the one rule, for every engine. */
+/** What a repeated declaration makes of a channel: one rule for every engine. */
 import { MillraceError } from '../base/errors.ts'
 import type { ChannelSpec } from './channel.ts'
 import { fitting, type KeptSchemas } from './kept-schemas.ts'
 
 /**
- * Retention, window and limits may change; what a channel is may not. Types are added, never taken away. The key is that of the last declaration that
- * says one, and the schema of a type that of the last declaration that names the type. Answers `existing` itself where nothing changes.
+ * Retention, window and limits may change; the kind may not. Types are added and never removed. The last declaration
+ * that names a key, or a type's schema, decides it. Returns `existing` itself if nothing changes.
  * @throws CHANNEL_CONFLICT
  */
 export function mergedSpec(existing: ChannelSpec, declared: ChannelSpec): ChannelSpec {

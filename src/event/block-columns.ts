@@ -1,6 +1,6 @@
 /**
- * The columns of a block, read from its bytes when they are asked for: who handles an event needs its type and its text, who deduplicates its id,
- * who keeps order its key, and who passes it on none of them.
+ * The columns of a block, each read from the bytes when it is first asked for. A handler needs type and text,
+ * deduplication needs the id, order needs the key, and forwarding needs none of them.
  */
 import { ASCII, FLAGS_AT, getUint16, getUint32, HEADER_BYTES, NO_KEY, TEXT_BYTES_AT, TYPES_AT } from './block-layout.ts'
 
@@ -39,7 +39,7 @@ export class BlockColumns {
     this.isAscii = (bytes.readUInt16LE(FLAGS_AT) & ASCII) !== 0
   }
 
-  /** Where each id begins, and after the last one, where that ends. */
+  /** Where each id begins; one more item says where the last one ends. */
   get idStarts(): Uint32Array {
     this.#idStarts ??= startsOf(this.#bytes, this.idLengthsAt, this.#count, this.#idsAt)
     return this.#idStarts
@@ -70,7 +70,7 @@ export class BlockColumns {
     return this.types[getUint16(this.#bytes, this.typeIndexAt + 2 * index)] as string
   }
 
-  /** Where an event's text begins, from the beginning of the texts. */
+  /** Where an event's text begins, counted from the beginning of the texts. */
   startAt(index: number): number {
     return index === 0 ? 1 : this.endAt(index - 1) + 1
   }
@@ -84,7 +84,7 @@ export class BlockColumns {
   }
 
   textAt(index: number): string {
-    // A string of its own, and not a slice of all texts: one event that is kept would keep its whole block.
+    // Not a slice of all texts: one event that is kept would keep its whole block in memory.
     const from = this.textsAt + this.startAt(index)
     const to = this.textsAt + this.endAt(index)
     return this.isAscii ? this.#bytes.toString('latin1', from, to) : this.#bytes.toString('utf8', from, to)
@@ -103,7 +103,7 @@ function startsOf(bytes: Buffer, lengthsAt: number, count: number, from: number)
   return starts
 }
 
-/** Strings that stand one after the other. */
+/** Strings stored one after the other. */
 function stringsOf(bytes: Buffer, starts: Uint32Array): string[] {
   const count = starts.length - 1
   const first = starts[0] as number
@@ -117,7 +117,7 @@ function stringsOf(bytes: Buffer, starts: Uint32Array): string[] {
   return strings
 }
 
-/** Whether the columns fill the block without a gap, each text ends behind its beginning, and each type is there. */
+/** Whether the columns fill the block without a gap, each text ends after its beginning, and each type exists. */
 export function columnsFit(bytes: Buffer, count: number): boolean {
   const typesAt = HEADER_BYTES + 10 * count
   const textBytes = getUint32(bytes, TEXT_BYTES_AT)

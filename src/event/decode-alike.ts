@@ -2,18 +2,19 @@
  * Decoding one event after the other of which the most is alike: neighbours in a block mostly differ in their ids and their data alone, and then only
  * those are read.
  *
- * Invariant: what is answered is what parsing the whole text gives, member by member. Where that is not certain, the whole text is parsed.
+ * Invariant: the result equals that of parsing the whole text, member by member. If this is not certain, the whole text
+ * is parsed.
  */
 import type { StoredEvent } from './cloud-event.ts'
 import { decodeEvent } from './encode.ts'
 
-/** How the text of an event of ours begins, up to its id. */
+/** The beginning of the text of an event that Millrace encoded, up to its id. */
 const BEGIN = '{"specversion":"1.0","id":"'
 const MEMBERS = 'specversion,id,source,type,time,data,offset'
 const QUOTE = 0x22
 const BRACE = 0x7d
 
-/** The text between id and data of an event, and what it says. */
+/** The text between an event's id and its data, and the members parsed from it. */
 interface Middle {
   readonly text: string
   readonly source: string
@@ -44,7 +45,7 @@ export function decodeAlike(text: string, offset: number): StoredEvent {
   return learnFrom(decodeEvent(text, offset), text, idEnd)
 }
 
-/** The value, or undefined where it is none alone: other members may follow the data. */
+/** The value; undefined if the text is not exactly one value, as other members may follow the data. */
 function parsed(text: string): unknown {
   try {
     return JSON.parse(text)

@@ -1,5 +1,5 @@
 /**
- * From an event as it is published to the CloudEvents JSON text that is stored, and back.
+ * Encodes a published event as the CloudEvents JSON text that is stored, and decodes it.
  *
  * This runs once for every event, on the caller's thread: it builds the text by hand around one `JSON.stringify` of the data.
  * In JavaScript binary data is a `Uint8Array` in `data`; in the text it is `data_base64`.
@@ -17,7 +17,10 @@ import { attributeReason, isBase64 } from './validate-cloud-event.ts'
 // biome-ignore lint/suspicious/noControlCharactersInRegex: what JSON must escape
 const NEEDS_QUOTING = /["\\\u0000-\u001f\u007f-\uffff]/
 
-/** Members of a published event that are not extension attributes. Asked for each member of each event: a set would take longer. */
+/**
+ * Members of a published event that are not extension attributes. A `Set` would take longer for each member of each
+ * event.
+ */
 function isCore(name: string): boolean {
   switch (name) {
     case 'id':
@@ -44,7 +47,7 @@ function invalid(attribute: string, why: string, event: Encodable, cause?: unkno
   )
 }
 
-/** An event's data as JSON text that is known to be valid: it is stored as it stands, digit for digit, and not what a parser made of it. */
+/** An event's data as JSON text that is known to be valid. It is stored unchanged, digit for digit. */
 export const DATA_TEXT: unique symbol = Symbol('millrace.dataText')
 
 /** What can be encoded: an event that a definition made, or a loose CloudEvent. */
@@ -61,7 +64,7 @@ export interface Encodable {
   readonly [SHADOWED]?: Shadowed | undefined
 }
 
-/** What neighbouring events mostly have in common, and its place in their texts. */
+/** The members that successive events mostly share, and their text. */
 export interface Origin {
   readonly source: string
   readonly type: string
@@ -77,10 +80,10 @@ export class Encoded {
   readonly type: string
   readonly key: string | null
   readonly text: string
-  /** All that there is besides the id and the data; null where there is more. */
+  /** The members besides id and data; null if there are others. */
   readonly #origin: Origin | null
   readonly #data: string
-  /** Its data reads back as something else than was published: a schema has to take that, too. */
+  /** Its data reads back as something else than was published: the schema must accept that, too. */
   readonly altered: boolean
 
   constructor(
@@ -101,12 +104,12 @@ export class Encoded {
     this.altered = altered
   }
 
-  /** Its attributes, for who does not want the text; null where it has others than these and an id, or no data. */
+  /** Its attributes, for callers that do not need the text; null if it has others besides an id, or no data. */
   get origin(): Origin | null {
     return this.#origin
   }
 
-  /** Its data as JSON text; empty where there is none, or it is binary. */
+  /** Its data as JSON text; empty if there is none, or it is binary. */
   get dataText(): string {
     return this.#data
   }
@@ -116,7 +119,10 @@ export class Encoded {
     return this.#data === '' ? decodeEvent(this.text, 0).data : JSON.parse(this.#data)
   }
 
-  /** What `decodeEvent` makes of its text. The text is in pieces as long as nobody reads it: only its data is parsed, where the rest is known. */
+  /**
+   * The same as `decodeEvent` of its text. The text stays in pieces until it is read: if the rest is known, only its
+   * data is parsed.
+   */
   decode(offset: number): StoredEvent {
     const origin = this.#origin
     if (origin === null) return decodeEvent(this.text, offset)
@@ -132,7 +138,7 @@ export class Encoded {
   }
 }
 
-/** An attribute's text, quoted, if it can have it. */
+/** The attribute's text, quoted, if the attribute can have this value. */
 function checkedText(name: string, value: unknown, event: Encodable): string {
   const reason = attributeReason(name, value)
   if (reason !== undefined) throw invalid(calledIn(name), reason, event)
@@ -168,7 +174,7 @@ function attributeText(name: string, value: unknown, event: Encodable): string {
   return `,"${name}":${String(value)}`
 }
 
-/** `trace` is written where the event has no trace context of its own. */
+/** `trace` is written if the event has no trace context of its own. */
 function attributesText(event: Encodable, trace: TraceText | null): string {
   let text = ''
   let count = 0
@@ -196,9 +202,9 @@ function attributesText(event: Encodable, trace: TraceText | null): string {
   return text
 }
 
-/** The data as JSON text; empty where there is none, or it is binary. */
+/** The data as JSON text; empty if there is none, or it is binary. */
 function dataText(event: Encodable): string {
-  // Asked first: the data of an event that came as text is parsed when it is looked at.
+  // First, because reading the `data` of an event that came as text would parse it.
   const text = event[DATA_TEXT]
   if (text !== undefined) return text
   const { data } = event
@@ -226,21 +232,21 @@ function binaryText(event: Encodable): string {
 
 let lastOrigin: Origin | null = null
 
-/** That of the event before, where it is the same. */
+/** The text of the previous event, if it is the same. */
 function originOf(source: string, event: Encodable): Origin {
   const { type } = event
   const time = event.time === null ? undefined : timeText(event.time, event)
   if (lastOrigin !== null && type === lastOrigin.type && source === lastOrigin.source && time === lastOrigin.time)
     return lastOrigin
   const text = `,"source":${checkedText('source', source, event)},"type":${checkedText('type', type, event)}${time === undefined ? '' : `,"time":"${time}"`}`
-  // Flat: a text of pieces would be put together again for each event.
+  // Flat: a text of pieces would be joined again for each event.
   lastOrigin = { source, type, time, text: Buffer.from(text).toString() }
   return lastOrigin
 }
 
 /**
  * The event's CloudEvents JSON text.
- * @throws INVALID_EVENT naming the attribute, or the place in the data that JSON cannot carry
+ * @throws INVALID_EVENT that names the attribute, or the path in the data, that JSON cannot represent
  * @throws EVENT_TOO_LARGE
  */
 export function encodeEvent(

@@ -1,6 +1,7 @@
 /**
- * An event as a place in a block: what is asked of it is read from the block's bytes, and who only passes it on copies those.
- * As long as it is kept, its whole block is: who keeps events for long takes their `own`.
+ * An event as a position in a block. Its members are read from the block's bytes when they are asked for; code that
+ * only passes it on copies the bytes. It keeps its whole block in memory: code that keeps an event for long takes its
+ * `own`.
  */
 import { type Block, type BlockBytes, type BlockEvent, OWN_BYTES, sealBlock } from './block.ts'
 import {
@@ -50,13 +51,13 @@ export class EventInBlock implements BlockEvent {
     return columns.endAt(this.index) - columns.startAt(this.index)
   }
 
-  /** The same, and nothing else of its block. */
+  /** A copy that does not keep the block in memory. */
   own(): BlockEvent {
     return this.block.at(this.index)
   }
 }
 
-/** How much of memory and of a commit its text takes, about. */
+/** Approximate bytes of its text, in memory and in a commit. */
 export function textSize(event: BlockEvent): number {
   return event instanceof EventInBlock ? event.bytes : event.text.length
 }
@@ -68,7 +69,7 @@ export function eventsIn(block: Block): EventInBlock[] {
   return events
 }
 
-/** Neighbours in a block that are neighbours among the events. */
+/** A run of events that are neighbours both in their block and in the list. */
 interface Run {
   readonly block: Block
   readonly from: number
@@ -101,7 +102,7 @@ function movedBlock(
   return sealBlock(channelId, firstOffset, timeMs, count, bytes)
 }
 
-/** A block of events that stand in others: their bytes are copied, and nothing is made of them in between. */
+/** One block from events of other blocks: their bytes are copied without being parsed. */
 export function gatherBlock(
   channelId: number,
   firstOffset: number,

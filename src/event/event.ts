@@ -141,7 +141,7 @@ export function event(type: string, schema?: StandardSchemaV1, options: EventOpt
   })
 }
 
-/** Attributes that all events of an option's bearer will have. @throws INVALID_OPTION */
+/** Checks attributes that are given once for many events. @throws INVALID_OPTION */
 export function checkAttributes(attributes: EventOptions, of: string): void {
   for (const name of ['source', 'dataschema'] as const) {
     const value: unknown = attributes[name]
@@ -154,7 +154,7 @@ export function checkAttributes(attributes: EventOptions, of: string): void {
   }
 }
 
-/** Whether it was made by `event()`. */
+/** Whether the value was made by `event()`. */
 export function isDefinition(value: unknown): value is AnyEventDefinition {
   return (
     (typeof value === 'function' || (typeof value === 'object' && value !== null)) &&

@@ -6,7 +6,10 @@
  */
 import { randomFillSync } from 'node:crypto'
 
-/** An id's last 17 characters, variant and random part, are made so many at a time: one text, of which each id takes a slice. */
+/**
+ * The last 17 characters of an id (variant and random part) are made for this many ids at a time, as one text that is
+ * sliced.
+ */
 const TAILS = 256
 const TAIL_CHARS = 17
 const DIGITS = Uint8Array.from('0123456789abcdef', (digit) => digit.charCodeAt(0))
@@ -61,7 +64,7 @@ export function newId(now: number = Date.now()): string {
   return id
 }
 
-/** Whether it is the id that was made last: of that one it is known, without looking, how it is written. */
+/** Whether it is the id that was made last: that one is known to need no escaping in JSON. */
 export function isNewest(id: string): boolean {
   return id === newest
 }

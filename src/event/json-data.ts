@@ -1,13 +1,13 @@
 /**
- * The JSON text of an event's data. Data that `JSON.stringify` would change or drop in silence is refused; what it changes in a way that a schema can take
- * back (a Date becomes text, an undefined member is left out) is noticed.
+ * The JSON text of an event's data. Data that `JSON.stringify` would change or drop silently is refused. Changes that a
+ * schema can undo (a Date becomes text, an undefined member is left out) are recorded.
  */
 import { isMillraceError, MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
 import { messageOf } from '../base/thrown.ts'
 import { eventText } from './event-text.ts'
 
-/** What identifies the event in an error. */
+/** The event's name in an error. */
 interface Identified {
   readonly type: string
   readonly id?: string | undefined
@@ -38,7 +38,9 @@ export function jsonOf(data: unknown, event: Identified): string {
   }
 }
 
-/** Whether the data that `jsonOf` wrote last reads back as something else, for which its schema has to be asked again. */
+/**
+ * Whether the data that `jsonOf` encoded last reads back as something else, so that its schema must validate it again.
+ */
 export function isAltered(): boolean {
   return altered
 }
@@ -56,7 +58,7 @@ function refused({ type, id }: Identified, { path: steps, what }: Lossy): Millra
 
 const PATH_CHARS_MAX = 120
 
-/** A path of which the middle is left out when it is long: that of a cycle goes round 128 times. */
+/** The path, without its middle if it is long: the path of a cycle repeats 128 times. */
 function shortened(path: string): string {
   return path.length <= PATH_CHARS_MAX
     ? path
@@ -123,7 +125,7 @@ interface WithForm {
   toJSON(): unknown
 }
 
-/** An instance of a class that says itself what its JSON is. */
+/** Whether it is an instance of a class with its own `toJSON`. */
 function findInForm(value: WithForm, depth: number): Lossy | undefined {
   const form = value.toJSON()
   return form === undefined ? NOTHING : find(form, depth + 1)
@@ -142,7 +144,7 @@ function lossyInstance(value: object): string | undefined {
     return `a ${value.constructor.name}`
   if (value instanceof Number) return Number.isFinite(value.valueOf()) ? undefined : String(value)
   if (value instanceof BigInt || value instanceof Symbol) return `a ${typeof value.valueOf()}`
-  // A string object is one, and becomes its text. Others lose what they hold: maps, sets, headers, query parameters, generators.
+  // A string object is iterable and becomes its text. Other iterables lose their content: maps, sets, generators.
   if (!(value instanceof String) && (Symbol.iterator in value || Symbol.asyncIterator in value))
     return `a ${nameOfClass(value)}`
   return undefined

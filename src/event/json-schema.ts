@@ -1,32 +1,34 @@
 /**
- * Data judged by a JSON Schema (draft 2020-12) that is kept with a channel's declaration, where the application's own schema is not at hand.
+ * Validates data by a JSON Schema (draft 2020-12) that is stored with a channel's declaration, for processes that do
+ * not have the application's own schema.
  *
- * It judges what schema libraries write. A keyword that it does not know is not judged, and neither is `format`: the kept schema must not refuse what
- * the application's own takes. Nothing is compiled to code.
+ * It supports the keywords that schema libraries write. Unknown keywords and `format` are ignored: the stored schema
+ * must not refuse what the application's own schema accepts. Nothing is compiled to code.
  *
- * A schema comes from whoever may declare a channel. The work that it makes is counted, and bounded by the size of the data: what takes more is refused.
+ * Everyone with permission to declare a channel can supply a schema. The steps of validation are counted and bounded by
+ * the size of the data; data that takes more steps is refused.
  */
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { isJsonObject, type JsonObject } from '../base/json-object.ts'
 import { shown } from '../base/shown.ts'
 import { matchesPattern, NeedsTimeLimit, withinTime } from './json-pattern.ts'
 
-/** Schemas within schemas, references included: beyond it, data is refused. */
+/** Nesting of schemas, references included. Data that needs deeper nesting is refused. */
 const DEPTH_MAX = 256
-/** Of many faults, the first are told. */
+/** Only the first faults are reported. */
 const ISSUES_MAX = 20
-/** Steps that judging takes at most: so many, and more for each value that is in the data. */
+/** Most steps of one validation, plus a number for each value in the data. */
 const STEPS_MIN = 20_000
 const STEPS_EACH = 64
-/** So many characters are looked at in one step. */
+/** Characters that count as one step. */
 const STEP_CHARS = 64
-/** Where a pattern may be slow, judging takes at most this long, and a millisecond more for so many values in the data. */
+/** Time limit if a pattern may be slow, plus a millisecond for each group of this many values in the data. */
 const TRY_MS = 20
 const VALUES_EACH_MS = 500
 
 type Path = readonly (string | number)[]
 
-/** A Standard Schema that judges by a JSON Schema. Its output is its input. */
+/** A Standard Schema over a JSON Schema. Its output is its input. */
 export function schemaOf(root: JsonObject): StandardSchemaV1 {
   const validate = (data: unknown): StandardSchemaV1.Result<unknown> => {
     const issues = judged(root, data)
@@ -41,7 +43,7 @@ function judged(root: JsonObject, data: unknown): readonly StandardSchemaV1.Issu
   } catch (error) {
     if (!(error instanceof NeedsTimeLimit)) throw error
   }
-  // A try that was cut off may have waited for the processor: the second has more time.
+  // The first try may have waited for the processor: the second has more time.
   const ms = TRY_MS + valuesIn(data) / VALUES_EACH_MS
   const issues = withinTime([ms, 5 * ms], () => new Judgement(root, data).judge())
   return issues ?? [{ message: 'takes too long to judge by its schema: one of its patterns is slow for it', path: [] }]
@@ -65,7 +67,7 @@ const BOUNDS: readonly (readonly [keyword: string, holds: (value: number, bound:
     ['exclusiveMaximum', (value, bound) => value < bound, 'less than'],
   ]
 
-/** Thrown where judging takes more steps than the data is worth. */
+/** Thrown if validation takes more steps than the data allows. */
 class TooMuch extends Error {}
 
 class Judgement {
@@ -100,7 +102,7 @@ class Judgement {
   #step(steps: number): void {
     this.#steps += steps
     if (this.#steps <= this.#stepsMax) return
-    // The data is counted when it matters.
+    // The size of the data is counted only when it is needed.
     if (this.#stepsMax === STEPS_MIN) this.#stepsMax = STEPS_MIN + STEPS_EACH * valuesIn(this.#data)
     if (this.#steps > this.#stepsMax) throw new TooMuch()
   }
@@ -124,7 +126,7 @@ class Judgement {
     this.#depth--
   }
 
-  /** Whether the value satisfies the schema; what is wrong with it is not told. */
+  /** Whether the value satisfies the schema; faults are not collected. */
   #satisfies(schema: unknown, value: unknown): boolean {
     return this.#faults(schema, value, []).length === 0
   }
@@ -141,7 +143,7 @@ class Judgement {
     this.#issues.push({ message, path })
   }
 
-  /** `#`, or `#/$defs/Name`; others are not judged. */
+  /** `#` or `#/$defs/Name`; other references are ignored. */
   #referred(reference: string): unknown {
     this.#step(Math.ceil(reference.length / STEP_CHARS))
     if (!reference.startsWith('#')) return true
@@ -185,7 +187,10 @@ class Judgement {
       this.#judge(this.#satisfies(schema['if'], value) ? schema['then'] : schema['else'], value, path)
   }
 
-  /** How many of them it satisfies. Where it is none, the faults of the one that it comes nearest to are told: the deepest, and of these the fewest. */
+  /**
+   * How many of the schemas the value satisfies. If none, the faults of the nearest schema are reported: the deepest,
+   * and of these the fewest.
+   */
   #oneOfThese(schemas: readonly unknown[], value: unknown, path: Path): number {
     let count = 0
     let nearest: readonly StandardSchemaV1.Issue[] = []
@@ -224,7 +229,7 @@ class Judgement {
     else if (!matches) this.#refuse(path, `must match ${shown(pattern)}; it is ${shown(value)}`)
   }
 
-  /** By what JSON they are: the order of members does not count. */
+  /** Equality as JSON: the order of members does not count. */
   #equal(left: unknown, right: unknown): boolean {
     this.#step(1)
     if (left === right) return true
@@ -334,7 +339,7 @@ function charactersIn(text: string): number {
   return count
 }
 
-/** How many values JSON data is made of. */
+/** The number of values in JSON data. */
 function valuesIn(data: unknown): number {
   let count = 0
   const left: unknown[] = [data]
@@ -342,7 +347,7 @@ function valuesIn(data: unknown): number {
     const value = left.pop()
     count++
     if (isCompound(value)) for (const member of Object.values(value)) left.push(member)
-    // A long text is worth more steps.
+    // A long text allows more steps.
     else if (typeof value === 'string') count += Math.ceil(value.length / STEP_CHARS)
   }
   return count

@@ -1,5 +1,6 @@
 /**
- * Data and its schema: judged when an event is published, decoded when it is handled or read. A schema is the user's code: it may throw, and it may answer a
+ * Data and its schema: validated when an event is published, decoded when it is handled or read. A schema is the user's
+ * code: it may throw, and it may answer a
  * promise.
  */
 import type { StandardSchemaV1 } from '@standard-schema/spec'
@@ -7,10 +8,12 @@ import { MillraceError } from '../base/errors.ts'
 import { messageOf, promiseOf } from '../base/thrown.ts'
 import { eventText } from './event-text.ts'
 
-/** What is done with the event, as errors say it: `stored` is publishing, where the JSON form of the data is judged. */
+/**
+ * What is done with the event, for error messages. `stored` is publishing, which validates the JSON form of the data.
+ */
 export type SchemaUse = 'published' | 'stored' | 'handled' | 'read'
 
-/** The event that is judged, and for one that is stored already its place. */
+/** The event that is validated; if it is stored already, with its channel and offset. */
 export interface JudgedEvent {
   readonly type: string
   readonly id?: string | undefined
@@ -19,10 +22,10 @@ export interface JudgedEvent {
 }
 
 /**
- * What a schema makes of data. A promise only where the schema validates asynchronously.
+ * The schema's output for the data; a promise only if the schema validates asynchronously.
  *
- * @throws SCHEMA_MISMATCH with the schema's own issues, also where the schema itself throws; but a handler's schema that throws fails the attempt with its
- * own error, so that the attempt is repeated
+ * @throws SCHEMA_MISMATCH with the schema's own issues, also if the schema throws. For a handler, an error that the
+ * schema throws fails the attempt, so that the attempt is repeated
  */
 export function schemaOutput(schema: StandardSchemaV1, data: unknown, event: JudgedEvent, use: SchemaUse): unknown {
   let result: unknown

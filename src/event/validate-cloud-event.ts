@@ -1,7 +1,9 @@
 /**
- * Judges whether a value is a valid CloudEvents 1.0.2 event in the JSON format. Publishing, the gateway and every engine's reader judge by it.
+ * Checks whether a value is a valid CloudEvents 1.0.2 event in the JSON format. Publishing, the gateway and every
+ * engine's reader use it.
  *
- * Stricter than the official JSON Schema and the `cloudevents` SDK, which both take events that the specification bars.
+ * Stricter than the official JSON Schema and the `cloudevents` SDK, which both accept events that the specification
+ * forbids.
  * Nothing is repaired here. A `null` attribute is an absent one, as the JSON format says; a required one must be there.
  * @see https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md
  * @see https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md
@@ -9,13 +11,13 @@
 import { LIMITS } from '../base/limits.ts'
 import { isTime } from '../base/time-text.ts'
 
-/** Text that needs no second look: printable ASCII. */
+/** Text that needs no further check: printable ASCII. */
 const PLAIN = /^[\x20-\x7e]+$/
 /** §Type System, String: control characters, lone surrogates and noncharacters. */
 const BARRED =
   // biome-ignore lint/suspicious/noControlCharactersInRegex: what the specification bars
   /[\u0000-\u001f\u007f-\u009f\ufdd0-\ufdef\ufffe\uffff]|[\ud83f\ud87f\ud8bf\ud8ff\ud93f\ud97f\ud9bf\ud9ff\uda3f\uda7f\udabf\udaff\udb3f\udb7f\udbbf\udbff][\udffe\udfff]|[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/
-/** RFC 3986, by its characters: what no URI reference may hold is refused. */
+/** RFC 3986, by its characters: text with a character that no URI reference has is refused. */
 const URI_REFERENCE = /^[A-Za-z0-9\-._~:/?#[\]@!$&'()*+,;=]+$/
 const ESCAPE = /%[0-9A-Fa-f]{2}/g
 const SCHEME = /^[A-Za-z][A-Za-z0-9+.-]*:/
@@ -31,7 +33,7 @@ const INTEGER_MIN = -0x8000_0000
 
 type Check = (value: string) => string | undefined
 
-/** What each attribute of the core specification must be besides a string that is not empty. */
+/** The rule for each attribute of the core specification, besides being a string that is not empty. */
 const CORE: Readonly<Record<string, Check>> = {
   specversion: (value) => (value === '1.0' ? undefined : `must be "1.0"; it is "${value.slice(0, 20)}"`),
   id: () => undefined,
@@ -42,7 +44,7 @@ const CORE: Readonly<Record<string, Check>> = {
     isTime(value) ? undefined : 'must be an RFC 3339 time with seconds and offset, such as 2026-01-31T12:00:00Z',
   datacontenttype: (value) => (MEDIA_TYPE.test(value) ? undefined : 'must be a media type such as application/json'),
   dataschema: (value) => (isUriReference(value) && SCHEME.test(value) ? undefined : 'must be an absolute URI'),
-  // Not of the core, but typed by their own extension documents.
+  // Extension attributes with types of their own.
   partitionkey: () => undefined,
   traceparent: () => undefined,
   tracestate: () => undefined,
@@ -90,7 +92,7 @@ function reasonsOf(value: unknown): string[] {
   return reasons
 }
 
-/** Why an attribute cannot have this name or this value; `undefined` when it can, and where there is none. */
+/** Why an attribute cannot have this name or this value; `undefined` if it can, or has no value. */
 export function attributeReason(name: string, value: unknown): string | undefined {
   if (value === null || value === undefined) return undefined
   const check = Object.hasOwn(CORE, name) ? CORE[name] : undefined
@@ -121,7 +123,7 @@ function isUriReference(value: string): boolean {
   return URI_REFERENCE.test(value) || (value.includes('%') && URI_REFERENCE.test(value.replace(ESCAPE, '_')))
 }
 
-/** By a search and not one long match: a match over megabytes overflows the matcher's stack. */
+/** Searches for a wrong character: one match over megabytes overflows the stack of the regular expression engine. */
 export function isBase64(value: string): boolean {
   if (value.length % 4 !== 0 || NOT_BASE64.test(value)) return false
   const padding = value.indexOf('=')
