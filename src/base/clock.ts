@@ -4,7 +4,7 @@ import { afterMs, clearRealTimeout, realTimeout } from './timers.ts'
 export interface Clock {
   /** Milliseconds since the epoch. May jump in either direction. */
   now(): number
-  /** Milliseconds since some moment of the past. Never jumps and never goes back: what measures a span uses it. */
+  /** Milliseconds since some past moment. Never jumps and never goes back: use it to measure spans. */
   elapsed(): number
   /**
    * Run `task` once when a span of `delayMs` has passed, however long it is and however the wall clock jumps meanwhile; the returned function cancels it.
@@ -32,7 +32,7 @@ function afterReal(delayMs: number, task: () => void): () => void {
   return () => clearRealTimeout(timer)
 }
 
-/** Resolves after a short wait between two steps of what the library has begun. */
+/** Resolves after a short wait between two steps of work that the library has begun. */
 export function pause(clock: Pick<Clock, 'after'>, delayMs: number): Promise<void> {
   return new Promise((resolve) => void clock.after(delayMs, resolve, 'work'))
 }

@@ -1,5 +1,5 @@
 /**
- * The CRC-32 of two pieces from the CRC-32 of each: what was summed once is not read again to be summed with what stands around it.
+ * The CRC-32 of two pieces from the CRC-32 of each, without reading the bytes again.
  * The arithmetic is zlib's `crc32_combine`: polynomials modulo the CRC's own, bits in reflected order.
  */
 const POLYNOMIAL = 0xedb88320

@@ -1,21 +1,22 @@
 /**
- * What `details` of an error has, for each code. `isMillraceError(error, code)` narrows to it, and `docs/errors.md` lists it.
+ * The members of an error's `details`, for each code. `isMillraceError(error, code)` narrows to it, and
+ * `docs/errors.md` lists it.
  *
  * A member is always there unless it is optional: then it depends on what failed. A test reads this file and compares what the library throws with it:
  * the names of the members, and that none is missing.
  */
 
-/** The standard schema's issue, as the schema library gives it. */
+/** An issue of Standard Schema, as the schema library reports it. */
 interface SchemaIssue {
   readonly message: string
   readonly path?: readonly unknown[] | undefined
 }
 
-/** Facts of what a server answered, on the engines over servers. */
+/** Facts of a server's answer, on the engines over servers. */
 interface FromServer {
   readonly engine?: string
   readonly channel?: string
-  /** What was being done. */
+  /** The operation that failed. */
   readonly doing?: string
   readonly answer?: string
   readonly what?: string
@@ -230,7 +231,7 @@ export interface DetailsByCode {
   readonly INVALID_SIGNATURE: Readonly<Record<never, never>>
   readonly RATE_LIMITED: { readonly retryAfterMs?: number }
   readonly UNAVAILABLE: FromServer & {
-    /** It may have been done, although no answer came: look before doing it again. */
+    /** The operation may have been done, although no answer came: check before you repeat it. */
     readonly maybeDone?: boolean
     /** The events may have been stored. */
     readonly maybeStored?: boolean

@@ -1,8 +1,8 @@
-/** JSON texts that come from outside: from a socket, a file or a server's stream, also where Millrace wrote them. */
+/** Parses JSON text from outside: from a socket, a file or a server's stream, even if Millrace wrote it. */
 
 export type JsonObject = Readonly<Record<string, unknown>>
 
-/** The object that a JSON text holds, or null where the text is not JSON or holds something else. */
+/** The object of a JSON text; null if the text is not JSON or is another value. */
 export function jsonObject(text: string): JsonObject | null {
   try {
     const value: unknown = JSON.parse(text)

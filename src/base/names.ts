@@ -19,7 +19,7 @@ export function checkName(name: unknown, of: 'channel' | 'consumer' | 'event typ
   )
 }
 
-/** Whether a channel, a consumer or an event type may be called so. */
+/** Whether this can be the name of a channel, a consumer or an event type. */
 export function isName(name: unknown): name is string {
   return typeof name === 'string' && name.length <= LIMITS.nameCharsMax && NAME.test(name)
 }
@@ -50,8 +50,9 @@ export function isWildcardForm(text: string): boolean {
 }
 
 /**
- * A test for channel names: `*` stands for one word, a final `>` for one or more (NATS's form). Names that begin with `$` are Millrace's own (rules, audit,
- * subscriptions with their secrets), and none is meant unless the wildcard begins with that word itself.
+ * A test for channel names: `*` stands for one word, a final `>` for one or more (NATS's form). Names that begin with
+ * `$` are Millrace's own (rules, audit, subscriptions with their secrets); a wildcard matches one only if it begins
+ * with that word.
  * @throws INVALID_NAME when the wildcard is malformed.
  */
 export function compileWildcard(wildcard: string): (name: string) => boolean {
@@ -77,7 +78,7 @@ const OWN_CONSUMERS: ReadonlyMap<string, '$rules' | '$push'> = new Map([
   ['push', '$push'],
 ])
 
-/** The channel by which Millrace runs this consumer itself; null for all others. */
+/** The channel that configures this consumer of Millrace's own; null for all others. */
 export function ownerOf(consumer: string): '$rules' | '$push' | null {
   const dot = consumer.indexOf('.')
   return dot < 0 ? null : (OWN_CONSUMERS.get(consumer.slice(0, dot)) ?? null)
@@ -92,7 +93,7 @@ export function reservedName(consumer: string): MillraceError {
   )
 }
 
-/** The name, if it is one that an application or a client may consume by. @throws INVALID_NAME */
+/** The name, if an application or a client may use it for a consumer. @throws INVALID_NAME */
 export function checkConsumerName(name: unknown): string {
   const consumer = checkName(name, 'consumer')
   if (ownerOf(consumer) !== null) throw reservedName(consumer)

@@ -27,8 +27,8 @@ function shownAs(value: unknown): string {
 }
 
 /**
- * A broker's URL without what may be secret: all before its last `@`, and its query. Also of a URL that is none of ours, or that is written wrong. Those of files
- * and sockets have no credentials.
+ * A broker's URL without parts that may be secret: everything before its last `@`, and its query. Works for malformed
+ * and foreign URLs, too. URLs of files and sockets have no credentials.
  */
 export function withoutSecrets(url: string): string {
   if (/^(?:file|unix):(?!\/\/[^/])/i.test(url)) return url
@@ -37,7 +37,7 @@ export function withoutSecrets(url: string): string {
   return scheme + rest.slice(rest.lastIndexOf('@') + 1).replace(/[?#].*$/s, '')
 }
 
-/** `did you mean "carts"?`, where one of the names is near enough to be meant. */
+/** `did you mean "carts"?`, if one of the names is similar enough. */
 export function didYouMean(name: string, names: Iterable<string>): string | undefined {
   const found = nearest(name, names)
   return found === undefined ? undefined : `did you mean "${found}"?`
@@ -57,7 +57,7 @@ function nearest(name: string, names: Iterable<string>): string | undefined {
   return found
 }
 
-/** Characters to insert, delete, replace or swap with a neighbour (optimal string alignment). */
+/** The number of characters to insert, delete, replace or swap with a neighbour (optimal string alignment). */
 function editsBetween(left: string, right: string): number {
   let before: number[] = []
   let row = Array.from({ length: right.length + 1 }, (_, at) => at)

@@ -1,6 +1,6 @@
 /**
- * What an application's functions throw and answer. They may throw anything: a proxy whose traps throw, an object without a prototype, an error of another
- * realm. Nothing here trusts what it reads, and nothing here throws.
+ * Values that an application's functions throw and return. They may throw anything: a proxy whose traps throw, an
+ * object without a prototype, an error of another realm. Nothing here trusts these values, and nothing here throws.
  */
 import { inspect, types } from 'node:util'
 
@@ -11,7 +11,7 @@ export function isError(value: unknown): value is Error {
   return types.isNativeError(value) || is(value, Error)
 }
 
-/** `instanceof`, also of a value whose traps throw. */
+/** `instanceof` that also works for a value whose traps throw. */
 export function is<T>(value: unknown, type: abstract new (...args: never[]) => T): value is T {
   try {
     return value instanceof type
@@ -20,19 +20,19 @@ export function is<T>(value: unknown, type: abstract new (...args: never[]) => T
   }
 }
 
-/** A text for whatever was thrown, of at most 2,000 characters. */
+/** A text for any thrown value, of at most 2,000 characters. */
 export function messageOf(error: unknown): string {
   const message = isError(error) ? (memberOf(error, 'message') ?? 'an error without a message') : error
   return (typeof message === 'string' ? message : shownAs(message)).slice(0, MESSAGE_CHARS_MAX)
 }
 
-/** The same behind the error's name, as `String(error)` shows it. */
+/** The same after the error's name, as `String(error)` shows it. */
 export function namedMessageOf(error: unknown): string {
   const name = isError(error) ? memberOf(error, 'name') : undefined
   return typeof name === 'string' ? `${name}: ${messageOf(error)}` : messageOf(error)
 }
 
-/** A member's value; undefined where it cannot be read. */
+/** A member's value; undefined if it cannot be read. */
 export function memberOf(object: unknown, name: string): unknown {
   try {
     return (object as Readonly<Record<string, unknown>>)[name]
@@ -41,7 +41,7 @@ export function memberOf(object: unknown, name: string): unknown {
   }
 }
 
-/** The promise that a function answered; of another thenable, one that keeps to the rules of promises. Null when it answered something else. */
+/** The promise that a function returned; another thenable is wrapped in a promise. Null for all other values. */
 export function promiseOf(answer: unknown): Promise<unknown> | null {
   if (answer instanceof Promise) return answer
   if (
@@ -55,8 +55,9 @@ export function promiseOf(answer: unknown): Promise<unknown> | null {
 }
 
 /**
- * Wait for what a function answered that nobody awaits, and pass on why it failed. A rejection that nobody handles would end the process. It may be a promise
- * of another realm, or any object with a `then`, which may begin its work only when that is called.
+ * Handle the result of a function that is not awaited: `failed` gets its error, because an unhandled rejection would
+ * end the process. The result may be a promise of another realm, or any object with a `then`, which may start its work
+ * only when `then` is called.
  */
 export function watchAnswer(answer: unknown, failed: (error: unknown) => void = () => undefined): void {
   if ((typeof answer !== 'object' && typeof answer !== 'function') || answer === null) return
@@ -65,7 +66,7 @@ export function watchAnswer(answer: unknown, failed: (error: unknown) => void = 
 
 function shownAs(value: unknown): string {
   try {
-    // An object's own methods of being shown are not called: they may throw, or be slow.
+    // Custom inspection methods of the object are not called: they may throw or be slow.
     return inspect(value, {
       depth: 2,
       breakLength: Number.POSITIVE_INFINITY,

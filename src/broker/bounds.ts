@@ -1,8 +1,8 @@
-/** Where a channel begins and ends, for those who do not mind that it may be gone. */
+/** The bounds of a channel that may not exist. */
 import { isMillraceError } from '../base/errors.ts'
 import type { Bounds, Engine } from './engine.ts'
 
-/** Null where there is no such channel. */
+/** Null if there is no such channel. */
 export async function boundsIn(engine: Pick<Engine, 'bounds'>, channel: string): Promise<Bounds | null> {
   try {
     return await engine.bounds(channel)

@@ -1,4 +1,4 @@
-/** What people give to the broker's calls, checked: queries of dead letters and of delayed events. */
+/** Checks the arguments of the broker's calls: queries of dead letters and of delayed events. */
 import { MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
 import { shown } from '../base/shown.ts'
@@ -10,8 +10,8 @@ const DEAD_LETTER_MEMBERS = ['channel', 'offset', 'id', 'key', 'limit'] as const
 const DELAYED_MEMBERS = ['id', 'key', 'after', 'limit'] as const
 
 /**
- * A query of dead letters. A member that is given as `undefined` is refused, and not left out: it is what a lookup gives that found nothing, and without it
- * the query would mean every dead letter.
+ * A query of dead letters. A member with the value `undefined` is refused: a failed lookup gives it, and without the
+ * member the query would select every dead letter.
  *
  * @throws INVALID_OPTION
  */
@@ -64,12 +64,12 @@ export function checkedDelayedId(id: string): string {
   throw new MillraceError('INVALID_OPTION', `cancel takes the id of an event; it got ${shown(id)}`, { option: 'id' })
 }
 
-/** The members of a query as an object of its own: a class may have them as getters, and an object by inheritance. */
+/** The members of a query as a plain object: a class may have them as getters, an object by inheritance. */
 function membersOf<Query extends object>(query: Query, names: readonly (keyof Query)[]): Query {
   return Object.fromEntries(names.flatMap((name) => (name in query ? [[name, query[name]]] : []))) as unknown as Query
 }
 
-/** Refuse members that are given as `undefined`, where leaving them out means more than giving them. */
+/** Refuses members with the value `undefined`, for options whose absence selects more. */
 export function refuseUndefined(options: object, of: string, widened: string): void {
   for (const name in options) {
     if ((options as Readonly<Record<string, unknown>>)[name] !== undefined) continue
@@ -79,7 +79,7 @@ export function refuseUndefined(options: object, of: string, widened: string): v
   }
 }
 
-/** A backup is of files on this machine. */
+/** The error for engines that keep no files on this machine. */
 export function noFiles(engine: string): MillraceError {
   const message = `${engine} keeps no data directory on this machine: use the backup of its server, or millrace copy`
   return new MillraceError('INVALID_OPTION', message, { engine })

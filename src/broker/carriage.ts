@@ -1,14 +1,15 @@
 /**
- * The part of the port by which everything that is in an engine is taken out, and put into another as it was: events with the times at which they were
- * stored, what consumers have settled, what failed, what waits. Copies between engines work with it, and nothing else does.
+ * The part of the port that reads the whole content of an engine and writes it unchanged into another one: events with
+ * the times at which they were stored, progress of consumers, retries, dead letters, delayed events. Only copies use
+ * it.
  *
- * Offsets are always those of the engine that is asked: who copies translates them. What is put in replaces what was there, so a call may be repeated;
- * but for `putEvents`, which appends.
+ * Offsets are those of the engine that is called; the copy translates them. Writing replaces what was there, so a call
+ * may be repeated, except `putEvents`, which appends.
  */
 import type { EncodedEvent } from './encoded-event.ts'
 import type { Failure } from './failure.ts'
 
-/** An event with the time at which it was stored first. */
+/** An event with the time at which it was first stored. */
 export interface CarriedEvent extends EncodedEvent {
   readonly timeMs: number
 }
@@ -19,22 +20,28 @@ export interface CarriedRetry {
   readonly attempts: number
   readonly dueAtMs: number
   readonly failure: Failure
-  /** It ran alone when its worker died. */
+  /** It was the only event in flight when its worker died. */
   readonly proven?: boolean
 }
 
-/** What a consumer has done in one channel. Events at and above `floor` that `settled` does not name are still to be handled. */
+/**
+ * The progress of a consumer in one channel. Events at and above `floor` that `settled` does not contain are not
+ * handled yet.
+ */
 export interface CarriedConsumer {
   readonly channel: string
-  /** `null`: the workers of a queue, who share what is settled. */
+  /** `null`: the workers of a queue, which share their progress. */
   readonly consumer: string | null
   /** The names of a queue's workers. */
   readonly workers: readonly string[]
   readonly floor: number
-  /** Offsets above the floor that are settled, from and up to, in order. What lies between events may be named or not. */
+  /**
+   * Settled offsets above the floor, in order: from (inclusive), to (exclusive). Offsets without an event may be
+   * included.
+   */
   readonly settled: readonly (readonly [from: number, to: number])[]
   readonly retries: readonly CarriedRetry[]
-  /** What was in handlers' hands if a process died: suspects (clause 5). */
+  /** Deliveries that were in flight when a process died: suspects (clause 5). */
   readonly inFlight: {
     readonly credit: number
     readonly offsets: readonly number[]
@@ -69,16 +76,22 @@ export interface Page<Item> {
 }
 
 export interface Carriage {
-  /** The largest event that it takes, and whether it keeps the times at which events were stored elsewhere: where not, what is copied is as old as the copy. */
+  /**
+   * The largest event that the engine accepts, and whether it keeps the times at which events were stored elsewhere. If
+   * not, copied events have the time of the copy.
+   */
   accepts(): Promise<{ readonly eventBytesMax: number; readonly keepsTimes: boolean }>
-  /** All that have begun to read a channel. */
+  /** All consumers that have begun to read a channel. */
   consumers(channel: string): Promise<readonly CarriedConsumer[]>
   /** The dead letters of a consumer (`null`: of a queue's workers) with what waits behind them, in offset order. */
   letters(channel: string, consumer: string | null, from: string | null): Promise<Page<CarriedLetter>>
   scheduled(channel: string, from: string | null): Promise<Page<CarriedSchedule>>
-  /** Append events as they are: not deduplicated, but known to deduplication afterwards; with their times. Resolves when they are durable. */
+  /**
+   * Append events unchanged, with their times. They are not deduplicated, but later duplicates of them are detected.
+   * Resolves when they are durable.
+   */
   putEvents(channel: string, events: readonly CarriedEvent[]): Promise<void>
-  /** Put a consumer where it was. It has no letters then. @throws INVALID_OPTION when it runs */
+  /** Write a consumer's progress. It has no dead letters afterwards. @throws INVALID_OPTION when it runs */
   putConsumer(state: CarriedConsumer): Promise<void>
   putLetters(channel: string, consumer: string | null, letters: readonly CarriedLetter[]): Promise<void>
 }

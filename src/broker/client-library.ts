@@ -1,7 +1,8 @@
 /**
- * The libraries by which engines speak to other people's brokers: they are not Millrace's dependencies, but are loaded when a URL asks for them.
+ * The client libraries of other brokers. They are not dependencies of Millrace: each is loaded when a URL needs it.
  *
- * Owns the one table of what versions are supported. No optional peer dependencies: they make installs unsolvable for users of other engines.
+ * Owns the table of supported versions. There are no optional peer dependencies: they make installs unsolvable for
+ * users of other engines.
  */
 import { readFileSync } from 'node:fs'
 import Module from 'node:module'
@@ -9,7 +10,7 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { MillraceError } from '../base/errors.ts'
 
-/** Which engine needs it, the oldest version that it runs on, and the first major version that it was not tried with. */
+/** The engine that needs it, the oldest supported version, and the first major version that is not supported. */
 interface Supported {
   readonly engine: string
   readonly from: string
@@ -24,7 +25,7 @@ export const CLIENT_LIBRARIES: Readonly<Record<ClientLibrary, Supported>> = {
 
 export type ClientLibrary = '@nats-io/transport-node' | '@platformatic/kafka' | 'ioredis'
 
-/** What is asked of the runtime: where a library is, and to load it. Tests bring their own. */
+/** Finds and loads a library. Tests provide their own loader. */
 export interface ModuleLoader {
   /** File URL of the library's entry. @throws when it is not installed */
   resolve(name: string): string
@@ -36,8 +37,8 @@ const installed: ModuleLoader = {
     try {
       return import.meta.resolve(name)
     } catch {
-      // As a member of the default export: a bundler does not take it for an import of its own.
-      // A package manager that shows a package only what it declares: look from the application too.
+      // As a member of the default export, because a bundler would treat a named import as its own.
+      // Some package managers show a package only its declared dependencies: search from the application too.
       return pathToFileURL(Module.createRequire(join(process.cwd(), 'package.json')).resolve(name)).href
     }
   },
@@ -83,7 +84,7 @@ function missing(message: string, library: string, version: string | null, cause
   return new MillraceError('MISSING_DEPENDENCY', message, { library, version }, { cause })
 }
 
-/** The version in the manifest that stands above a module's file; null where there is none of that name. */
+/** The version in the package.json above a module's file; null if there is none of that name. */
 function versionOf(name: string, url: string): string | null {
   let folder = dirname(fileURLToPath(url))
   for (;;) {
@@ -94,7 +95,7 @@ function versionOf(name: string, url: string): string | null {
       }
       if (manifest.name === name) return manifest.version ?? null
     } catch {
-      // No manifest here: one folder up.
+      // No package.json here: go one folder up.
     }
     const above = dirname(folder)
     if (above === folder) return null

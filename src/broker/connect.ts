@@ -25,10 +25,10 @@ export interface ConnectOptions {
    * @default none
    */
   readonly token?: string
-  /** Called when something needs a person: the disk is full, the store failed. `describe()` lists them too. */
+  /** Called when something needs a person: the disk is full, the store failed. `alarms()` lists them too. */
   readonly onAlarm?: (alarm: Alarm) => void
   /**
-   * Where lines for the person on call go: failed attempts, retries, dead letters, stalls, takeovers and alarms.
+   * Where log lines for the person on call go: failed attempts, retries, dead letters, stalls, takeovers and alarms.
    * Similar lines are counted, and written as one every 10 s. An object with the methods `info`, `warn` and `error`, as
    * pino and the console have; `false` writes nothing.
    * @default standard error, one line each; nowhere in a test run (NODE_ENV is `test`, or Vitest, Jest or node:test
@@ -39,25 +39,25 @@ export interface ConnectOptions {
   readonly telemetry?: Telemetry
 }
 
-/** What an engine is opened with. */
+/** The options that an engine is opened with. */
 export interface OpenOptions extends ConnectOptions {
-  /** Told of what needs no person but is good to know: another owner took over. */
+  /** Called for events that need no action, such as a takeover by another owner. */
   readonly notice?: (message: string, fields: LogFields) => void
 }
 
 /** Opens the engine of a URL scheme. Its module is loaded when it is called. */
 export type EngineOpener = (url: string, options: OpenOptions) => Promise<Engine>
 
-/** Options that some engines take, with the type of each. */
+/** Options that only some engines accept, with the type of each. */
 const OF_SOME = { readOnly: 'boolean', token: 'string' } as const
 
-/** What a URL scheme leads to, and which of those options mean something there. */
+/** The engine of a URL scheme, and which of those options it accepts. */
 export interface EngineEntry {
   readonly open: EngineOpener
   readonly takes?: readonly (keyof typeof OF_SOME)[]
 }
 
-/** A `connect` that knows the engines given, by their URLs' schemes. */
+/** Makes a `connect` for these engines, by the schemes of their URLs. */
 export function connectWith(
   engines: Readonly<Record<string, EngineEntry>>,
 ): (url: string | URL, options?: ConnectOptions) => Promise<Broker> {
@@ -89,7 +89,7 @@ export function connectWith(
   }
 }
 
-/** An alarm is written to the log, and told to the application; what its function throws harms nothing. */
+/** Writes an alarm to the log and passes it to the application. An error of the application's function is logged. */
 function toldOf(log: Log, onAlarm: ConnectOptions['onAlarm']): (alarm: Alarm) => void {
   return (alarm) => {
     log.write('error', alarm.message, { alarm: alarm.code })
@@ -124,7 +124,7 @@ function checkOptions(options: ConnectOptions): void {
   if (options.source !== undefined) checkAttributes({ source: options.source }, 'of connect')
 }
 
-/** An engine's modules, too, are files: a process that may open no more of them cannot load them. */
+/** The modules of an engine are files, too: a process that has reached its limit of open files cannot load them. */
 async function opening(engine: Promise<Engine>): Promise<Engine> {
   try {
     return await engine

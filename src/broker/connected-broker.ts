@@ -1,5 +1,6 @@
 /**
- * The broker over an engine: checks options, encodes events, turns human forms into the port's. Everything else is the engine's.
+ * The broker over an engine. It checks options, encodes events and converts options to the port's form. The engine does
+ * everything else.
  */
 import { resolve } from 'node:path'
 import { isMillraceError, MillraceError } from '../base/errors.ts'
@@ -40,14 +41,14 @@ import type { Readable, ReadOptions, TailedEvent } from './reading.ts'
 import { Tail } from './tail.ts'
 
 export interface ConnectedBrokerOptions {
-  /** The CloudEvents `source` of events that do not say their own. */
+  /** The CloudEvents `source` of events without one. */
   readonly source: string
   readonly random: () => number
-  /** Told of the alarms of consumers that run here; the engine tells its own. */
+  /** Gets the alarms of consumers that run here; the engine reports its own. */
   readonly onAlarm?: ((alarm: Alarm) => void) | undefined
-  /** The time of events that do not say their own. @default the time at which they were made */
+  /** The time of events without one. @default the time at which they were made */
   readonly stampMs?: () => number
-  /** Where lines go. @default nowhere */
+  /** Where log lines go. @default nowhere */
   readonly log?: Log
   readonly telemetry?: Telemetry | undefined
 }
@@ -122,7 +123,10 @@ export class ConnectedBroker implements Broker {
     }
   }
 
-  /** Once more, where what was known of the channel is no longer so: it was removed, or declared anew by somebody else. */
+  /**
+   * Publish once more if the known declaration is outdated: the channel was removed, or another process declared it
+   * again.
+   */
   async #again(channel: Channel | string, error: unknown, publish: () => Promise<unknown>): Promise<unknown> {
     const outdated =
       isMillraceError(error, 'UNKNOWN_CHANNEL') ||
@@ -165,7 +169,7 @@ export class ConnectedBroker implements Broker {
       encoded.push(settled)
     }
     const [only] = encoded
-    // One event is bounded by its channel alone.
+    // A single event is limited only by its channel.
     if (only !== undefined && encoded.length === 1) return [await this.#store(name, only, dueAtMs)]
     if (bytes > LIMITS.batchBytesMax) {
       throw new MillraceError(
@@ -186,7 +190,7 @@ export class ConnectedBroker implements Broker {
     return this.#timed(name, 1, () => this.#engine.publish(name, event, dueAtMs))
   }
 
-  /** The observer is told how long it took until the events were durable. */
+  /** Reports to the observer how long it took until the events were durable. */
   async #timed<Result>(name: string, events: number, store: () => Promise<Result>): Promise<Result> {
     const { observer } = this.#core
     if (observer === null) return store()
@@ -233,7 +237,7 @@ export class ConnectedBroker implements Broker {
     return leavable(this.#read(channel, { ...asked, signal }), left) as AsyncIterableIterator<Readable<C>>
   }
 
-  /** Everything is checked when `read` is called, and not when the first event is asked for. */
+  /** Checks all options when `read` is called, not when the first event is requested. */
   #readOptions(
     channel: Channel | string,
     options: ReadOptions,
@@ -414,7 +418,9 @@ function closed(): MillraceError {
   return new MillraceError('CLOSED', 'the broker is closed: connect again')
 }
 
-/** The events, whose reader may leave while it waits for the next one: a generator alone would first wait for it. */
+/**
+ * The events, for a reader that can leave while it waits for the next one. A generator alone would wait for it first.
+ */
 function leavable<T>(events: AsyncGenerator<T>, left: AbortController): AsyncIterableIterator<T> {
   return {
     next: () => events.next(),

@@ -1,4 +1,7 @@
-/** Events that wait for their time (clause 7), seen from outside: what of an engine's port lists and cancels them, and which of them a query is about. */
+/**
+ * Delayed events (clause 7) from outside: the part of the port that lists and cancels them, and the evaluation of a
+ * query.
+ */
 import { LIMITS } from '../base/limits.ts'
 
 /** A delayed event. */
@@ -21,18 +24,19 @@ export interface DelayedQuery {
   readonly limit?: number
 }
 
-/** The part of an engine that people use to look at delayed events, and to take them back. */
+/** The part of the port that lists and cancels delayed events. */
 export interface Delays {
-  /** The soonest first; of those that are due together, in the order of their ids. @throws UNKNOWN_CHANNEL */
+  /** The soonest first; events with the same due time in the order of their ids. @throws UNKNOWN_CHANNEL */
   list(channel: string, query: DelayedQuery): Promise<DelayedEvent[]>
   /**
-   * Take back the event with this id. True, when that is durable: the event waited and will never be stored, and its id is new again. False: it does not wait.
+   * Cancel the event with this id. Resolves when that is durable. True: the event waited, will never be stored, and its
+   * id is new again. False: no event with this id waits.
    * @throws UNKNOWN_CHANNEL
    */
   cancel(channel: string, id: string): Promise<boolean>
 }
 
-/** Keeps of all delayed events that it is shown those that a query is about: never more than two pages of them. */
+/** Collects the page of a query from all delayed events. It holds at most two pages. */
 export class Soonest {
   readonly #channel: string
   readonly #query: DelayedQuery
@@ -54,7 +58,10 @@ export class Soonest {
     if (this.#kept.length >= 2 * this.#limit) this.#cut()
   }
 
-  /** Whether nothing that is due then, or later, belongs to the page: for those who show events in the order of their times. */
+  /**
+   * Whether events that are due at this time or later cannot belong to the page. For callers that add events by due
+   * time.
+   */
   isBehind(dueAtMs: number): boolean {
     const last = this.#kept[this.#limit - 1]
     return last !== undefined && last.dueAtMs < dueAtMs

@@ -13,7 +13,7 @@ export interface ChannelState {
   readonly first: number
   /** Offset that the next event will have. */
   readonly next: number
-  /** An estimate; null if the server does not tell it to this account. */
+  /** An estimate; null if this account may not ask the server for it. */
   readonly bytes: number | null
   /** Events a second stored, over the last ten seconds or so. */
   readonly rate: number
@@ -66,7 +66,7 @@ export interface ConsumerDescription {
   readonly stalled: { readonly sinceMs: number; readonly reason: string } | null
 }
 
-/** Something that needs a person: a dead letter that could not be written, a disk that is full, a store that failed. */
+/** A condition that needs a person: a dead letter that could not be written, a full disk, a failed store. */
 export interface Alarm {
   readonly code: string
   readonly message: string

@@ -1,4 +1,4 @@
-/** When an event that is held back is due: one reading of `delay` and `at` for publishing and emitting. */
+/** When a delayed event is due: `delay` and `at` have one meaning for publishing and emitting. */
 import { MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
 import { shown } from '../base/shown.ts'
@@ -6,7 +6,7 @@ import { timeMsOf } from '../base/time-text.ts'
 import { durationMs, knownOptions } from '../base/units.ts'
 import type { PublishOptions } from './broker.ts'
 
-/** Milliseconds since the epoch; `null` is "now". `call` names who was given the options. @throws INVALID_OPTION */
+/** Milliseconds since the epoch; `null` is "now". `call` names the call in errors. @throws INVALID_OPTION */
 export function dueAt(options: PublishOptions, nowMs: number, call: string): number | null {
   knownOptions(options, ['delay', 'at'], call)
   const { delay, at } = options

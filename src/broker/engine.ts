@@ -1,7 +1,8 @@
 /**
  * The port: what an engine must do so that the contract (docs/contract.md) holds on it.
  *
- * An engine carries encoded events and knows nothing of schemas, handlers or retry policies. It guarantees durability,
+ * An engine stores and delivers encoded events. It has no schemas, handlers or retry policies. It guarantees
+ * durability,
  * order by key across all instances, leases, attempts, dead letters, delay, deduplication and emit-once; the broker
  * above it validates and encodes, the consumer's runner above it calls handlers and decides when to try again.
  */
@@ -30,7 +31,7 @@ export interface StoredText extends EncodedEvent {
 export interface Bounds {
   /** Offset of the oldest event kept, or `next` when there is none. */
   readonly first: number
-  /** Offset that the next event will have: above every event's. */
+  /** Offset that the next event will have: above the offset of every event. */
   readonly next: number
 }
 
@@ -43,7 +44,7 @@ export interface EngineReadOptions {
   readonly signal: AbortSignal
 }
 
-/** What a consumer wants: events of a type (`null` for any), whose CloudEvent matches the pattern if there is one. */
+/** Events that a consumer wants: of a type (`null` for any) whose CloudEvent matches the pattern, if there is one. */
 export interface Want {
   readonly type: string | null
   readonly pattern: PatternJson | null
@@ -56,7 +57,7 @@ export interface ConsumerSpec {
   readonly name: string
   /** Channel names and wildcards; channels created later that match are taken too. */
   readonly channels: readonly string[]
-  /** An event is delivered if any of these wants it. */
+  /** An event is delivered if it matches any of these. */
   readonly wants: readonly Want[]
   /** Where the consumer begins in a channel that is new to it. Not used afterwards. */
   readonly from: Position
@@ -69,7 +70,7 @@ export interface ConsumerSpec {
   readonly credit: number
   /** Deliveries of one key that this instance may have in flight at once, in order: 1, or a handler batch's size. */
   readonly perKey: number
-  /** The instance's deliveries go to others when it did not `renew` for this time. */
+  /** The instance's deliveries go to others if it has not called `renew` for this time. */
   readonly leaseMs: number
   /** Attempts after which an event whose worker keeps dying is dead-lettered. */
   readonly attemptsMax: number
@@ -103,18 +104,18 @@ export interface DeliverySink {
   /** These deliveries are taken from this instance: it can no longer settle them. */
   revoked(deliveries: readonly Delivery[]): void
   /**
-   * The engine gave an event up that this instance would have been given: workers died with it, up to its last attempt. It is among the consumer's
-   * dead letters, and is nobody's to settle.
+   * The engine moved an event to the consumer's dead letters instead of delivering it to this instance: its workers
+   * died with it, up to its last attempt. It is not to be settled.
    */
   buried?(event: EventAttempt, failure: Failure): void
   /**
-   * A completion that the verb had answered with `true` was refused since: the delivery is in this instance's hands again, to be settled once more.
-   * `emissions` are what was given with it. Only of engines that are somewhere else.
+   * A completion for which the verb returned `true` was refused later: the delivery is in flight in this instance again
+   * and must be settled once more. `emissions` are those of the completion. Only remote engines call this.
    */
   refused?(delivery: Delivery, emissions: readonly Emission[], error: MillraceError): void
 }
 
-/** Waits for a publish: gets the offset of its first event, or the error. */
+/** Gets the result of a publish: the offset of its first event, or the error. */
 export interface PublishWaiter {
   done(firstOffset: number): void
   fail(error: Error): void
@@ -128,7 +129,7 @@ export interface Emission {
   readonly dueAtMs: number | null
 }
 
-/** A delivery that an instance had of an engine that is gone. */
+/** A delivery that an instance got from a former engine. */
 export interface HeldClaim {
   readonly channel: string
   readonly offset: number
@@ -149,7 +150,7 @@ export interface Subscription {
   retry(delivery: Delivery, delayMs: number, failure: Failure): boolean
   /** Give up: to the consumer's dead letters. */
   deadLetter(delivery: Delivery, failure: Failure): boolean
-  /** Hand back unhandled: does not count as an attempt. */
+  /** Hand the delivery back unhandled: it does not count as an attempt. */
   release(delivery: Delivery): boolean
   /** Renews the instance's lease. The runner calls it more often than `leaseMs`. */
   renew(): void
@@ -184,9 +185,9 @@ export interface Subscription {
 
 /** The alarms that have begun and have not ended. */
 export interface LastingAlarms {
-  /** Those that this process knows: from memory, without a question to a server or a disk. */
+  /** The alarms that this process knows, from memory: no server and no disk is asked. */
   readonly all: readonly Alarm[]
-  /** The same, and those of the server or the owner of the data, which is asked. */
+  /** The same, together with those of the server or of the process that owns the data, which is asked. */
   ask(): Promise<readonly Alarm[]>
 }
 
@@ -212,7 +213,7 @@ export interface Engine {
   declare(spec: ChannelSpec): Promise<void>
   /** The spec of a declared channel, if there is one. */
   channel(name: string): Promise<ChannelSpec | undefined>
-  /** The channels that people see. */
+  /** All channels except internal ones. */
   channels(): Promise<readonly ChannelSpec[]>
   /** Where a channel begins and ends. The cost does not depend on other channels, or on consumers. @throws UNKNOWN_CHANNEL */
   bounds(channel: string): Promise<Bounds>
@@ -233,7 +234,8 @@ export interface Engine {
   /** Delete a channel with its events. Its consumers continue without it. */
   removeChannel(channel: string): Promise<void>
   /**
-   * Copy all that is durable now to a directory of this machine, while everything goes on; answers its bytes. Absent where an engine keeps no files here.
+   * Copy everything that is durable now to a directory of this machine, while work continues. Returns the number of
+   * bytes. Absent on engines without files on this machine.
    * @throws INVALID_OPTION when the directory is not empty · DISK_FULL
    */
   backup?(directory: string): Promise<{ readonly directory: string; readonly bytes: number }>

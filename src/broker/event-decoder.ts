@@ -1,8 +1,8 @@
 /**
- * From a stored event to the one that a handler or a reader gets: parsed, and decoded by its schema.
+ * Decodes a stored event for a handler or a reader: parses it and applies its schema.
  *
- * The schema is that of the channel's own definition: two channels may carry one type with different schemas. Where the channel is known by name only, or
- * defines the type without a schema, it is that of the handler's definition.
+ * The schema is that of the channel's own definition: two channels may carry one type with different schemas. If the
+ * channel is known by name only, or defines the type without a schema, the schema of the handler's definition is used.
  */
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { MillraceError } from '../base/errors.ts'
@@ -35,7 +35,10 @@ export class EventDecoder {
     add(this.#byType, definition)
   }
 
-  /** A promise only where the schema is asynchronous. @throws INVALID_EVENT · SCHEMA_MISMATCH, of a handler's events with `details.handled`: no attempt can help */
+  /**
+   * A promise only if the schema is asynchronous. @throws INVALID_EVENT · SCHEMA_MISMATCH; for a handler with
+   * `details.handled`: no attempt can help
+   */
   decode(stored: StoredText, channel: string): StoredEvent | Promise<StoredEvent> {
     const event = parse(stored, channel, this.#use)
     const schema = this.#byChannel.get(channel)?.get(stored.type) ?? this.#byType.get(stored.type)
@@ -54,7 +57,7 @@ function add(schemas: Schemas, { type, schema }: AnyEventDefinition): void {
   if (schema !== undefined) schemas.set(type, schema)
 }
 
-/** What an engine could not read as an event has no type. @throws INVALID_EVENT */
+/** Data that an engine could not read as an event has no type. @throws INVALID_EVENT */
 export function refusePoison({ type, offset }: StoredText, channel: string): void {
   if (type !== '') return
   throw new MillraceError(

@@ -1,6 +1,6 @@
 /**
- * What stands between an application's event and an engine: the channel is declared, the type is carried, the data satisfies its schema, the
- * key is taken, the text is made. Nearly always without waiting for anything.
+ * Prepares an application's event for an engine: declares the channel, checks the type, validates the data by its
+ * schema, takes the key, writes the text. Nearly always without waiting.
  */
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { isMillraceError, MillraceError } from '../base/errors.ts'
@@ -21,10 +21,10 @@ import type { EncodedEvent } from './encoded-event.ts'
 import type { Engine } from './engine.ts'
 import { type KeptTarget, keptTarget } from './kept-target.ts'
 
-/** Where an event goes: a channel of the application, or one known by name only. */
+/** The channel of an event: defined by the application, or known by name only. */
 type Target = Pick<Channel, 'name' | 'events' | 'keyOf' | 'spec'> & Partial<Pick<KeptTarget, 'kept'>>
 
-/** How long a channel that is known by name only is taken to be as it was. */
+/** How long the declaration of a channel that is known by name only is used before it is read again. */
 const LOOK_MS = 1000
 
 export class EventEncoder {
@@ -34,9 +34,9 @@ export class EventEncoder {
   /** Channels declared on the engine, by name. */
   readonly #ready = new Map<string, Target>()
   readonly #declaring = new Map<Channel, Promise<void>>()
-  /** Channels that are being looked at again, by name. */
+  /** Channels whose declarations are being read again, by name. */
   readonly #renewing = new Map<string, Promise<void>>()
-  /** When those were looked at that are known by name only, and those that are being looked at. */
+  /** When the declarations of channels that are known by name only were read. */
   readonly #lookedAt = new Map<string, number>()
   readonly #looking = new Map<string, Promise<void>>()
 
@@ -76,13 +76,13 @@ export class EventEncoder {
     this.#lookedAt.delete(channel.name)
   }
 
-  /** Others may have declared the channel anew, with another key or schema. */
+  /** Another process may have declared the channel with another key or schema. */
   #isOld(name: string): boolean {
     const at = this.#lookedAt.get(name)
     return at !== undefined && performance.now() - at > LOOK_MS
   }
 
-  /** Learn what a channel is that is known by name only. Once for all who ask meanwhile. */
+  /** Read the declaration of a channel that is known by name only. Concurrent calls share one reading. */
   #look(name: string): Promise<void> {
     let looking = this.#looking.get(name)
     if (looking === undefined) {
@@ -95,12 +95,12 @@ export class EventEncoder {
   async #learn(name: string): Promise<void> {
     try {
       const found = await this.#lookUp(name)
-      // It may have been declared here meanwhile.
+      // It may have been declared here in the meantime.
       if (this.#ready.has(name) && !this.#lookedAt.has(name)) return
       this.#known(found)
     } catch (error) {
       if (!this.#ready.has(name)) throw error
-      // A server that is away says nothing of the channel: what is published is encoded by what was known.
+      // While the server is unreachable, events are encoded by the last known declaration.
       if (isMillraceError(error) && error.retryable) this.#lookedAt.set(name, performance.now())
       else {
         this.forget(name)
@@ -114,14 +114,14 @@ export class EventEncoder {
     this.#lookedAt.set(target.name, performance.now())
   }
 
-  /** Declare the channel, whatever is known of it. @throws CHANNEL_CONFLICT */
+  /** Declare the channel, even if it is known. @throws CHANNEL_CONFLICT */
   async declare(channel: Channel): Promise<void> {
     this.#declaring.delete(channel)
     await this.prepare(channel)
   }
 
   /**
-   * Declare the channel again, or learn what it is now: it may have been removed since. Once for all who ask meanwhile.
+   * Declare the channel again, or read its declaration: it may have been removed. Concurrent calls share one request.
    * @throws CHANNEL_CONFLICT · UNKNOWN_CHANNEL
    */
   renew(channel: Channel | string): Promise<void> {
@@ -131,13 +131,13 @@ export class EventEncoder {
       renewing = this.#renew(channel, name).finally(() => this.#renewing.delete(name))
       this.#renewing.set(name, renewing)
     }
-    // Another may have asked by the name only.
+    // Another call may have given the name only.
     return this.isReady(channel)
       ? renewing
       : renewing.then(() => (this.isReady(channel) ? undefined : this.prepare(channel)))
   }
 
-  /** Until the answer is there, events are encoded by what was known before: others may be about to. */
+  /** Until the answer comes, other events are encoded by the last known declaration. */
   async #renew(channel: Channel | string, name: string): Promise<void> {
     const before = this.#ready.get(name)
     for (const declared of this.#declaring.keys()) if (declared.name === name) this.#declaring.delete(declared)
@@ -145,7 +145,7 @@ export class EventEncoder {
       if (typeof channel !== 'string') await this.prepare(channel)
       else this.#known(await this.#lookUp(name))
     } catch (error) {
-      // A server that is away says nothing of the channel.
+      // An unreachable server does not tell whether the channel exists.
       if (this.#ready.get(name) === before && !(isMillraceError(error) && error.retryable)) this.#ready.delete(name)
       throw error
     }
@@ -162,7 +162,10 @@ export class EventEncoder {
     )
   }
 
-  /** Do what needs these channels. Where the engine says that one is not there, they are declared again, and it is done once more. */
+  /**
+   * Run an action that needs these channels. If the engine does not know one, they are declared again and the action
+   * runs once more.
+   */
   async with<T>(channels: Iterable<Channel | string>, work: () => T | Promise<T>): Promise<T> {
     for (const channel of channels) if (!this.isReady(channel)) await this.prepare(channel)
     try {
@@ -181,7 +184,7 @@ export class EventEncoder {
   }
 
   /**
-   * The event as the engine stores it. A promise only where the schema validates asynchronously.
+   * The event in the form that the engine stores; a promise only if the schema validates asynchronously.
    * @throws TYPE_NOT_CARRIED · SCHEMA_MISMATCH · INVALID_EVENT · EVENT_TOO_LARGE
    */
   encode(name: string, event: Encodable, trace: TraceText | null = null): EncodedEvent | Promise<EncodedEvent> {
@@ -201,7 +204,7 @@ export class EventEncoder {
 
   #encode(name: string, event: Encodable, trace: TraceText | null): EncodedEvent | Promise<EncodedEvent> {
     const target = this.#ready.get(name)
-    // It was removed since it was prepared: whoever encodes prepares it again, or says so.
+    // It was removed after it was prepared: the caller prepares it again, or reports the error.
     if (target === undefined) throw unknownChannel(name, this.#ready.keys())
     if (typeof event !== 'object' || event === null) refuseOther(name, event)
     const definition = target.events?.get(event.type)
@@ -216,7 +219,7 @@ export class EventEncoder {
       : this.#takenBack(target, event, schema, trace)
   }
 
-  /** Where the data reads back as something else, the schema must take that: a handler will get nothing else. */
+  /** If the data reads back as something else, the schema must accept that form: it is what a handler gets. */
   #takenBack(
     target: Target,
     event: Encodable,
@@ -229,7 +232,7 @@ export class EventEncoder {
     return judged instanceof Promise ? judged.then(() => encoded) : encoded
   }
 
-  /** By the kept schema, which is of the data's JSON form. */
+  /** Validates by the stored schema, which applies to the JSON form of the data. */
   #judged(target: Target, event: Encodable, schema: StandardSchemaV1, trace: TraceText | null): EncodedEvent {
     const encoded = this.#finish(target, event, trace)
     const data = encoded.altered ? encoded.data : event.data
@@ -260,7 +263,7 @@ function refuseType(target: Target, event: Encodable): void {
   })
 }
 
-/** Not binary, and not absent. */
+/** Whether the data is neither binary nor absent. */
 function isJson(data: unknown): boolean {
   return data !== undefined && !(data instanceof Uint8Array)
 }
@@ -286,7 +289,7 @@ function keyOf(target: Target, event: Encodable): string | null {
     (key.length * 3 <= LIMITS.keyBytesMax || Buffer.byteLength(key) <= LIMITS.keyBytesMax) &&
     !key.includes('\0')
   ) {
-    // As UTF-8 will have it: a key is the same to who takes the event up at once and to who reads it later.
+    // Normalised as UTF-8 does it: consumers that get the event at once and later readers must see the same key.
     return key.isWellFormed() ? key : key.toWellFormed()
   }
   watchAnswer(key)

@@ -15,7 +15,7 @@ export interface AttemptPolicy {
   delayMs(attempt: number, error: unknown, random: () => number): number
 }
 
-/** What became of the event. */
+/** The result for the event. */
 export type AfterFailure =
   | { readonly became: 'dead-lettered' }
   | { readonly became: 'retried'; readonly delayMs: number }

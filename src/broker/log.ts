@@ -1,11 +1,12 @@
 /**
- * The lines of one broker. What repeats is grouped: the first of a kind is written at once, those of the next seconds are counted and told of in one line.
+ * The log lines of one broker. Lines that repeat are grouped: the first of a kind is written at once, those of the next
+ * seconds are counted and written as one.
  */
 import { LIMITS } from '../base/limits.ts'
 import { afterMs } from '../base/timers.ts'
 import type { Level, LogFields, LogSink } from './logger.ts'
 
-/** Makes the line, if it is to be written. */
+/** Makes the line when it is written. */
 type Line = () => readonly [message: string, fields: LogFields]
 
 interface Group {
@@ -16,7 +17,7 @@ interface Group {
   cancel: () => void
 }
 
-/** Kinds beyond those that are told apart. */
+/** The kind of all lines beyond the limit of kinds. */
 const OTHERS = 'others'
 
 export class Log {
@@ -27,7 +28,7 @@ export class Log {
     this.#sink = sink
   }
 
-  /** Write one line, whatever was written before. */
+  /** Write one line at once. */
   write(level: Level, message: string, fields: LogFields = {}): void {
     this.#sink?.(level, message, fields)
   }
@@ -47,7 +48,7 @@ export class Log {
     } else this.repeated(level, OTHERS, line)
   }
 
-  /** Write what was only counted so far. */
+  /** Write the lines that were only counted so far. */
   close(): void {
     for (const group of this.#groups.values()) {
       group.cancel()

@@ -1,8 +1,9 @@
 /**
- * Several channels read as one: those that are named, and those that a wildcard matches.
+ * Reads several channels as one: channels given by name, and channels that a wildcard matches.
  *
- * Bounded: one event of each channel waits at most. Without `follow`, events come in the order of their times; with it, as they come, also those of
- * channels that are created meanwhile, from their beginning. When a channel is removed, its reading ends and the others go on.
+ * Bounded: at most one event of each channel waits. Without `follow`, events come in the order of their times; with it,
+ * as they arrive, also from channels that are created meanwhile, from their beginning. When a channel is removed, its
+ * reading ends and the others continue.
  */
 import { isMillraceError } from '../base/errors.ts'
 import { compileWildcard, isWildcard } from '../base/names.ts'
@@ -10,12 +11,12 @@ import type { Channel } from '../channel/channel.ts'
 import type { StoredEvent } from '../event/cloud-event.ts'
 import type { ReadOptions, TailedEvent } from './reading.ts'
 
-/** Channels that come later are found after at most this long. */
+/** New channels are found after at most this time. */
 const LOOK_MS = 1000
 
 export interface TailHost {
   read(channel: Channel | string, options: ReadOptions): AsyncIterable<StoredEvent>
-  /** Names of the channels that there are. */
+  /** Names of all channels. */
   channels(): Promise<readonly string[]>
 }
 
@@ -40,7 +41,7 @@ export class Tail {
     this.#named = new Map(named.map((channel) => [typeof channel === 'string' ? channel : channel.name, channel]))
   }
 
-  /** Those that are named, then those there are that a wildcard matches. */
+  /** The channels that are given by name, then the existing ones that a wildcard matches. */
   async #channels(): Promise<string[]> {
     return [...new Set([...this.#named.keys(), ...(await this.#matched())])]
   }
@@ -54,7 +55,7 @@ export class Tail {
     return this.#host.read(this.#named.get(channel) ?? channel, reading)
   }
 
-  /** What is there, in the order of the events' times; within a channel in its own order. */
+  /** The existing events, in the order of their times; within a channel in offset order. */
   async *merged(reading: ReadOptions): AsyncGenerator<TailedEvent> {
     const heads: Head[] = []
     try {
@@ -75,7 +76,7 @@ export class Tail {
     }
   }
 
-  /** What comes, as it comes. Ends when the signal aborts or the broker closes. */
+  /** The events as they arrive. Ends when the signal aborts or the broker closes. */
   async *followed(own: ReadOptions, signal: AbortSignal): AsyncGenerator<TailedEvent> {
     const waiting: { readonly tailed: TailedEvent; readonly taken: () => void }[] = []
     const followed = new Set<string>()
@@ -94,7 +95,10 @@ export class Tail {
         })
       }
     }
-    /** It came to its `to`, its channel was removed, or the broker closes; a wildcard may match others still, and looking for them tells. */
+    /**
+     * A reading ended: it reached its `to`, its channel was removed, or the broker closes. A wildcard may match other
+     * channels.
+     */
     const over = (channel: string): void => {
       if (own.to === undefined) followed.delete(channel)
       if (--reads === 0 && this.#wildcards.length === 0) end(null)

@@ -2,13 +2,13 @@
 
 export const MAGIC = 0x3142524d
 export const HEADER_BYTES = 40
-/** The length of a key that is none. */
+/** The length that means "no key". */
 export const NO_KEY = 0xffff
 /** Flags: every text is ASCII; no event is left. */
 export const ASCII = 1
 export const VOID = 2
 
-/** Where in the header stand the bytes of the texts, the flags, and the count of types. */
+/** Positions in the header: bytes of the texts, flags, count of types. */
 export const TEXT_BYTES_AT = 32
 export const FLAGS_AT = 36
 export const TYPES_AT = 38

@@ -20,7 +20,8 @@
  *             …      the keys, likewise
  *             …      the texts: "[" text "," text … "]", a CloudEvents batch in JSON where there are no holes
  *
- * All numbers are little-endian. An event whose text is empty is a hole: retention by key has taken it, and its id and key. Long runs of holes are void blocks.
+ * All numbers are little-endian. An event with an empty text is a hole: retention by key has removed it, with its id
+ * and key. Long runs of holes are void blocks.
  */
 import { crc32 } from 'node:zlib'
 import { joinCrc32 } from '../base/crc32.ts'
@@ -39,13 +40,13 @@ import {
   VOID,
 } from './block-layout.ts'
 
-/** Smaller blocks are summed again sooner than their sum is joined with others. */
+/** For smaller blocks, computing the checksum again is faster than combining it. */
 const JOINED_FROM = 16_384
 
-/** What stands where retention by key has taken an event. */
+/** The text of an event that retention by key has removed. */
 export const HOLE: BlockEvent = { id: '', type: '', key: null, text: '' }
 
-/** What a block holds of each event. */
+/** The members of each event that a block stores. */
 export interface BlockEvent {
   readonly id: string
   readonly type: string
@@ -53,14 +54,14 @@ export interface BlockEvent {
   readonly text: string
 }
 
-/** A block of events: its bytes, whose columns are read when asked for. */
+/** A block of events: its bytes, whose columns are read when they are needed. */
 export class Block {
   readonly channelId: number
   readonly firstOffset: number
   readonly count: number
   readonly timeMs: number
   readonly bytes: Buffer
-  /** CRC-32 of the bytes, where it is known without reading them. */
+  /** CRC-32 of the bytes, if it is known without reading them. */
   readonly sum: number | undefined
   #columns: BlockColumns | null = null
 
@@ -73,7 +74,7 @@ export class Block {
     this.sum = sum
   }
 
-  /** The event at a place in the block, 0 to count − 1. */
+  /** The event at an index of the block, 0 to count − 1. */
   at(index: number): BlockEvent {
     if (this.isVoid) return HOLE
     const columns = this.columns
@@ -105,12 +106,12 @@ export class Block {
     return this.isVoid ? '' : this.columns.textAt(index)
   }
 
-  /** Whether retention by key has taken all of its events. */
+  /** Whether retention by key has removed all of its events. */
   get isVoid(): boolean {
     return (this.bytes.readUInt16LE(FLAGS_AT) & VOID) !== 0
   }
 
-  /** How many events from this place on retention by key has taken. */
+  /** How many events, from this index on, retention by key has removed. */
   holes(index: number): number {
     if (this.isVoid) return this.count - index
     let end = index
@@ -124,23 +125,23 @@ export class Block {
   }
 }
 
-/** Where a block's bytes come from. */
+/** Provides the memory of a block. */
 export interface BlockBytes {
-  /** Room for at least so many bytes. */
+  /** Memory of at least this many bytes. */
   reserve(bytes: number): Buffer
-  /** So many of them are the block. */
+  /** Keeps this many of them for the block. */
   take(room: Buffer, bytes: number): Buffer
 }
 
-/** Memory of the block's own. */
+/** Separate memory for each block. */
 export const OWN_BYTES: BlockBytes = {
   reserve: (bytes) => Buffer.allocUnsafeSlow(bytes),
   take: (room, bytes) => (bytes === room.length ? room : room.subarray(0, bytes)),
 }
 
 /**
- * Encode events that were committed together. The block keeps their bytes and not the events: what is kept until it is applied would
- * otherwise be copied by every collection of garbage, at a third of the cost of publishing.
+ * Encode events that were committed together. The block keeps their bytes and not the objects: garbage collections
+ * would copy objects that live until the commit is applied, at a third of the cost of publishing.
  */
 export function encodeBlock(
   channelId: number,
@@ -177,7 +178,7 @@ export function encodeBlock(
   return sealBlock(channelId, firstOffset, timeMs, count, block)
 }
 
-/** Write what is not of the events alone, and the checksum. */
+/** Write the header and the checksum. */
 export function sealBlock(channelId: number, firstOffset: number, timeMs: number, count: number, bytes: Buffer): Block {
   const { length } = bytes
   bytes.writeUInt32LE(MAGIC, 0)
@@ -197,7 +198,7 @@ export function sealBlock(channelId: number, firstOffset: number, timeMs: number
   )
 }
 
-/** The block of a run of events that are gone. */
+/** The block of a run of removed events. */
 export function voidBlock(channelId: number, firstOffset: number, count: number, timeMs: number): Block {
   const bytes = Buffer.alloc(HEADER_BYTES + 2)
   bytes.writeUInt32LE(MAGIC, 0)
@@ -212,7 +213,7 @@ export function voidBlock(channelId: number, firstOffset: number, count: number,
   return new Block(channelId, firstOffset, count, timeMs, bytes)
 }
 
-/** Enough for the text in UTF-8; exact for ASCII of some length, which is nearly all. */
+/** An upper bound of the text's bytes in UTF-8; exact for longer ASCII, which is nearly every text. */
 function blobBytesMax(text: string): number {
   return text.length < 4096 ? text.length * 3 : Buffer.byteLength(text)
 }
@@ -265,7 +266,7 @@ function write(
 }
 
 /**
- * A block from its bytes. Nothing but the header is read before it is asked for.
+ * A block from its bytes. Only the header is read at once.
  * @throws DATA_DAMAGED when the bytes are not a whole block, or, with `verify`, when their checksum is wrong
  */
 export function decodeBlock(channelId: number, bytes: Uint8Array, verify = true): Block {
@@ -279,7 +280,10 @@ export function decodeBlock(channelId: number, bytes: Uint8Array, verify = true)
   return new Block(channelId, buffer.readDoubleLE(16), buffer.readUInt32LE(12), buffer.readDoubleLE(24), buffer)
 }
 
-/** Whether the header is a block's, and the bytes have room for the columns of so many events. Nothing is allocated by a count that the bytes cannot hold. */
+/**
+ * Whether the header is valid and the bytes can hold the columns of that many events. Nothing is allocated for a count
+ * that the bytes cannot hold.
+ */
 function hasRoom(bytes: Buffer): boolean {
   if (bytes.length < HEADER_BYTES || bytes.readUInt32LE(0) !== MAGIC || bytes.readUInt32LE(8) !== bytes.length)
     return false
@@ -289,8 +293,8 @@ function hasRoom(bytes: Buffer): boolean {
 }
 
 /**
- * A block that came over a connection: its checksum says that it arrived as it was sent, and not that its columns fit together. Columns that do not
- * fit could name one text a million times.
+ * A block from a connection. Its checksum proves that it arrived as it was sent, not that its columns are consistent:
+ * inconsistent columns could name one text a million times.
  * @throws DATA_DAMAGED when the bytes are not a whole block, hold no event, or have columns that do not fit together
  */
 export function decodeSentBlock(bytes: Uint8Array, verify = true): Block {

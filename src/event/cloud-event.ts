@@ -66,18 +66,18 @@ export type StoredEvent<Type extends string = string, Data = unknown> = CloudEve
 }
 
 /**
- * Where an event keeps extension attributes whose names its other members have: `offset` is a member of a stored event, and `extensions` of one to be
- * published. Copies of the event keep it, and publishing one writes them.
+ * The member with extension attributes whose names are taken: `offset` is a member of a stored event, `extensions` of a
+ * new one. Copies of the event keep this member, and publishing writes its attributes.
  */
 export const SHADOWED: unique symbol = Symbol('millrace.shadowed')
 export type Shadowed = Readonly<Record<string, unknown>>
 
-/** Whether an extension attribute of this name stands in `SHADOWED`. */
+/** Whether an extension attribute of this name is kept in `SHADOWED`. */
 export function isShadowed(name: string): boolean {
   return name === 'offset' || name === 'extensions'
 }
 
-/** Of an event in the JSON format, take the attributes that are shadowed out of the way of the members that shadow them. */
+/** Moves the attributes of an event in the JSON format whose names are taken to `SHADOWED`. */
 export function setAside(event: { offset?: unknown; extensions?: unknown; [SHADOWED]?: Shadowed }): void {
   const { offset, extensions } = event
   if (offset === undefined && extensions === undefined) return
@@ -88,7 +88,7 @@ export function setAside(event: { offset?: unknown; extensions?: unknown; [SHADO
 }
 
 /**
- * An attribute by name, extension attributes included; `undefined` when the event does not have it.An extension
+ * An attribute by name, extension attributes included; `undefined` when the event does not have it. An extension
  * attribute named `offset` is the publisher's, and not the event's offset in its channel.
  */
 export function attribute(event: CloudEvent, name: string): unknown {

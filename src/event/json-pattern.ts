@@ -1,32 +1,33 @@
 /**
- * The patterns of kept schemas. They come from whoever may declare a channel, and a regular expression that backtracks could hold the process for minutes:
- * one whose worst case is not plainly small is matched under a time limit.
+ * The regular expressions of stored schemas. Everyone with permission to declare a channel can supply one, and one that
+ * backtracks could block the process for minutes. Unless its worst case is small, it is matched under a time limit.
  */
 import { createContext, Script } from 'node:vm'
 
-/** Steps of a worst case that are taken without a time limit: a few milliseconds. */
+/** Largest worst case, in steps, that runs without a time limit: a few milliseconds. */
 const PLAIN_STEPS_MAX = 500_000
-/** As many as the schemas of a channel have room for. */
+/** Compiled patterns that are kept: as many as the schemas of a channel can have. */
 const PATTERNS_MAX = 10_000
 
 interface Compiled {
   readonly expression: RegExp
   readonly steps: (chars: number) => number
-  /** A text of so many characters took too long: none as long is tried again. */
+  /** A text of this many characters took too long: texts of this length or more are not tried again. */
   slowFrom: number
 }
 
 const patterns = new Map<string, Compiled | null>()
 
-/** Whether what is matched now is within a time limit; and the pattern that is being matched, with a text of so many characters. */
+/** Whether matching runs under a time limit now; and the pattern that is being matched, with the length of the text. */
 let limited = false
 let current: { readonly pattern: Compiled; readonly chars: number } | null = null
 
-/** Thrown where a pattern is met that must be matched within a time limit, and there is none. */
+/** Thrown if a pattern needs a time limit and there is none. */
 export class NeedsTimeLimit extends Error {}
 
 /**
- * Whether the text matches. Undefined where it is known to take too long. A pattern that no JavaScript engine takes is not judged: everything matches it.
+ * Whether the text matches; undefined if this is known to take too long. A pattern that JavaScript cannot compile is
+ * ignored: everything matches it.
  * @throws NeedsTimeLimit
  */
 export function matchesPattern(source: string, text: string): boolean | undefined {
@@ -51,7 +52,7 @@ function compiled(source: string): Compiled | null {
     try {
       return { expression: new RegExp(source, flags), steps: worstCase(source), slowFrom: Number.POSITIVE_INFINITY }
     } catch {
-      // Taken without the flag, perhaps.
+      // It may compile without the flag.
     }
   }
   return null
@@ -60,12 +61,12 @@ function compiled(source: string): Compiled | null {
 /** Parts of a pattern: an escape, a class, the beginning of a group, another character. */
 const TOKEN = /\\(?:[1-9]|k<)|\\.|\[(?:\\.|[^\]\\])*\]|\(\?<?[:=!]|\(\?<\w+>|./gsu
 const QUANTIFIER = /^(?:[*+?]|\{(\d+)(,?)(\d*)\})\??/u
-/** A repetition of a single character up to this often counts as so many choices. */
+/** A repetition of a single character up to this count counts as that many choices. */
 const REPEATS_MAX = 64
 
 /**
- * Steps that a backtracking engine takes at most, about, by the length of the text: the length to the power of the unbounded repetitions, times the choices.
- * Repetitions of groups, and references back, have no such bound.
+ * Approximate upper bound of the steps of a backtracking engine, by the length of the text: the length to the power of
+ * the number of unbounded repetitions, times the choices. Repetitions of groups and back references have no such bound.
  */
 function worstCase(source: string): (chars: number) => number {
   let degree = source.startsWith('^') && !source.includes('|') ? 0 : 1
@@ -74,7 +75,7 @@ function worstCase(source: string): (chars: number) => number {
     if (/^\\(?:[1-9]|k)/.test(token)) return () => Number.POSITIVE_INFINITY
     if (token === '|') choices *= 2
     const [quantifier, least, comma, most] = QUANTIFIER.exec(source.slice(index + token.length)) ?? []
-    // A quantifier is a token, too, and nothing is behind it that belongs to it.
+    // A quantifier is a token, too, and nothing after it belongs to it.
     if (quantifier === undefined || token === '(' || /^[*+?{|^(]/.test(token)) continue
     const [from, to] = [Number(least), most === '' ? Number.POSITIVE_INFINITY : Number(most)]
     const exact = comma === ''
@@ -97,8 +98,8 @@ const context = createContext(question)
 const script = new Script('work()')
 
 /**
- * Do what matches patterns, within a time that `tries` gives in milliseconds. Undefined where it takes longer, and the pattern that it was at is known to be slow
- * for texts of that length.
+ * Run a function that matches patterns, within the times that `tries` gives in milliseconds. Undefined if it takes
+ * longer; the pattern that was being matched is then known to be slow for texts of that length.
  */
 export function withinTime<T>(tries: readonly number[], work: () => T): T | undefined {
   limited = true

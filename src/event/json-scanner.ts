@@ -1,12 +1,13 @@
 /**
- * Looks through a JSON text without building anything of it: whether it is JSON, how deep it is, how many names and values it has.
+ * Scans a JSON text without building values: whether it is JSON, how deep it is, how many names and values it has.
  *
- * `JSON.parse` of a hostile text takes up to 250 ms a megabyte (an object of 400,000 names; a million empty objects). A scan takes some milliseconds whatever
- * the text is, and stops where a bound is passed. So what strangers send is scanned first, and only what must be known of it is parsed.
+ * `JSON.parse` of a hostile text takes up to 250 ms a megabyte (an object of 400,000 names; a million empty objects). A
+ * scan takes some milliseconds for any text, and stops at a bound. So untrusted text is scanned first, and only the
+ * necessary part is parsed.
  */
 import { LIMITS } from '../base/limits.ts'
 
-/** Why a text is refused: it is no JSON, or more of it than is taken. */
+/** Why a text is refused: it is not JSON, or passes a bound. */
 export class JsonRefusal extends Error {}
 
 export interface JsonBounds {
@@ -18,7 +19,7 @@ export interface JsonBounds {
   readonly valuesMax: number
 }
 
-/** What the data of an event may be, where it comes from a stranger. */
+/** Bounds of an event's data from an untrusted source. */
 export const DATA_BOUNDS: JsonBounds = {
   depthMax: LIMITS.dataDepthMax + 1,
   namesMax: LIMITS.dataNamesMax,
@@ -42,7 +43,7 @@ export class JsonScanner {
     this.#bounds = bounds
   }
 
-  /** Count anew: what follows has bounds of its own. */
+  /** Reset the counts: the following text has bounds of its own. */
   reset(): void {
     this.#names = 0
     this.#values = 0
@@ -53,17 +54,20 @@ export class JsonScanner {
     this.end(this.value(0))
   }
 
-  /** Nothing but space follows. @throws JsonRefusal */
+  /** Only space follows. @throws JsonRefusal */
   end(at: number): void {
     if (this.#space(at) < this.text.length) throw this.#unexpected(this.#space(at))
   }
 
-  /** The place of the first character that is no space. */
+  /** The index of the first character that is not space. */
   start(): number {
     return this.#space(0)
   }
 
-  /** Each member of the object that begins at `from`: the places of its quoted name and of its value. Answers the place behind the object. @throws JsonRefusal, and what `member` throws */
+  /**
+   * Visits each member of the object that begins at `from`, with the indexes of its quoted name and of its value.
+   * Returns the index after the object. @throws JsonRefusal, and what `member` throws
+   */
   object(from: number, member: (nameAt: number, nameEnd: number, valueAt: number, valueEnd: number) => void): number {
     if (this.text.charCodeAt(from) !== OPEN_OBJECT) throw this.#unexpected(from)
     let at = this.#space(from + 1)
@@ -80,7 +84,10 @@ export class JsonScanner {
     }
   }
 
-  /** Each item of the array that begins at `from`: `item` is given its place and answers the place behind it. Answers the place behind the array. @throws as `object` */
+  /**
+   * Visits each item of the array that begins at `from`: `item` gets its index and returns the index after it. Returns
+   * the index after the array. @throws as `object`
+   */
   array(from: number, item: (at: number) => number): number {
     if (this.text.charCodeAt(from) !== OPEN_ARRAY) throw this.#unexpected(from)
     let at = this.#space(from + 1)
@@ -93,10 +100,10 @@ export class JsonScanner {
     }
   }
 
-  /** The place behind the value that begins at `from`, or behind space there. @throws JsonRefusal */
+  /** The index after the value that begins at `from`, or after space there. @throws JsonRefusal */
   value(from: number): number {
     const { text } = this
-    /** What closes each container that is open. */
+    /** The closing character of each open container. */
     const open: number[] = []
     let at = from
     for (;;) {
@@ -120,7 +127,9 @@ export class JsonScanner {
     }
   }
 
-  /** Behind a value: close what ends there. Answers where the next value begins, or, with nothing open, the end. */
+  /**
+   * After a value: closes containers that end there. Returns where the next value begins or, with none open, the end.
+   */
   #behind(from: number, open: number[]): number {
     let at = from
     while (open.length > 0) {
@@ -166,12 +175,12 @@ export class JsonScanner {
       const char = text.charCodeAt(at)
       if (char === QUOTE) return at + 1
       if (char === BACKSLASH) at = this.#escape(at + 1)
-      // Behind the text there is NaN.
+      // After the end of the text the code is NaN.
       else if (!(char >= 0x20)) throw this.#unexpected(at)
     }
   }
 
-  /** Answers the place of its last character. */
+  /** Returns the index of its last character. */
   #escape(at: number): number {
     const char = this.text.charCodeAt(at)
     if (char === 0x75) {

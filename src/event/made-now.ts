@@ -1,6 +1,6 @@
 /**
- * Events whose time nobody said: they were made by `event(…)(data)` and have the time of that moment. Only a broker whose time a test holds asks, so they are
- * noted only where there is one.
+ * Events without a time of their own: `event(…)(data)` gives them the current time. Only a broker with a test's clock
+ * needs to know them, so they are recorded only if there is one.
  */
 import type { Encodable } from './encode.ts'
 
@@ -21,7 +21,7 @@ export function copyOf<Event extends object>(event: object, copy: Event): Event 
   return noted?.has(event) === true ? madeNow(copy) : copy
 }
 
-/** Whether the event has a time that was said. */
+/** Whether the event's time was given explicitly. */
 export function saysItsTime(event: Encodable): boolean {
   return event.time !== undefined && noted?.has(event) !== true
 }
