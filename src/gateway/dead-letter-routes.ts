@@ -30,18 +30,17 @@ const ALL: Parameter = { description: 'true: all of them, if no other parameter 
 const REASON: Parameter = { description: 'The reason; kept in the audit trail.', schema: { type: 'string' } }
 const LETTERS = '/api/consumers/{consumer}/dead-letters'
 
+function counted(member: string): Route['answers'] {
+  const content = json({ type: 'object', required: [member], properties: { [member]: { type: 'integer' } } })
+  return { 200: { description: 'How many.', content } }
+}
+
 export function deadLetterRoutes(host: GatewayHost): Route[] {
   const common = {
     tag: 'dead letters',
     parameters: { consumer: CONSUMER },
     refuses: ['UNKNOWN_CONSUMER', 'CLOSED'],
   } as const
-  const counted = (member: string): Route['answers'] => ({
-    200: {
-      description: 'How many.',
-      content: json({ type: 'object', required: [member], properties: { [member]: { type: 'integer' } } }),
-    },
-  })
   const manage = {
     ...common,
     access: { action: 'manage', of: 'handler' },

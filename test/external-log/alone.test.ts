@@ -83,9 +83,14 @@ test('requests about one channel or consumer are as many beside 12 others as bes
     const { broker, backend } = await looking(others)
     const counted: Record<string, number> = {}
     for (const [name, ask] of Object.entries(asked)) {
-      const before = backend.requests
-      await ask(broker)
-      counted[name] = backend.requests - before
+      // The fewest of several: the engine's own work in the background may come between.
+      const tries: number[] = []
+      for (let turn = 0; turn < 5; turn++) {
+        const before = backend.requests
+        await ask(broker)
+        tries.push(backend.requests - before)
+      }
+      counted[name] = Math.min(...tries)
     }
     return counted
   }
