@@ -42,7 +42,7 @@ async function open(options: ShopOptions): Promise<Shop> {
   ])
   const rules =
     options.rules === null ? null : await startRules(broker, { folder: { path: options.rules, label: 'shop' } })
-  const gateway = await serveGateway(broker, { port: options.port, fallback: site() })
+  const gateway = await serveGateway(broker, { port: options.port, console: true, fallback: site() })
   const feeder = options.githubPaceMs === null ? null : await startFeeder(broker, options.githubPaceMs)
   return { broker, gateway, running, rules, feeder, before }
 }
@@ -59,6 +59,7 @@ function greet({ gateway, feeder, before }: Shop, options: ShopOptions): void {
     the shop      ${gateway.url}/
     live events   ${gateway.url}/live
     GitHub        ${gateway.url}/github
+    the console   ${gateway.url}/console/
 
   Rules: ${options.rules === null ? 'none' : `${options.rules} (edit them while it runs)`}.
   Broker: ${options.brokerUrl}, ${kept === 0 ? 'new and empty' : `with ${kept} events from before`}.`)

@@ -24,8 +24,8 @@ export function FlowTable({ shown }: { readonly shown: Shown }): ReactNode {
         <thead>
           <tr>
             <th>Part</th>
-            <th>Now</th>
             <th>State</th>
+            <th>Now</th>
             <th>Sends to</th>
           </tr>
         </thead>
@@ -52,7 +52,6 @@ function Row({ part, lines }: { readonly part: ShownPart; readonly lines: readon
           <bdi>{plain(part.name, 80)}</bdi>
         </To>
       </td>
-      <td className="nowrap">{wordsOf(part.kind, numbers)}</td>
       <td>
         {trouble === null ? (
           <span className="muted">ok</span>
@@ -60,6 +59,7 @@ function Row({ part, lines }: { readonly part: ShownPart; readonly lines: readon
           <span className={`badge ${trouble.level}`}>{trouble.text}</span>
         )}
       </td>
+      <td className="nowrap">{wordsOf(part.kind, numbers)}</td>
       <td>
         <bdi>{plain(to.slice(0, 6).join(', ') + (to.length > 6 ? ` and ${to.length - 6} more` : ''), 200)}</bdi>
       </td>
