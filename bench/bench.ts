@@ -1,6 +1,6 @@
 /**
- * The parent's side: runs measurements in child processes, in turns (A B A B), so that heaps do not disturb each other and all meet the same
- * weather. Owns the temporary directories and the peers' servers; leaves neither behind.
+ * The parent process: runs measurements in child processes, in turns (A B A B), so that heaps do not disturb each other
+ * and all subjects meet the same conditions. It creates and removes the temporary directories and the peers' servers.
  */
 import { fork } from 'node:child_process'
 import { mkdirSync, mkdtempSync, rmSync, statfsSync } from 'node:fs'
@@ -17,14 +17,14 @@ const TMPFS = 0x01021994
 
 export interface BenchOptions {
   readonly rounds: number
-  /** No measurement has more events than this. */
+  /** The largest number of events in a measurement. */
   readonly eventsMax: number
   readonly quick: boolean
   /** The peers that can run on this machine. */
   readonly peers: readonly Peer[]
 }
 
-/** Figures of one subject over all rounds. */
+/** The figures of one subject over all rounds. */
 export interface Measured {
   readonly subject: string
   readonly params: Params
@@ -52,7 +52,7 @@ export class Bench {
     process.once('exit', () => this.#clean())
   }
 
-  /** As many events as a case wants, or as many as this run allows. */
+  /** The number of events that a case wants, limited by what this run allows. */
   events(wanted: number): number {
     return Math.min(wanted, this.#eventsMax)
   }
@@ -67,14 +67,14 @@ export class Bench {
     rmSync(directory, { recursive: true, force: true })
   }
 
-  /** One measurement in a child process; a peer gets a fresh server for it. */
+  /** Run one measurement in a child process; a peer gets a new server for it. */
   async measure(caseName: string, subject: string, params: Params, directory?: string): Promise<Figures> {
     const path = directory ?? this.directory()
     const serverPath = this.directory()
     const server = await this.peers.find((peer) => peer.name === subject)?.start(serverPath)
     try {
-      const place = { directory: path, url: server?.url ?? '', concurrency: 1000 }
-      return await this.#inChild({ caseName, subject, place, params })
+      const setting = { directory: path, url: server?.url ?? '', concurrency: 1000 }
+      return await this.#inChild({ caseName, subject, setting, params })
     } finally {
       await stopped(server)
       this.remove(serverPath)
@@ -82,7 +82,7 @@ export class Bench {
     }
   }
 
-  /** The same measurement of several subjects, taking turns, as many rounds as this run has. */
+  /** Run the same measurement for several subjects in turns, for all rounds of this run. */
   async compare(
     caseName: string,
     subjects: readonly (readonly [subject: string, params: Params])[],
@@ -131,7 +131,7 @@ async function stopped(server: Server | undefined): Promise<void> {
   await server?.stop()
 }
 
-/** A directory on a disk: where the system's own one is in memory, syncing it would measure nothing. */
+/** A directory on a disk. If the system's temporary directory is in memory, syncing it would measure nothing. */
 function realDirectory(): string {
   const chosen = process.env['MILLRACE_BENCH_DIR'] ?? tmpdir()
   if (statfsSync(chosen).type !== TMPFS) return chosen

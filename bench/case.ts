@@ -1,14 +1,14 @@
-/** A case: what is measured in a child process, and what the parent makes of it. */
+/** A case: what a child process measures, and how the parent judges it. */
 import type { Bench } from './bench.ts'
-import type { OpenSystem, Place } from './system.ts'
+import type { OpenSystem, Setting } from './system.ts'
 
-/** What a measurement gives back: numbers by name. */
+/** The result of a measurement: numbers by name. */
 export type Figures = Readonly<Record<string, number>>
 export type Params = Readonly<Record<string, number>>
 
-/** A requirement on a figure: against a constant, or against another figure of the same run. */
+/** A requirement for a figure, compared with a constant or with another figure of the same run. */
 export interface Check {
-  /** What is compared, as in "of ceiling" or "p50 in ms". */
+  /** What is compared, such as "of ceiling" or "p50 in ms". */
   readonly of: string
   readonly measured: number
   readonly required: number
@@ -23,16 +23,16 @@ export interface Row {
   readonly unit: string
   readonly checks?: readonly Check[]
   readonly note?: string
-  /** What the rounds gave, of which `value` is the median. */
+  /** The values of the rounds; `value` is their median. */
   readonly rounds?: readonly number[]
 }
 
 export interface Case {
   readonly name: string
   readonly title: string
-  /** Runs in a child process of its own, in an empty directory or one that the case keeps. */
-  measure(open: OpenSystem, place: Place, params: Params): Promise<Figures>
-  /** Runs in the parent: chooses loads and subjects, and judges. */
+  /** Runs in a child process, in an empty directory or one that the case keeps. */
+  measure(open: OpenSystem, setting: Setting, params: Params): Promise<Figures>
+  /** Runs in the parent: selects loads and subjects, and judges the figures. */
   run(bench: Bench): Promise<Row[]>
 }
 

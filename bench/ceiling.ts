@@ -1,23 +1,25 @@
 /**
- * The bare ceiling: an append-only file that grows. Events are stringified, the texts that gather while one commit runs go out in the next
- * (asynchronous write, then fdatasync), one promise a publish, one call of an async handler an event. No envelope, ids, validation, keys,
- * consumer state or retries: what is left is what any durable loop must pay.
+ * The bare ceiling: an append-only file that grows. Events are stringified; the texts that gather during one commit are
+ * written with the next (asynchronous write, then fdatasync); there is one promise per publish, and one call of an
+ * async handler per event. There is no envelope, id, validation, key, consumer state or retry: the rest is what any
+ * durable loop must do.
  *
- * It is tuned as a rival would tune it: texts are concatenated as they come and encoded once a commit; a commit starts when all promises of
- * the last one have run (`nextTick`), and handlers run while the next commit is being written. Variants show what each part costs.
+ * It is tuned as a competitor would tune it: texts are concatenated as they arrive and encoded once per commit; a
+ * commit starts when all promises of the last one have run (`nextTick`); handlers run while the next commit is written.
+ * Variants show the cost of each part.
  */
 import { close, fdatasync, openSync, write, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { type BareEvent, bareEvent, type CartItem } from './events.ts'
-import type { Consuming, ItemHandler, OpenSystem, Place, System } from './system.ts'
+import type { Consuming, ItemHandler, OpenSystem, Setting, System } from './system.ts'
 
 interface Variant {
-  /** The handler gets what `JSON.parse` makes of the text; without it, the object that was published. */
+  /** The handler gets the result of `JSON.parse`; otherwise the published object. */
   readonly parse: boolean
-  /** Bytes written to the file beforehand, so that a sync need not record a new size. */
+  /** Bytes written to the file in advance, so that a sync need not record a new size. */
   readonly preallocate: number
-  /** Write on this thread and sync on another: one hop a commit less. */
+  /** Write on this thread and sync on another: one thread switch less per commit. */
   readonly writeHere: boolean
 }
 
@@ -35,7 +37,7 @@ class BareLog implements System {
   #waiting: (() => void)[] = []
   #busy = false
   #scheduled = false
-  /** Committed, and not yet given to handlers. */
+  /** Committed and not yet given to handlers. */
   #ready: { readonly texts: readonly string[]; readonly events: readonly BareEvent[] }[] = []
 
   constructor(directory: string, variant: Variant) {
@@ -118,12 +120,12 @@ class BareLog implements System {
 }
 
 function opener(variant: Variant): OpenSystem {
-  return ({ directory }: Place) => Promise.resolve(new BareLog(directory, variant))
+  return ({ directory }: Setting) => Promise.resolve(new BareLog(directory, variant))
 }
 
 /** The ceiling that ratios refer to: JSON both ways, a file that grows. */
 export const openCeiling: OpenSystem = opener({ parse: true, preallocate: 0, writeHere: false })
-/** Handlers get the object that was published. */
+/** Handlers get the published object. */
 export const openStringifyOnly: OpenSystem = opener({ parse: false, preallocate: 0, writeHere: false })
-/** JSON both ways, the file written once beforehand, the write on this thread: what a better file layout brings. */
+/** JSON both ways, a file written in advance, the write on this thread: the gain of a better file layout. */
 export const openPreallocated: OpenSystem = opener({ parse: true, preallocate: 256 * 1024 * 1024, writeHere: true })

@@ -1,6 +1,6 @@
 /**
- * The workload: CloudEvents of about 235 bytes as JSON, from a storefront. Each carries its number (`line`), so that whoever counts can tell a
- * lost event from one that came twice.
+ * The workload: CloudEvents of about 235 bytes as JSON, from a storefront. Each has a number (`line`), so that a lost
+ * event can be told from one that came twice.
  */
 import { type EventDefinition, event, type Stream, stream } from 'millrace'
 import { z } from 'zod'
@@ -21,7 +21,7 @@ export const ItemAdded: EventDefinition<typeof TYPE, CartItem> = event(
   z.object({ cart: z.string(), sku: z.string(), quantity: z.int(), cents: z.int(), line: z.int() }),
 )
 
-/** As an application would declare it: typed, keyed by cart, ids deduplicated in the default window. */
+/** A stream as an application declares it: typed, with the cart as key, with ids deduplicated in the default window. */
 export function cartStream(name = 'carts'): Stream<typeof ItemAdded> {
   return stream(name, { events: [ItemAdded], key: (added) => added.data.cart })
 }
@@ -29,7 +29,7 @@ export function cartStream(name = 'carts'): Stream<typeof ItemAdded> {
 const CARTS = Array.from({ length: 10_000 }, (_, at) => `c-${String(at).padStart(5, '0')}`)
 const SKUS = Array.from({ length: 500 }, (_, at) => `tea-${String(at).padStart(4, '0')}`)
 
-/** The data of event number `line`. Neighbours are of different carts, as they are in a shop. */
+/** The data of event number `line`. Consecutive events belong to different carts, as in a real shop. */
 export function cartItem(line: number): CartItem {
   return {
     cart: CARTS[(line * 7919) % CARTS.length] as string,
@@ -40,7 +40,7 @@ export function cartItem(line: number): CartItem {
   }
 }
 
-/** An event as the bare loop and the peers carry it: the same JSON, made without any of the work of making it right. */
+/** An event of the bare loop and the peers: the same JSON without any checks. */
 export interface BareEvent {
   readonly specversion: '1.0'
   readonly id: string
@@ -53,7 +53,7 @@ export interface BareEvent {
 const IDS = Array.from({ length: 4096 }, () => crypto.randomUUID())
 const TIME = new Date().toISOString()
 
-/** Ids are ready-made and come again after 4,096 events: who has no deduplication pays for no ids. */
+/** Ids are prepared and repeat after 4,096 events: a system without deduplication does not pay for ids. */
 export function bareEvent(item: CartItem): BareEvent {
   return { specversion: '1.0', id: IDS[item.line & 4095] as string, source: SOURCE, type: TYPE, time: TIME, data: item }
 }

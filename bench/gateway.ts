@@ -1,7 +1,9 @@
 /**
- * `npm run bench:gateway [-- --quick]`: `millrace serve` under load from outside: Debian's wrk publishes singly and in batches over connections that are kept
- * alive, and 1,000 event streams each get each event. Prints figures, writes JSON to bench/results. Timings never fail it; an error, or an acknowledged event that
- * is not there once when the channel is read back, does.
+ * `npm run bench:gateway [-- --quick]`: `millrace serve` under load from outside. Debian's wrk publishes single events
+ * and batches over keep-alive connections, and 1,000 event streams each receive every event.
+ *
+ * It prints figures and writes JSON to bench/results. Timings never make it fail. It fails on an error, or if an
+ * acknowledged event is not stored exactly once.
  */
 import { execFileSync, spawn } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -57,7 +59,7 @@ async function serve(): Promise<Serving> {
   return { url, pid, stop }
 }
 
-/** Resident now and at most, in MiB, and processor seconds used, of the server. */
+/** The server's resident memory now and at most, in MiB, and its processor time in seconds. */
 function usage(pid: number): { readonly mib: number; readonly peakMib: number; readonly cpuSeconds: number } {
   if (!existsSync('/proc/self/stat')) return { mib: Number.NaN, peakMib: Number.NaN, cpuSeconds: Number.NaN }
   const status = readFileSync(`/proc/${pid}/status`, 'utf8')
@@ -70,7 +72,7 @@ function usage(pid: number): { readonly mib: number; readonly peakMib: number; r
   }
 }
 
-/** The script for wrk: each request has ids of its own, and each acknowledged id is written down. */
+/** The script for wrk: each request has its own ids, and each acknowledged id is recorded. */
 function script(channel: string, batch: number): string {
   const event = `'{"specversion":"1.0","id":"' .. id() .. '","source":"/wrk","type":"order.placed","data":{"order":"o-1","sku":"tea","quantity":2,"note":"about a hundred and fifty bytes of event"}}'`
   return `
@@ -171,7 +173,7 @@ interface Streaming {
   readonly faults: readonly string[]
 }
 
-/** Idle event streams, then events as fast as they are acknowledged: each stream gets each of them, in order, once. */
+/** Idle event streams, then events as fast as they are acknowledged: each stream receives each event once, in order. */
 async function streamLoad({ url, pid }: Serving): Promise<Streaming> {
   const agent = new Agent({ keepAlive: true, maxSockets: Number.POSITIVE_INFINITY })
   const got: string[][] = []
@@ -237,7 +239,7 @@ function wrkIsHere(): boolean {
   try {
     execFileSync('wrk', ['--version'], { stdio: 'ignore' })
   } catch (error) {
-    // It prints its version and leaves with 1.
+    // It prints its version and exits with 1.
     return (error as NodeJS.ErrnoException).code !== 'ENOENT'
   }
   return true

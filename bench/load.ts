@@ -1,8 +1,11 @@
-/** Loads: how events are thrown at a system, and what is counted. Fails when an event is lost or handled twice; never because of time. */
+/**
+ * Loads: how events are sent to a system, and what is counted. A load fails if an event is lost or handled twice, and
+ * never because of time.
+ */
 import { cartItem } from './events.ts'
 import type { System } from './system.ts'
 
-/** Which events came, each exactly once. */
+/** Which events arrived; each must arrive exactly once. */
 export class Tally {
   readonly #seen: Uint8Array
   readonly #all: PromiseWithResolversOf<void> = withResolvers()
@@ -23,7 +26,7 @@ export class Tally {
     if (++this.#count === this.#seen.length) this.#all.resolve()
   }
 
-  /** Resolves when all have come; rejects when none has come for a minute. */
+  /** Resolves when all have arrived; rejects when none has arrived for a minute. */
   async complete(): Promise<void> {
     let before = -1
     const watch = setInterval(() => {
@@ -64,7 +67,10 @@ function withResolvers<T>(): PromiseWithResolversOf<T> {
   return { promise, resolve, reject }
 }
 
-/** Publish the lines from `begin` to `end`, so many in flight at a time. `each` gets every publish's line and milliseconds. */
+/**
+ * Publish the lines from `begin` to `end`, with `inFlight` at a time. `each` is called with the line and the
+ * milliseconds of every publish.
+ */
 export async function publishAll(
   system: System,
   inFlight: number,
@@ -87,7 +93,7 @@ export async function publishAll(
   await Promise.all(Array.from({ length: Math.min(inFlight, end - begin) }, each === undefined ? plain : timed))
 }
 
-/** Round trips, so many under way at a time: the next begins when the handler of one has returned. */
+/** Round trips, with `inFlight` at a time: the next one begins when the handler of one has returned. */
 export async function tripAll(
   system: System,
   inFlight: number,
@@ -108,24 +114,24 @@ export async function tripAll(
   await Promise.all(Array.from({ length: Math.min(inFlight, end - begin) }, slot))
 }
 
-/** Events a second. */
+/** Events per second. */
 export function rate(events: number, sinceMs: number): number {
   return (events / (performance.now() - sinceMs)) * 1000
 }
 
-/** Microseconds of processor time that this process spent on each of some events: steadier than a rate where others use the machine too. */
+/** Microseconds of this process's processor time per event: steadier than a rate if others use the machine too. */
 export function cpuEach(events: number, before: NodeJS.CpuUsage): number {
   const { user, system } = process.cpuUsage(before)
   return (user + system) / events
 }
 
-/** The value below which this part of the values lies. */
+/** The percentile: the value below which this part of the values lies. */
 export function percentile(values: Float64Array | readonly number[], part: number): number {
   const sorted = Float64Array.from(values).sort()
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? Number.NaN
 }
 
-/** The middle of some values, or the mean of the two in the middle. */
+/** The median. */
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b)
   const half = sorted.length >> 1

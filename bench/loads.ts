@@ -1,4 +1,7 @@
-/** The loads that the throughput cases share: how many in flight, how many events of whom, and what is asked of Millrace. */
+/**
+ * The loads that the throughput cases share: how many in flight, how many events for which subject, and what Millrace
+ * must reach.
+ */
 import type { Bench, Measured } from './bench.ts'
 import type { Check, Params, Row } from './case.ts'
 
@@ -6,7 +9,10 @@ const IN_FLIGHT = [1, 64, 1000] as const
 export const CEILING = 'ceiling'
 export const MILLRACE = 'millrace'
 
-/** Roughly how many events a second a subject does at 1, 64 and 1,000 in flight: a measurement is to last some two seconds. */
+/**
+ * Approximate events per second of a subject with 1, 64 and 1,000 in flight, so that a measurement takes about two
+ * seconds.
+ */
 const SPEED: Readonly<Record<string, readonly [number, number, number]>> = {
   redis: [3000, 50_000, 70_000],
   'redis-4': [3000, 50_000, 100_000],
@@ -21,7 +27,7 @@ const SPEED: Readonly<Record<string, readonly [number, number, number]>> = {
 }
 const FAST = [3000, 80_000, 250_000] as const
 
-/** How many are in flight; a quick run shows one load of them. */
+/** The numbers in flight; a quick run uses only one of them. */
 export function inFlights(bench: Bench): readonly (typeof IN_FLIGHT)[number][] {
   return bench.quick ? [64] : IN_FLIGHT
 }
@@ -35,7 +41,7 @@ export function inFlightText(inFlight: number): string {
   return `${inFlight.toLocaleString('en')} in flight`
 }
 
-/** Rows of one load: the ceiling, Millrace with its checks, the peers. */
+/** The rows of one load: the ceiling, Millrace with its checks, the peers. */
 export function ratedRows(
   load: string,
   measured: ReadonlyMap<string, Measured>,
@@ -55,7 +61,7 @@ export function ratedRows(
   }))
 }
 
-/** That Millrace does at least so much of what another subject does, if that one was measured. */
+/** The check that Millrace reaches a share of another subject's figure, if that one was measured. */
 export function atLeast(
   measured: ReadonlyMap<string, Measured>,
   other: string,

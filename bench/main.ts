@@ -1,9 +1,11 @@
 /**
- * `npm run bench`: measures, prints a table, writes JSON to bench/results. Timings never fail it; a lost or doubled event does.
+ * `npm run bench`: measures, prints a table, writes JSON to bench/results. Timings never fail it; a lost or doubled
+ * event does.
  *
  *   --quick       a few seconds in all: shows that it works, measures nothing
  *   --peers       also Redis Streams, NATS JetStream, BullMQ and pg-boss, where their servers are installed
- *   --engines     only Millrace's engines over other brokers, each beside a plain program on the same server; `--only kafka` measures one of them
+ *   --engines only Millrace's engines over other brokers, each beside a plain program on the same server; `--only
+ *   kafka` measures one of them
  *   --only NAMES  these cases or peers only (comma between; part of a name is enough)
  *   --events N    no more than N events in any one measurement
  *   --rounds N    how often each measurement is repeated, in turns (3)
@@ -86,7 +88,7 @@ console.log(
 )
 if (cases.length === 0)
   throw new Error(`no case is named "${values.only}": there are ${CASES.map(({ name }) => name).join(', ')}`)
-// Leaving by `exit` takes children, servers and directories along.
+// `exit` also ends child processes and servers and removes directories.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(130))
 const bench = new Bench({
   rounds: whole(values.rounds, 'rounds', values.quick ? 1 : 3),

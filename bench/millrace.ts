@@ -1,13 +1,13 @@
-/** Millrace as an application uses it: typed events, a keyed stream, a consumer, a directory of its own. */
+/** Millrace as an application uses it: typed events, a keyed stream, a consumer, its own directory. */
 import { type Broker, connect, consumer } from 'millrace'
 import { type CartItem, cartStream, ItemAdded, SOURCE } from './events.ts'
-import type { Consuming, ItemHandler, Place, System } from './system.ts'
+import type { Consuming, ItemHandler, Setting, System } from './system.ts'
 
 export class MillraceSystem implements System {
   readonly broker: Broker
   readonly carts: ReturnType<typeof cartStream> = cartStream()
   readonly #concurrency: number
-  /** So many middlewares that pass on are around its handlers. */
+  /** The number of middlewares around its handlers, which do nothing. */
   middlewares = 0
 
   protected constructor(broker: Broker, concurrency: number) {
@@ -15,11 +15,11 @@ export class MillraceSystem implements System {
     this.#concurrency = concurrency
   }
 
-  static open({ directory, concurrency }: Pick<Place, 'directory' | 'concurrency'>): Promise<MillraceSystem> {
+  static open({ directory, concurrency }: Pick<Setting, 'directory' | 'concurrency'>): Promise<MillraceSystem> {
     return MillraceSystem.at(`file:${directory}`, concurrency)
   }
 
-  /** On whatever engine a URL names. */
+  /** On the engine that a URL names. */
   static async at(url: string, concurrency: number): Promise<MillraceSystem> {
     return new MillraceSystem(await connect(url, { source: SOURCE }), concurrency)
   }

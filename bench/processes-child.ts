@@ -1,15 +1,15 @@
-/** One of several processes on a directory: publishes its share and handles what comes, as told by its parent. */
+/** One of several processes on a directory: publishes its share and handles what arrives, as its parent says. */
 import { createHmac } from 'node:crypto'
 import { connect, consumer } from 'millrace'
 import { cartItem, cartStream, ItemAdded, SOURCE } from './events.ts'
 
 interface Share {
   readonly directory: string
-  /** Its events, first and after the last: to become warm, and those that are measured. */
+  /** The ranges of its events, from the first to after the last: for warming up, and for the measurement. */
   readonly warmup: readonly [from: number, to: number]
   readonly measured: readonly [from: number, to: number]
   readonly inFlight: number
-  /** Its handler signs each event, as a webhook's is signed: ten times. */
+  /** Its handler signs each event ten times, as webhooks are signed. */
   readonly signs: boolean
 }
 

@@ -1,9 +1,10 @@
 /**
- * Where the time goes: one measurement under the CPU profiler, and the functions with the most time of their own.
+ * Runs one measurement under the CPU profiler, and prints the functions with the most self time.
  *
  *   node bench/dist/profile.js end-to-end millrace --in-flight 1000 --events 500000 [--top 30] [--keep out.cpuprofile]
  *
- * The case and the subject are those of the table (`publish`, `end-to-end`, `round-trip`, `latency`, … · `millrace`, `ceiling`).
+ * The case and the subject are those of the table (`publish`, `end-to-end`, `round-trip`, `latency`, … · `millrace`,
+ * `ceiling`).
  */
 import { execFileSync } from 'node:child_process'
 import { copyFileSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
@@ -43,8 +44,8 @@ try {
     rate: 1000,
     seconds: 10,
   }
-  const task = { caseName, subject, place: { directory: join(root, 'data'), url: '', concurrency: inFlight }, params }
-  execFileSync('mkdir', ['-p', task.place.directory])
+  const task = { caseName, subject, setting: { directory: join(root, 'data'), url: '', concurrency: inFlight }, params }
+  execFileSync('mkdir', ['-p', task.setting.directory])
   const child = fileURLToPath(new URL('./child.js', import.meta.url))
   execFileSync(
     process.execPath,

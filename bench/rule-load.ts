@@ -1,7 +1,9 @@
-/** Rules of mixed kinds and the events of a shop, of which a few match: the same from one rule to 100,000. */
+/**
+ * Rules of mixed kinds, and the events of a shop, a few of which match: the same events for one rule and for 100,000.
+ */
 import type { PatternJson } from 'millrace/pattern'
 
-/** The part that every size has: rules that events do match. */
+/** The rules that events match; they are part of every size. */
 const HOT: readonly PatternJson[] = [
   { type: ['order.placed'], data: { customer: { country: ['NO'] } } },
   { data: { sku: [{ prefix: 'tea-' }], quantity: [{ numeric: ['>', 90] }] } },
@@ -17,7 +19,7 @@ const HOT: readonly PatternJson[] = [
   { data: { tags: ['vip'], coupon: [{ exists: false }] } },
 ]
 
-/** Rules like them that none of the events match, each for a customer, product or range of its own. */
+/** Similar rules that no event matches, each for its own customer, product or range. */
 const COLD: readonly ((number: number) => PatternJson)[] = [
   (number) => ({ type: ['order.placed'], data: { customer: { id: [`cold-${number}`] } } }),
   (number) => ({ data: { sku: [{ prefix: `tea-x${number}-` }], quantity: [{ numeric: ['>', 90] }] } }),
@@ -43,7 +45,7 @@ const COLD: readonly ((number: number) => PatternJson)[] = [
   (number) => ({ data: { tags: [`tag-${number}`], coupon: [{ exists: false }] } }),
 ]
 
-/** The rule of a number: the first ten match events, the others do not. */
+/** The rule with a number: the first ten match events, the others do not. */
 export function mixedRule(number: number): PatternJson {
   return HOT[number] ?? (COLD[number % COLD.length] as (number: number) => PatternJson)(number)
 }

@@ -1,10 +1,13 @@
-/** Millrace in two processes, or more: a server of its own over a directory and this process as its client, by WebSocket; or this one beside the directory's owner. */
+/**
+ * Millrace in two or more processes: either a server over a directory with this process as its WebSocket client, or
+ * this process beside the directory's owner.
+ */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { connect } from 'millrace'
 import { SOURCE } from './events.ts'
 import { MillraceSystem } from './millrace.ts'
-import type { Place } from './system.ts'
+import type { Setting } from './system.ts'
 
 const CLI = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
 
@@ -15,7 +18,7 @@ export class ServedSystem extends MillraceSystem {
   static override async open({
     directory,
     concurrency,
-  }: Pick<Place, 'directory' | 'concurrency'>): Promise<ServedSystem> {
+  }: Pick<Setting, 'directory' | 'concurrency'>): Promise<ServedSystem> {
     const server = spawn(process.execPath, [CLI, 'serve', '--data', directory, '--port', '0', '--json'], {
       stdio: ['ignore', 'pipe', 'inherit'],
     })

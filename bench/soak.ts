@@ -1,10 +1,12 @@
 /**
- * `npm run soak [-- --minutes 30] [--rate 2000]`: mixed load on a data directory whose channels keep by age, bytes, count and key, with a queue, emissions,
- * delays, retries and dead letters. Each minute it prints what the process and the directory take.
+ * `npm run soak [-- --minutes 30] [--rate 2000]`: a mixed load on a data directory whose channels keep by age, bytes,
+ * count and key, with a queue, emissions, delays, retries and dead letters. Each minute it prints what the process and
+ * the directory use.
  *
- * It fails when one of these is not flat. Seconds are compared: the median of the last third of the run, without what is
- * dropped at its beginning (a third of the run, at most three minutes), with the median of the first third. It may be a
- * fifth greater, and as much more as `SLACK` says. It fails too when a channel keeps twice what it may, or an alarm lasts.
+ * It fails if one of these grows. Values are taken every second: the median of the last third of the run is compared
+ * with the median of the first third. The beginning is left out (a third of the run, at most three minutes). The last
+ * median may be a fifth greater, plus what `SLACK` allows. It also fails if a channel keeps twice what it may, or an
+ * alarm lasts.
  */
 import { existsSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -62,7 +64,8 @@ async function consume(broker: Broker): Promise<void> {
   const emitter = consumer('emitter', aged, { concurrency: 50, retry: { attempts: 2, backoff: 'fixed', min: 50 } }).on(
     Noted,
     async (each, ctx) => {
-      // The channels take turns: these are the numbers of the first one's events. What is rejected is of another key each time.
+      // The channels take turns, so this is the number of the event within the first channel. Each rejected event has
+      // another key.
       const n = number(each as never) / all.length
       if (n % 499 === 0) ctx.reject('one of some')
       if (n % 40 === 1 && ctx.attempt === 1) throw new Error('once more')
@@ -92,7 +95,7 @@ async function load(broker: Broker, untilMs: number): Promise<void> {
       under.add(done)
       void done.then(() => under.delete(done))
     }
-    // A machine that does not keep up is told so by what is under way.
+    // If the machine does not keep up, wait for the publishes in flight.
     if (under.size > 20_000) await Promise.all(under)
   }
   await Promise.all(under)
@@ -146,7 +149,7 @@ function growths(): string[] {
   })
 }
 
-/** The limits of retention, twice over: events go some time after they are too many. */
+/** Twice the limits of retention: events are removed some time after there are too many. */
 async function beyond(broker: Broker): Promise<string[]> {
   const { channels, alarms: lasting } = await broker.describe()
   const most: Readonly<Record<string, number>> = { aged: 2 * 30 * RATE, counted: 40_000, jobs: 2 * 30 * RATE }

@@ -1,4 +1,7 @@
-/** All that can be measured, by name. Modules are loaded when they are asked for: a peer's client costs nobody else memory. */
+/**
+ * Everything that can be measured, by name. Modules are loaded when they are needed, so that a peer's client costs the
+ * others no memory.
+ */
 import type { OpenSystem, Peer } from './system.ts'
 
 export const PEER_NAMES = ['redis', 'redis-4', 'nats', 'nats-synced', 'kafka', 'bullmq', 'pg-boss'] as const
@@ -46,9 +49,9 @@ export async function openerOf(name: string): Promise<OpenSystem> {
     case 'ceiling, preallocated':
       return (await import('./ceiling.ts')).openPreallocated
     case 'millrace':
-      return (place) => import('./millrace.ts').then(({ MillraceSystem }) => MillraceSystem.open(place))
+      return (setting) => import('./millrace.ts').then(({ MillraceSystem }) => MillraceSystem.open(setting))
     case 'millrace, served':
-      return (place) => import('./served.ts').then(({ ServedSystem }) => ServedSystem.open(place))
+      return (setting) => import('./served.ts').then(({ ServedSystem }) => ServedSystem.open(setting))
     default: {
       const peer = await peerOf(name)
       if (peer === null) throw new Error(`nothing to measure is named "${name}"`)

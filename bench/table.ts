@@ -1,4 +1,4 @@
-/** The table that a person reads. */
+/** The table for people to read. */
 import { type Check, isMet, type Row } from './case.ts'
 
 export function caseText(title: string, rows: readonly Row[]): string {
@@ -35,7 +35,7 @@ export function number(value: number): string {
   return String(Number(value.toPrecision(Math.abs(value) >= 10 ? 3 : 2)))
 }
 
-/** How many requirements were measured, and which fell short. */
+/** How many requirements were measured, and which were not met. */
 export function verdict(rows: readonly (Row & { readonly caseName: string })[]): string {
   const checked = rows.flatMap((row) => (row.checks ?? []).map((check) => ({ row, check })))
   const short = checked.filter(({ check }) => !isMet(check))

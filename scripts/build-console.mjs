@@ -1,6 +1,6 @@
 /**
- * Build the console into `dist/console`, with the licences of what is bundled in THIRD-PARTY.txt. Does nothing when neither its sources nor the versions
- * of its parts have changed since the last build.
+ * Build the console into `dist/console`, with the licences of what is bundled in THIRD-PARTY.txt. Does nothing when
+ * neither its sources nor the versions of its parts have changed since the last build.
  */
 import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'

@@ -1,4 +1,4 @@
-/** The parser of CloudEvents SQL, as Peggy makes it of its grammar. */
+/** The parser of CloudEvents SQL, as Peggy generates it from the grammar. */
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import peggy from 'peggy'
@@ -14,7 +14,7 @@ const HEAD = `// @ts-nocheck
 export const cesqlParser: { parse(text: string, options: { readonly depthMax: number; readonly likeCharsMax: number }): unknown } =
 `
 
-/** The whole file, as it must be. */
+/** The complete content of the generated file. */
 export function cesqlParserSource(grammar: string = readFileSync(GRAMMAR, 'utf8')): string {
   return `${HEAD}${peggy.generate(grammar, { output: 'source', format: 'bare' }).trim()}\n`
 }

@@ -1,4 +1,7 @@
-/** Pack what was built, and judge the tarball: publint for the manifest, attw for how its types resolve, from ES modules and from CommonJS. */
+/**
+ * Pack the build and check the tarball: publint for the manifest, attw for how its types resolve from ES modules and
+ * from CommonJS.
+ */
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -10,7 +13,8 @@ import { formatMessage } from 'publint/utils'
 const root = fileURLToPath(new URL('..', import.meta.url))
 const folder = mkdtempSync(join(tmpdir(), 'millrace-pack-'))
 try {
-  // Without scripts, as `npm run package:check` has built: a build here would take the files from under whoever runs them.
+  // Without scripts: `npm run package:check` has built already, and another build would remove files that somebody may
+  // be using.
   const packed = execFileSync('npm', ['pack', '--ignore-scripts', '--json', '--pack-destination', folder], {
     cwd: root,
     encoding: 'utf8',

@@ -1,4 +1,4 @@
-/** Remove what earlier builds left: a file that was renamed must not stay in the package. */
+/** Remove the output of earlier builds: a file that was renamed must not stay in the package. */
 import { rmSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 

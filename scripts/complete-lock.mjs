@@ -1,11 +1,12 @@
 /**
  * Complete package-lock.json with the optional packages of other platforms: `npm run lock:complete`.
  *
- * A registry mirror that carries the binaries of one platform makes npm write a lock without the others, and `npm ci` refuses such a lock. The script
- * adds the missing packages, with the version that their dependent asks for and the platform that their name says.
+ * A registry mirror that carries the binaries of one platform makes npm write a lock without the others, and `npm ci`
+ * refuses such a lock. The script adds the missing packages, with the version that their dependent asks for and the
+ * platform that their name says.
  *
- * It also writes the versions of Node on which the client libraries are tested here. Parts of them declare Node 22 or later, npm warns about that on
- * Node 20, and `.ci/run` runs the suites of their engines on Node 20.
+ * It also writes the versions of Node on which the client libraries are tested here. Parts of them declare Node 22 or
+ * later, npm warns about that on Node 20, and `.ci/run` runs the suites of their engines on Node 20.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -13,7 +14,9 @@ import { fileURLToPath } from 'node:url'
 const SYSTEMS = ['aix', 'android', 'darwin', 'freebsd', 'linux', 'netbsd', 'openbsd', 'openharmony', 'sunos', 'win32']
 const PROCESSORS = ['arm', 'arm64', 'ia32', 'loong64', 'mips64el', 'ppc64', 'riscv64', 's390x', 'wasm32', 'x64']
 
-/** Parts of the client libraries of the engines that declare a newer Node than the one on which `.ci/run` tests them. */
+/**
+ * Parts of the client libraries of the engines that declare a newer Node than the one on which `.ci/run` tests them.
+ */
 const TESTED_ON_NODE_20 = ['@nats-io/nuid', '@platformatic/dynamic-buffer', '@platformatic/wasm-utils']
 
 const path = fileURLToPath(new URL('../package-lock.json', import.meta.url))

@@ -1,4 +1,4 @@
-/** The lists of scenarios in docs/contract.md, made of the scenarios themselves. */
+/** The lists of scenarios in docs/contract.md, generated from the scenarios. */
 import { fileURLToPath } from 'node:url'
 import { SCENARIOS } from '../src/testing/conformance/scenarios.ts'
 
@@ -6,7 +6,7 @@ export const CONTRACT_PAGE: string = fileURLToPath(new URL('../docs/contract.md'
 
 const LIST = /<!-- scenarios (\d+) -->[\s\S]*?<!-- end -->/g
 
-/** The page, with each clause's list as it must be. */
+/** The page with the current list of each clause. */
 export function withScenarios(page: string): string {
   return page.replaceAll(
     LIST,

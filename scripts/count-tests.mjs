@@ -1,4 +1,4 @@
-/** `passed failed` of vitest's JSON report: its cases, and each file that could not run as a failed one. */
+/** Prints `passed failed` from vitest's JSON report. A file that could not run counts as one failed test. */
 import { readFileSync } from 'node:fs'
 
 const report = JSON.parse(readFileSync(process.argv[2], 'utf8'))

@@ -1,4 +1,4 @@
-/** docs/limits.md, made of src/base/limits.ts: each limit's name, its value in human units and its comment. */
+/** docs/limits.md, generated from src/base/limits.ts: each limit's name, its value in human units, and its comment. */
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import ts from 'typescript'
@@ -20,7 +20,7 @@ the two.
 | --- | --- | --- |
 `
 
-/** The whole page, as it must be. */
+/** The complete content of the page. */
 export function limitsPage(
   source: string = readFileSync(SOURCE, 'utf8'),
   limits: Readonly<Record<string, number>> = LIMITS,
@@ -32,7 +32,7 @@ export function limitsPage(
   return HEAD + rows.join('')
 }
 
-/** The comment above each property; one without takes part in that of the property above it. */
+/** The comment above each property. A property without a comment shares that of the one above it. */
 function commentsOf(text: string): Map<string, string> {
   const source = ts.createSourceFile('limits.ts', text, ts.ScriptTarget.ES2023, true)
   const found = new Map<string, string>()

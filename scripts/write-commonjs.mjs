@@ -1,6 +1,7 @@
 /**
- * Entries for CommonJS, written beside those for ES modules: `index.cjs`, which requires the same module, and `index.d.cts`, by which a compiler takes it for
- * CommonJS. The module exists once, whoever imports or requires it, and so do its types.
+ * Writes entries for CommonJS beside those for ES modules: `index.cjs`, which requires the same module, and
+ * `index.d.cts`, which makes a compiler treat it as CommonJS. The module exists once, whether it is imported or
+ * required, and so do its types.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -10,7 +11,7 @@ const root = fileURLToPath(new URL('..', import.meta.url))
 const { exports } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
 const ESM = `'./index.js', { with: { 'resolution-mode': 'import' } }`
 
-/** A class is a type, too. */
+/** A class is also a type. */
 const isClass = (value) => typeof value === 'function' && /^class\b/.test(Function.prototype.toString.call(value))
 
 for (const entry of Object.values(exports)) {

@@ -1,6 +1,6 @@
 /**
- * Write docs/figures.md from what `npm run bench` measured: `npm run docs:figures`. Of each case the newest whole measurement in bench/results
- * is taken, with the day, the machine and the commit that it was measured on. No figure is typed.
+ * Write docs/figures.md from the results of `npm run bench`: `npm run docs:figures`. For each case it takes the newest
+ * complete measurement in bench/results, with its date, machine and commit. No figure is typed by hand.
  */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'

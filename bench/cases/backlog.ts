@@ -1,11 +1,11 @@
-/** A backlog of a million events: published with nobody listening, then drained by a consumer that comes late. */
+/** A backlog of a million events, published without a consumer and then read by a consumer that starts late. */
 import type { Case, Figures, Params } from '../case.ts'
 import { publishAll, rate, Tally } from '../load.ts'
 import { MILLRACE } from '../loads.ts'
-import type { OpenSystem, Place } from '../system.ts'
+import type { OpenSystem, Setting } from '../system.ts'
 
-async function measure(open: OpenSystem, place: Place, { events = 0, inFlight = 1000 }: Params): Promise<Figures> {
-  const system = await open(place)
+async function measure(open: OpenSystem, setting: Setting, { events = 0, inFlight = 1000 }: Params): Promise<Figures> {
+  const system = await open(setting)
   const tally = new Tally(events)
   const begun = performance.now()
   await publishAll(system, inFlight, 0, events)

@@ -1,4 +1,7 @@
-/** What each part of the bare loop costs: the ceiling that ratios refer to (JSON both ways, a growing file) beside its variants. */
+/**
+ * The cost of each part of the bare loop: the ceiling that ratios refer to (JSON both ways, a growing file), and its
+ * variants.
+ */
 import type { Case, Row } from '../case.ts'
 import { inFlights, inFlightText, loadOf, ratedRows } from '../loads.ts'
 import { measureEndToEnd } from './end-to-end.ts'

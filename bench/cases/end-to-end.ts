@@ -1,18 +1,18 @@
 /**
- * Publish → synced → handler → completion: so many publishes in flight while a consumer handles what comes. The clock stops when every event
- * was handled and every completion is recorded.
+ * Publish → synced → handler → completion, with a fixed number of publishes in flight while a consumer handles them.
+ * The clock stops when every event was handled and every completion is recorded.
  */
 import type { Case, Figures, Params, Row } from '../case.ts'
 import { cpuEach, publishAll, rate, Tally } from '../load.ts'
 import { atLeast, CEILING, inFlights, inFlightText, loadOf, MILLRACE, ratedRows } from '../loads.ts'
-import type { Consuming, OpenSystem, Place } from '../system.ts'
+import type { Consuming, OpenSystem, Setting } from '../system.ts'
 
 export async function measureEndToEnd(
   open: OpenSystem,
-  place: Place,
+  setting: Setting,
   { events = 0, warmup = 0, inFlight = 1, consumers = 1 }: Params,
 ): Promise<Figures> {
-  const system = await open(place)
+  const system = await open(setting)
   const warm = Array.from({ length: consumers }, () => new Tally(warmup))
   const tallies = Array.from({ length: consumers }, () => new Tally(events))
   const consuming: Consuming[] = []

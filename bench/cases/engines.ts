@@ -1,13 +1,13 @@
 /**
- * Engines over other people's brokers, end to end: each beside a plain program on that broker's own client, which does the same work (publish, handler,
- * completion stored) on a server of its own in the same setting.
+ * Engines over other brokers, end to end, each compared with a plain program that uses the broker's own client and does
+ * the same work (publish, handler, completion stored) on its own server with the same settings.
  */
 import type { Case, Row } from '../case.ts'
 import { inFlights, inFlightText, loadOf, ratedRows } from '../loads.ts'
 import { ENGINE_PAIRS } from '../systems.ts'
 import { measureEndToEnd } from './end-to-end.ts'
 
-/** Of the plain program, with most in flight. */
+/** The required share of the plain program's rate, at the highest number in flight. */
 const SHARE = 0.7
 
 export const engines: Case = {

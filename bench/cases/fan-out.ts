@@ -1,4 +1,4 @@
-/** Five consumers of one stream: how fast each goes, beside one alone. */
+/** Five consumers of one stream: the rate of each, compared with a single consumer. */
 import type { Case, Row } from '../case.ts'
 import { median } from '../load.ts'
 import { CEILING, loadOf, MILLRACE } from '../loads.ts'

@@ -1,20 +1,20 @@
-/** What a publish costs as the store grows: at ten thousand, a hundred thousand, a million and ten million events. */
+/** The cost of a publish as the store grows: at ten thousand, a hundred thousand, a million and ten million events. */
 import type { Case, Figures, Params, Row } from '../case.ts'
 import { percentile, publishAll, rate } from '../load.ts'
 import { MILLRACE } from '../loads.ts'
 import { MillraceSystem } from '../millrace.ts'
-import type { OpenSystem, Place } from '../system.ts'
+import type { OpenSystem, Setting } from '../system.ts'
 import { fill } from './filling.ts'
 
 const LEVELS = [10_000, 100_000, 1_000_000, 10_000_000] as const
 
-/** One process: filled to each level in turn, measured at each (with events that count towards the next). */
+/** One process: filled to each level in turn and measured there. The measured events count towards the next level. */
 async function measure(
   _open: OpenSystem,
-  place: Place,
+  setting: Setting,
   { events = 0, probe = 0, probeOne = 0 }: Params,
 ): Promise<Figures> {
-  const system = await MillraceSystem.open(place)
+  const system = await MillraceSystem.open(setting)
   const figures: Record<string, number> = {}
   let stored = 0
   for (const level of LEVELS.filter((one) => one <= events)) {

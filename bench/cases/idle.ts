@@ -1,4 +1,7 @@
-/** What 10,000 channels and 1,000 consumers cost that have nothing to do: processor time and memory, beside a broker with none. */
+/**
+ * The cost of 10,000 channels and 1,000 consumers that have nothing to do: processor time and memory, compared with a
+ * broker without them.
+ */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { consumer } from 'millrace'
 import type { Case, Figures, Params, Row } from '../case.ts'
@@ -6,14 +9,14 @@ import { cartItem, cartStream, ItemAdded } from '../events.ts'
 import { publishAll, rate } from '../load.ts'
 import { MILLRACE } from '../loads.ts'
 import { MillraceSystem } from '../millrace.ts'
-import type { OpenSystem, Place } from '../system.ts'
+import type { OpenSystem, Setting } from '../system.ts'
 
 async function measure(
   _open: OpenSystem,
-  place: Place,
+  setting: Setting,
   { channels = 0, consumers = 0, seconds = 1, events = 0 }: Params,
 ): Promise<Figures> {
-  const system = await MillraceSystem.open(place)
+  const system = await MillraceSystem.open(setting)
   const began = performance.now()
   const streams = Array.from({ length: channels }, (_, at) => cartStream(`carts-${at}`))
   if (streams.length > 0) await system.broker.declare(...streams)
@@ -26,7 +29,7 @@ async function measure(
       consumer(`consumer-${at}`, streams[at % channels] as ReturnType<typeof cartStream>).on(ItemAdded, handler),
     )
   }
-  // Every consumer is alive: an event each.
+  // One event each, to show that every consumer works.
   await Promise.all(
     Array.from({ length: consumers }, (_, at) =>
       system.broker.publish(streams[at % channels] as ReturnType<typeof cartStream>, ItemAdded(cartItem(at))),

@@ -1,16 +1,17 @@
 /**
- * From `publish` to the handler's first line at a steady 1,000 events a second, open loop: events are due by the clock, whatever became of
- * those before. Publish delay says how late the load itself was, so that a stalled publisher cannot hide behind a good latency.
+ * The time from `publish` to the handler's first line at a steady 1,000 events per second, in an open loop: each event
+ * is due at a fixed time, whatever happened to earlier ones. The publish delay shows how late the load itself was, so
+ * that a stalled publisher cannot hide behind a good latency.
  */
 import type { Case, Check, Figures, Params, Row } from '../case.ts'
 import { cartItem } from '../events.ts'
 import { percentile, publishAll, Tally } from '../load.ts'
 import { CEILING, MILLRACE, ratedRows } from '../loads.ts'
-import type { OpenSystem, Place, System } from '../system.ts'
+import type { OpenSystem, Setting, System } from '../system.ts'
 
 const RATE = 1000
 
-/** Publish each line when it is due; resolves when all publishes have. */
+/** Publish each line when it is due; resolves when all are published. */
 async function openLoop(
   system: System,
   begin: number,
@@ -35,10 +36,10 @@ async function openLoop(
 
 async function measure(
   open: OpenSystem,
-  place: Place,
+  setting: Setting,
   { warmup = 0, events = 0, rate = RATE }: Params,
 ): Promise<Figures> {
-  const system = await open(place)
+  const system = await open(setting)
   const total = warmup + events
   const tally = new Tally(total)
   const sentAt = new Float64Array(total)

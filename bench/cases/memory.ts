@@ -1,8 +1,8 @@
-/** Resident memory, the most there was at any moment: through five million events, then with a consumer that is a million behind. */
+/** The highest resident memory: during five million events, then with a consumer that is a million events behind. */
 import type { Case, Figures, Params } from '../case.ts'
 import { publishAll, rate, Tally } from '../load.ts'
 import { MILLRACE } from '../loads.ts'
-import type { OpenSystem, Place } from '../system.ts'
+import type { OpenSystem, Setting } from '../system.ts'
 
 function peakMb(): number {
   return process.resourceUsage().maxRSS / 1024
@@ -10,10 +10,10 @@ function peakMb(): number {
 
 async function measure(
   open: OpenSystem,
-  place: Place,
+  setting: Setting,
   { events = 0, behind = 0, inFlight = 1000 }: Params,
 ): Promise<Figures> {
-  const first = await open(place)
+  const first = await open(setting)
   const beforeMb = peakMb()
   const tally = new Tally(events)
   const consuming = await first.consume('steady', async ({ line }) => tally.add(line))

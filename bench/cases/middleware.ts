@@ -1,18 +1,20 @@
-/** End to end with one and with five middlewares that only pass on, beside none: what a consumer pays for each of them. */
+/**
+ * End to end with one and with five middlewares that do nothing, compared with none: the cost of each for a consumer.
+ */
 import type { Case, Figures, Params, Row } from '../case.ts'
 import { median } from '../load.ts'
 import { loadOf, MILLRACE } from '../loads.ts'
 import { MillraceSystem } from '../millrace.ts'
-import type { OpenSystem, Place } from '../system.ts'
+import type { OpenSystem, Setting } from '../system.ts'
 import { measureEndToEnd } from './end-to-end.ts'
 
 const COUNTS = [0, 1, 5] as const
 
-async function measure(open: OpenSystem, place: Place, params: Params): Promise<Figures> {
-  const system = await open(place)
+async function measure(open: OpenSystem, setting: Setting, params: Params): Promise<Figures> {
+  const system = await open(setting)
   if (!(system instanceof MillraceSystem)) throw new Error('middleware is Millrace’s')
   system.middlewares = params['middlewares'] ?? 0
-  return measureEndToEnd(async () => system, place, params)
+  return measureEndToEnd(async () => system, setting, params)
 }
 
 export const middleware: Case = {

@@ -1,18 +1,18 @@
-/** Opening a directory that holds five million events: after a clean close, and after SIGKILL in the middle of publishing. */
+/** Opening a directory with five million events: after a clean close, and after SIGKILL during publishing. */
 import type { Case, Figures, Params, Row } from '../case.ts'
 import { median, publishAll } from '../load.ts'
 import { MILLRACE } from '../loads.ts'
 import { MillraceSystem } from '../millrace.ts'
-import type { OpenSystem, Place } from '../system.ts'
+import type { OpenSystem, Setting } from '../system.ts'
 import { fill } from './filling.ts'
 
 const FILL = 0
 const OPEN = 1
 const CRASH = 2
 
-async function measure(_open: OpenSystem, place: Place, { step = FILL, events = 0 }: Params): Promise<Figures> {
+async function measure(_open: OpenSystem, setting: Setting, { step = FILL, events = 0 }: Params): Promise<Figures> {
   const start = performance.now()
-  const system = await MillraceSystem.open(place)
+  const system = await MillraceSystem.open(setting)
   if (step === FILL) {
     await fill(system, 0, events)
     await system.close()
@@ -23,7 +23,7 @@ async function measure(_open: OpenSystem, place: Place, { step = FILL, events = 
   const firstMs = await firstPublish(system, start)
   if (step === CRASH) {
     await publishAll(system, 1000, 0, Math.min(200_000, events))
-    // Nothing is closed: what the journal holds and LMDB does not is for the next opening.
+    // Nothing is closed: the next opening must handle what is in the journal and not in LMDB.
     process.send?.({ openMs, firstMs, stored: next - first }, () => process.kill(process.pid, 'SIGKILL'))
     return new Promise(() => {})
   }
@@ -31,7 +31,7 @@ async function measure(_open: OpenSystem, place: Place, { step = FILL, events = 
   return { openMs, firstMs, stored: next - first }
 }
 
-/** Milliseconds from the start to the first event that is durable. */
+/** Milliseconds from the start to the first durable event. */
 async function firstPublish(system: MillraceSystem, start: number): Promise<number> {
   await publishAll(system, 1, 0, 1)
   return performance.now() - start

@@ -1,6 +1,6 @@
 /**
- * event-ruler's own rule sets over its events, from JSON text, as a ratio to `JSON.parse` of the same lines in the same process, taking turns.
- * Every rule's count of matches is checked.
+ * event-ruler's own rule sets over its events, from JSON text, as a ratio to `JSON.parse` of the same lines in the same
+ * process, in turns. The number of matches of every rule is checked.
  */
 import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
@@ -10,7 +10,7 @@ import { type PatternJson, RuleIndex } from 'millrace/pattern'
 import type { Case, Figures, Params, Row } from '../case.ts'
 import { median } from '../load.ts'
 import { MILLRACE } from '../loads.ts'
-import type { OpenSystem, Place } from '../system.ts'
+import type { OpenSystem, Setting } from '../system.ts'
 
 const SUITES = fileURLToPath(new URL('../../../test/fixtures/suites/', import.meta.url))
 const EVENTS = 20_000
@@ -21,7 +21,10 @@ interface RuleSet {
   readonly synth20000Counts: readonly number[]
 }
 
-/** event-ruler's own ratios: Java, one thread, against `JSON.parse` of Node 20 on one machine. Twice them is wanted. */
+/**
+ * event-ruler's own ratios: Java, one thread, compared with `JSON.parse` of Node 20 on one machine. The goal is twice
+ * these.
+ */
 const EVENT_RULER: Readonly<Record<string, number>> = {
   EXACT: 0.9,
   WILDCARD: 0.95,
@@ -62,7 +65,7 @@ function checkCounts(name: string, index: RuleIndex, events: readonly string[], 
     throw new Error(`${name}: matched ${counts.join()}, expected ${expected.join()}`)
 }
 
-/** Events a second. */
+/** Events per second. */
 function rateOf(events: readonly string[], each: (event: string) => unknown): number {
   const start = performance.now()
   for (const event of events) each(event)
@@ -71,7 +74,7 @@ function rateOf(events: readonly string[], each: (event: string) => unknown): nu
 
 async function measure(
   _open: OpenSystem,
-  { directory }: Place,
+  { directory }: Setting,
   { set = 0, events = EVENTS }: Params,
 ): Promise<Figures> {
   const file = join(directory, 'citylots.jsonl')

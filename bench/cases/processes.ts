@@ -1,14 +1,16 @@
 /**
- * Processes on one directory, each publishing its share, 1,000 in flight in all, and handling what comes: two are to do more than one. First with
- * handlers that do nothing, so that all of the work is Millrace's own and an event that crosses to another process costs more than one that does not;
- * then with handlers that work.
+ * Processes on one directory. Each publishes its share, with 1,000 in flight in total, and handles what arrives. Two
+ * processes must do more than one.
+ *
+ * First the handlers do nothing, so that all the work is Millrace's own and an event for another process costs more
+ * than one that stays. Then the handlers do work.
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import type { Bench, Measured } from '../bench.ts'
 import type { Case, Figures, Params, Row } from '../case.ts'
 import { rate, Tally } from '../load.ts'
-import type { OpenSystem, Place } from '../system.ts'
+import type { OpenSystem, Setting } from '../system.ts'
 
 const CHILD = fileURLToPath(new URL('../processes-child.js', import.meta.url))
 
@@ -25,12 +27,12 @@ async function ask<T>(child: ChildProcess, message: string): Promise<T> {
   return answered
 }
 
-/** The part of a process, of some lines. */
+/** A process's share of a range of lines. */
 function part(from: number, to: number, at: number, processes: number): [from: number, to: number] {
   return [from + Math.floor(((to - from) * at) / processes), from + Math.floor(((to - from) * (at + 1)) / processes)]
 }
 
-/** All publish, until so many events are handled. */
+/** All publish, until this many events are handled. */
 async function published(children: readonly ChildProcess[], what: 'warm' | 'publish', handled: number): Promise<void> {
   await Promise.all(children.map((child) => ask(child, what)))
   for (;;) {
@@ -42,7 +44,7 @@ async function published(children: readonly ChildProcess[], what: 'warm' | 'publ
 
 async function measure(
   _: OpenSystem,
-  { directory }: Place,
+  { directory }: Setting,
   { events = 0, warmup = 0, processes = 1, signs = 0 }: Params,
 ): Promise<Figures> {
   const children: ChildProcess[] = []
@@ -64,7 +66,7 @@ async function measure(
   await published(children, 'publish', warmup + events)
   const figures = { rate: rate(events, start) }
   const tally = new Tally(warmup + events)
-  // The owner was first, and goes last.
+  // The owner started first and stops last.
   for (const child of children.reverse()) for (const line of await ask<number[]>(child, 'stop')) tally.add(line)
   tally.check()
   return figures

@@ -1,15 +1,15 @@
-/** Publishing alone: events a second that are durable, and at one in flight how long each takes. */
+/** Publishing only: durable events per second, and the time of each with one in flight. */
 import type { Case, Check, Figures, Params, Row } from '../case.ts'
 import { cpuEach, percentile, publishAll, rate } from '../load.ts'
 import { atLeast, CEILING, inFlights, inFlightText, loadOf, MILLRACE, ratedRows } from '../loads.ts'
-import type { OpenSystem, Place } from '../system.ts'
+import type { OpenSystem, Setting } from '../system.ts'
 
 async function measure(
   open: OpenSystem,
-  place: Place,
+  setting: Setting,
   { events = 0, warmup = 0, inFlight = 1 }: Params,
 ): Promise<Figures> {
-  const system = await open(place)
+  const system = await open(setting)
   await publishAll(system, 1000, 0, warmup)
   const times = new Float64Array(inFlight === 1 ? events : 0)
   const timing = (line: number, ms: number): void => {

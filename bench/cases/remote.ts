@@ -1,27 +1,27 @@
 /**
- * The remote engine: a server process and this one. Publish → synced → handler → completion over one WebSocket, 1,000 publishes in flight; and the
- * same with batches of 100, ten in flight.
+ * The remote engine: a server process and this one. Publish → synced → handler → completion over one WebSocket, with
+ * 1,000 publishes in flight; and with batches of 100, ten in flight.
  */
 import type { Case, Figures, Params, Row } from '../case.ts'
 import { cartItem, ItemAdded } from '../events.ts'
 import { rate, Tally } from '../load.ts'
 import { loadOf, ratedRows } from '../loads.ts'
 import { MillraceSystem } from '../millrace.ts'
-import type { OpenSystem, Place } from '../system.ts'
+import type { OpenSystem, Setting } from '../system.ts'
 import { measureEndToEnd } from './end-to-end.ts'
 
 const SERVED = 'millrace, served'
 const BATCH = 100
 const BATCHES_IN_FLIGHT = 10
 
-async function measure(open: OpenSystem, place: Place, params: Params): Promise<Figures> {
+async function measure(open: OpenSystem, setting: Setting, params: Params): Promise<Figures> {
   return params['batch'] === undefined
-    ? measureEndToEnd(open, place, params)
-    : measureBatches(open, place, params['batch'], params['events'] ?? 0)
+    ? measureEndToEnd(open, setting, params)
+    : measureBatches(open, setting, params['batch'], params['events'] ?? 0)
 }
 
-async function measureBatches(open: OpenSystem, place: Place, size: number, events: number): Promise<Figures> {
-  const system = await open(place)
+async function measureBatches(open: OpenSystem, setting: Setting, size: number, events: number): Promise<Figures> {
+  const system = await open(setting)
   if (!(system instanceof MillraceSystem)) throw new Error('batches are for Millrace')
   const { broker, carts } = system
   const publish = async (from: number, to: number): Promise<void> => {

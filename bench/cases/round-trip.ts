@@ -1,15 +1,15 @@
-/** Round trips: the next publish of a slot waits until the handler of the one before has returned. So many slots. */
+/** Round trips over a number of slots: a slot publishes again when the handler of its last event has returned. */
 import type { Case, Figures, Params, Row } from '../case.ts'
 import { rate, Tally, tripAll } from '../load.ts'
 import { CEILING, inFlights, inFlightText, loadOf, MILLRACE, ratedRows } from '../loads.ts'
-import type { OpenSystem, Place } from '../system.ts'
+import type { OpenSystem, Setting } from '../system.ts'
 
 async function measure(
   open: OpenSystem,
-  place: Place,
+  setting: Setting,
   { events = 0, warmup = 0, inFlight = 1 }: Params,
 ): Promise<Figures> {
-  const system = await open(place)
+  const system = await open(setting)
   const tally = new Tally(warmup + events)
   const handled = new Map<number, () => void>()
   const consuming = await system.consume('consumer', async ({ line }) => {

@@ -1,4 +1,7 @@
-/** One event against 1 to 100,000 rules of mixed kinds, all indexes taking turns; adding and removing one; memory for each. */
+/**
+ * One event against 1 to 100,000 rules of mixed kinds, with all indexes in turns; adding and removing one rule; memory
+ * for each.
+ */
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { RuleIndex } from 'millrace/pattern'
@@ -6,7 +9,7 @@ import type { Case, Check, Figures, Params, Row } from '../case.ts'
 import { median } from '../load.ts'
 import { MILLRACE } from '../loads.ts'
 import { mixedRule, shopEvents } from '../rule-load.ts'
-import type { OpenSystem, Place } from '../system.ts'
+import type { OpenSystem, Setting } from '../system.ts'
 
 const SIZES = [1, 10, 100, 10_000, 100_000] as const
 const ROUNDS = 7
@@ -27,7 +30,7 @@ function indexOf(size: number): { readonly index: RuleIndex; readonly bytes: num
   return { index, bytes: (heapBytes() - before) / size }
 }
 
-/** The middle and the slowest but one in a hundred of adding and of removing one rule, in milliseconds. */
+/** The median and the 99th percentile of adding and of removing one rule, in milliseconds. */
 function timeChanges(index: RuleIndex, size: number): Figures {
   const added: number[] = []
   const removed: number[] = []
@@ -46,7 +49,7 @@ function timeChanges(index: RuleIndex, size: number): Figures {
 
 async function measure(
   _open: OpenSystem,
-  _place: Place,
+  _place: Setting,
   { events: count = 5000, largest = 100_000 }: Params,
 ): Promise<Figures> {
   const events = shopEvents(count)

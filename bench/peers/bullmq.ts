@@ -1,11 +1,11 @@
-/** BullMQ on the same synced Redis: one job an event, removed when it is completed. */
+/** BullMQ on the same synced Redis: one job per event, removed when it is completed. */
 import { Queue, Worker } from 'bullmq'
 import { type BareEvent, bareEvent, type CartItem } from '../events.ts'
 import type { Consuming, ItemHandler, OpenSystem, Peer, System } from '../system.ts'
 import { missingRedis, startSyncedRedis } from './redis.ts'
 
 const QUEUE = 'carts'
-/** More at once made it slower here. */
+/** Higher values made it slower here. */
 const CONCURRENCY = 200
 
 class BullMq implements System {

@@ -1,6 +1,7 @@
 /**
- * Kafka with @platformatic/kafka: a topic of one partition that syncs every batch, a producer that sends together what was published while the send
- * before was under way, a consumer of a group that commits its offset after the handlers, one commit at a time.
+ * Kafka with @platformatic/kafka: a topic of one partition that syncs every batch; a producer that sends together what
+ * was published during the last send; and a consumer of a group that commits its offset after the handlers, one commit
+ * at a time.
  */
 import { execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
@@ -31,7 +32,7 @@ class PlainKafka implements System {
 
   private constructor(url: string) {
     this.#client = { clientId: 'bench', bootstrapBrokers: [url.replace('kafka://', '')] }
-    // As Millrace's is: a batch that is sent again is stored once.
+    // Idempotent like Millrace's producer: a batch that is sent again is stored once.
     this.#producer = new Producer({ ...this.#client, idempotent: true })
     this.#closing.push(() => this.#producer.close())
   }
@@ -169,7 +170,7 @@ function missing(): Promise<string | null> {
 }
 
 export const kafka: Peer = { name: 'kafka', missing, start, open: ({ url }) => PlainKafka.open(url) }
-/** Millrace's engine on the same server in the same setting. */
+/** Millrace's engine on the same server with the same settings. */
 export const millraceOnKafka: Peer = {
   ...kafka,
   name: 'millrace on kafka',

@@ -1,7 +1,10 @@
 /**
- * NATS JetStream: a stream on disk, a durable pull consumer with explicit acknowledgement. As it comes it syncs every two minutes, so an
- * acknowledged event may be lost in a power cut; `nats-synced` syncs every write (`sync_interval: always`, which servers before 2.10 do not have).
- * MILLRACE_NATS_SERVER names another server than the newest that `npm run engines` has built, or else the one on the path.
+ * NATS JetStream: a stream on disk, and a durable pull consumer with explicit acknowledgement. By default it syncs
+ * every two minutes, so a power cut can lose acknowledged events. `nats-synced` syncs every write (`sync_interval:
+ * always`, which needs a server of 2.10 or later).
+ *
+ * The server is the newest that `npm run engines` has built, or else the one on the path. MILLRACE_NATS_SERVER names
+ * another one.
  */
 import { execFileSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
@@ -116,7 +119,7 @@ export const natsSynced: Peer = {
   start: (directory) => start(directory, ', sync_interval: always'),
   open,
 }
-/** Millrace's engine over the same server in the same setting. */
+/** Millrace's engine on the same server with the same settings. */
 export const millraceOnNats: Peer = {
   ...natsSynced,
   name: 'millrace on nats',

@@ -1,6 +1,7 @@
 /**
- * pg-boss on a Postgres of its own with its defaults (every commit synced): one insert a job, a worker that polls twice a second (its
- * shortest) and takes up to a thousand at a time. Version 10, the last that runs on Node 20.
+ * pg-boss on its own Postgres with default settings (every commit synced): one insert per job, and a worker that polls
+ * twice per second (its shortest interval) and takes up to a thousand at a time. Version 10 is the last that runs on
+ * Node 20.
  */
 import { execFileSync } from 'node:child_process'
 import { chmodSync, chownSync, existsSync, readdirSync } from 'node:fs'
@@ -58,7 +59,7 @@ class PgBossJobs implements System {
   }
 }
 
-/** Debian keeps Postgres' own programs off the path. */
+/** On Debian, the programs of Postgres are not on the path. */
 function postgresFolders(): string[] {
   const root = '/usr/lib/postgresql'
   return existsSync(root) ? readdirSync(root).map((version) => join(root, version, 'bin')) : []
@@ -69,7 +70,7 @@ interface User {
   readonly gid?: number
 }
 
-/** Postgres refuses to run as root: then the user that its package made, or nobody, runs it. */
+/** Postgres refuses to run as root. The user `postgres` runs it then, or `nobody`. */
 function postgresUser(): User {
   if (process.getuid?.() !== 0) return {}
   const idOf = (flag: string): number => {
@@ -105,7 +106,7 @@ async function start(directory: string): Promise<Server> {
   return { url: `postgres://bench@127.0.0.1:${port}/postgres`, stop }
 }
 
-/** It takes connections a moment before it answers queries. */
+/** It accepts connections a moment before it answers queries. */
 async function untilReady(port: number): Promise<void> {
   const ready = programOf('pg_isready', postgresFolders()) ?? 'pg_isready'
   for (let tries = 0; tries < 100; tries++) {

@@ -1,9 +1,11 @@
 /**
- * Redis Streams with `appendfsync always`, through ioredis: XADD with automatic pipelining on one connection; a consumer group on another that
- * reads up to a thousand at a time, runs their handlers together and acknowledges them in one XACK while the next are being read.
+ * Redis Streams with `appendfsync always`, through ioredis: XADD with automatic pipelining on one connection; on
+ * another a consumer group that reads up to a thousand at a time, runs their handlers together, and acknowledges them
+ * in one XACK while the next ones are read.
  *
- * The server takes 16 KiB of a connection at a time and syncs what it got from all of them, so one connection's pipeline is synced some fifty
- * events at a time. `redis-4` spreads the publishing over four: more events a sync, and no order between them.
+ * The server reads 16 KiB from a connection at a time and syncs what it got from all of them, so one connection's
+ * pipeline is synced about fifty events at a time. `redis-4` publishes over four connections: more events per sync, and
+ * no order between them.
  */
 import { Redis } from 'ioredis'
 import { type BareEvent, bareEvent, type CartItem } from '../events.ts'
@@ -91,7 +93,7 @@ class RedisStreams implements System {
       console.error(error)
       process.exit(1)
     })
-    // All were handled, but the last XACK may only be sent when their handlers' promises have been waited for.
+    // All events were handled, but the last XACK is only sent after their handlers' promises have been awaited.
     return {
       settle: async () => {
         await new Promise(setImmediate)
@@ -132,7 +134,7 @@ function peer(name: string, writers: number): Peer {
 
 export const redis: Peer = peer('redis', 1)
 export const redisOnFour: Peer = peer('redis-4', 4)
-/** Millrace's engine over the same server in the same setting. */
+/** Millrace's engine on the same server with the same settings. */
 export const millraceOnRedis: Peer = {
   ...redis,
   name: 'millrace on redis',

@@ -1,4 +1,4 @@
-/** A peer's server: a process of ours on a free port of the loopback interface, which does not outlive us. */
+/** A peer's server: a child process on a free loopback port, which ends with this process. */
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process'
 import { accessSync, constants } from 'node:fs'
 import { connect, createServer } from 'node:net'
@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 const READY_MS = 15_000
 const STOP_MS = 10_000
 
-/** Where a program is, or null when it is not installed. */
+/** The path of a program, or null if it is not installed. */
 export function programOf(name: string, extra: readonly string[] = []): string | null {
   for (const folder of [...extra, ...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin']) {
     const path = join(folder, name)
@@ -16,7 +16,7 @@ export function programOf(name: string, extra: readonly string[] = []): string |
       accessSync(path, constants.X_OK)
       return path
     } catch {
-      // Not there: the next one.
+      // It is not there: try the next one.
     }
   }
   return null
@@ -35,7 +35,7 @@ export function freePort(): Promise<number> {
   })
 }
 
-/** Start a server, wait until it takes connections; `stop` ends it in good order. */
+/** Start a server and wait until it accepts connections; `stop` ends it cleanly. */
 export async function startServer(
   program: string,
   args: readonly string[],
@@ -56,7 +56,8 @@ export async function startServer(
   await untilListening(child, port, () => `${program} did not start: ${said}`)
   return {
     stop: async () => {
-      // Postgres ends at once on SIGINT and waits for its clients on SIGTERM; to the others both mean the same.
+      // On SIGINT Postgres ends at once, on SIGTERM it waits for its clients. For the others both signals mean the
+      // same.
       child.kill('SIGINT')
       const force = setTimeout(kill, STOP_MS)
       await ended

@@ -1,10 +1,10 @@
-/** What the shop sells: reference data, not events. */
+/** The articles of the shop: reference data, not events. */
 export interface Article {
   readonly sku: string
   readonly name: string
   readonly about: string
   readonly cents: number
-  /** On the shelf on the first day. */
+  /** The stock on the first day. */
   readonly stock: number
   /** Three or more of it are a tenth cheaper. */
   readonly bulk: boolean

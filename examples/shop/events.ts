@@ -1,6 +1,6 @@
 /**
- * The contract: the events of the shop and the channels that carry them. Whoever produces or consumes imports this file, and nothing
- * else of each other.
+ * The events of the shop and the channels that carry them. Producers and consumers import this file, and nothing from
+ * each other.
  */
 import { event, queue, stream } from 'millrace'
 import { z } from 'zod'
@@ -10,7 +10,7 @@ const sku = z.string().min(1).max(60)
 const quantity = z.int().min(1).max(99)
 const line = z.object({ sku, name: z.string(), quantity, unitCents: z.int(), totalCents: z.int() })
 
-/** What a visitor does: published by the storefront page, over HTTP. */
+/** What a visitor does. The storefront page publishes it over HTTP. */
 export const ItemAdded = event('cart.item.added', z.object({ cart, sku, quantity }))
 export const ItemRemoved = event('cart.item.removed', z.object({ cart, sku, quantity }))
 export const CheckedOut = event('cart.checked-out', z.object({ cart, email: z.email() }))
@@ -20,7 +20,7 @@ export const carts = stream('carts', {
   retain: { age: '30d' },
 })
 
-/** How many of an article are left on the shelf, and whether more were ordered. */
+/** How many of an article are in stock, and whether more were ordered. */
 export const StockChanged = event(
   'stock.changed',
   z.object({
@@ -33,11 +33,11 @@ export const StockChanged = event(
 )
 export const stock = stream('stock', { events: [StockChanged], key: (e) => e.data.sku, retain: { latestByKey: true } })
 
-/** Goods that the mill sends: published with a delay, when they are ordered. */
+/** Goods from the mill: published with a delay when they are ordered. */
 export const Delivered = event('stock.delivered', z.object({ sku, quantity: z.int().min(1) }))
 export const deliveries = queue('deliveries', { events: [Delivered], key: (e) => e.data.sku })
 
-/** What a cart costs now. */
+/** The current price of a cart. */
 export const CartPriced = event(
   'cart.priced',
   z.object({ cart, lines: z.array(line), discountCents: z.int(), shippingCents: z.int(), totalCents: z.int() }),
@@ -58,14 +58,14 @@ export const OrderPacked = event('order.packed', z.object({ order, cart, parcels
 export const OrderShipped = event('order.shipped', z.object({ order, cart, tracking: z.string() }))
 export const orders = stream('orders', { events: [OrderPlaced, OrderPacked, OrderShipped], key: (e) => e.data.order })
 
-/** Mail to be sent: a queue, so each goes to one worker and is forgotten when it is done. */
+/** Mail to be sent: a queue, so each goes to one worker and is removed when it is done. */
 export const MailRequested = event(
   'mail.requested',
   z.object({ to: z.email(), template: z.enum(['order-confirmed', 'order-shipped']), subject: z.string(), order, cart }),
 )
 export const mail = queue('mail', { events: [MailRequested] })
 
-/** Mail that was sent, and at which attempt. */
+/** Mail that was sent, with the number of attempts. */
 export const MailSent = event(
   'mail.sent',
   z.object({ to: z.email(), template: z.string(), subject: z.string(), order, cart, attempts: z.int() }),

@@ -1,10 +1,11 @@
 /**
- * How a consumer here gets its state back after a restart: from what it emitted.
+ * How a consumer of the shop restores its state after a restart: from the events that it emitted.
  *
- * Each of them emits its new state as an event, and that takes effect with the completion of the event that caused it, or not at all. So the last event
- * of each key in its own output stream is its state after exactly the events that are done: nothing to write beside it, nothing
- * to make idempotent, nothing that could disagree with the consumer's position after a crash. (The streams keep the latest event of each key,
- * so reading them stays short.)
+ * Each consumer emits its new state as an event. The emission takes effect together with the completion of the event
+ * that caused it, or not at all. So the last event of each key in the consumer's output stream is its state after
+ * exactly the events that are done. There is nothing else to store, nothing to make idempotent, and nothing that could
+ * disagree with the consumer's position after a crash. (The streams keep the latest event of each key, so reading them
+ * stays fast.)
  */
 import type { Broker, Channel, Readable } from 'millrace'
 

@@ -1,9 +1,11 @@
 /**
- * A mail provider that behaves like real ones: it knows a repeated request by its idempotency key, and fails now and then.
+ * A mail provider that behaves like real ones: it recognises a repeated request by its idempotency key, and fails now
+ * and then.
  *
- * "Sent" is a file in the outbox, named by the key. Which requests fail follows from the key, so that a run can be repeated: of ten, three
- * fail once, one fails twice, and every eleventh is refused until somebody redrives it from the dead letters. The server of `greylisted.example` takes no
- * letter at once, as some servers do with senders that they don't know: it says when to come back.
+ * A sent letter is a file in the outbox, named by its key. The key also decides which requests fail, so that a run can
+ * be repeated: of ten, three fail once and one fails twice, and every eleventh is refused until somebody redrives it
+ * from the dead letters. The server of `greylisted.example` refuses the first attempt and says when to come back, as
+ * some servers do with unknown senders.
  */
 import { mkdir, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -13,18 +15,18 @@ export interface Letter {
   /** The idempotency key. */
   readonly key: string
   readonly attempt: number
-  /** Somebody looked at it and wants it sent: the mailbox has room now. */
+  /** Somebody has checked it and wants it sent: the mailbox has space now. */
   readonly insist: boolean
   readonly to: string
   readonly subject: string
 }
 
 export interface MailProvider {
-  /** Rejects when the provider could not take the letter. */
+  /** Rejects if the provider could not accept the letter. */
   send(letter: Letter): Promise<void>
 }
 
-/** The letter is welcome after a while, and not before. */
+/** The letter is accepted after a delay, not before. */
 export class Greylisted extends Error {
   override readonly name = 'Greylisted'
   readonly delayMs = 60_000

@@ -1,7 +1,7 @@
 /**
- * The main job: a small shop and a feed of GitHub webhooks, on one broker and one port, in one process.
+ * A small shop and a feed of GitHub webhooks, on one broker and one port, in one process.
  *
- * Nothing here knows what the consumers do: it starts them, and stops them in order.
+ * This file does not know what the consumers do: it starts them, and stops them in order.
  */
 import { type Broker, connect, isMillraceError, type Running, type RunSummary } from 'millrace'
 import { type ServingGateway, serveGateway } from 'millrace/gateway'
@@ -24,7 +24,7 @@ interface Shop {
   readonly running: readonly Running[]
   readonly rules: RunningRules | null
   readonly feeder: Feeder | null
-  /** Events of each channel when the shop opened. */
+  /** The number of events of each channel when the shop started. */
   readonly before: ReadonlyMap<string, number>
 }
 
@@ -76,7 +76,7 @@ function greet({ gateway, feeder, before }: Shop, options: ShopOptions): void {
   console.log('  Ctrl-C drains and stops; start again and everything is as it was.\n')
 }
 
-/** In order: nobody puts more in, what is in hand is finished, the data is let go of. */
+/** Close in order: stop new input, finish running work, then close the broker. */
 async function close({ broker, gateway, running, rules, feeder, before }: Shop): Promise<void> {
   console.log('\n  Closing: finishing what is in hand …')
   const fed = await feeder?.stop()
@@ -125,7 +125,7 @@ async function main(): Promise<void> {
   const shop = await open(options)
   let closing: Promise<void> | undefined
   const stop = (): void => {
-    // Asked twice, it is in a hurry: what is not finished is delivered again at the next start.
+    // A second request means: exit at once. Unfinished events are delivered again at the next start.
     if (closing !== undefined) process.exit(130)
     closing = close(shop).then(() => process.exit(0), fail)
   }

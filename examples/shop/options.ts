@@ -4,13 +4,13 @@ import { dirname, join } from 'node:path'
 import { parseArgs } from 'node:util'
 
 export interface ShopOptions {
-  /** What `connect` takes. */
+  /** The URL for `connect`. */
   readonly brokerUrl: string
   readonly port: number
   readonly outbox: string
-  /** The folder of rules; `null` is "none at all". */
+  /** The folder of rules; `null` means no rules. */
   readonly rules: string | null
-  /** Time between two recorded webhooks; `null` is "none at all". */
+  /** The time between two recorded webhooks; `null` means no webhooks. */
   readonly githubPaceMs: number | null
 }
 
@@ -26,7 +26,7 @@ export const USAGE = `Usage: npm start -- [options]
 BROKER_URL, such as memory:, takes the place of --data.
 `
 
-/** The options, or `null` when help was asked for. Throws when they make no sense. */
+/** The options, or `null` if help was requested. Throws if they are invalid. */
 export function shopOptions(
   args: readonly string[],
   env: Readonly<Record<string, string | undefined>>,

@@ -1,4 +1,4 @@
-/** The shop's pages. They use the gateway's public interface and nothing else; this only hands out files. */
+/** The shop's pages. They use the gateway's public interface only; this file only serves the files. */
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
@@ -26,7 +26,7 @@ const TYPES: Readonly<Record<string, string>> = {
 }
 const POLICY = "default-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 
-/** Answers what the gateway has no route for. */
+/** Answers requests for which the gateway has no route. */
 export function site(): (request: Request) => Response {
   const files = new Map(
     Object.entries(PAGES).map(([path, file]) => [

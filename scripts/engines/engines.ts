@@ -1,4 +1,4 @@
-/** The servers that engines run on, each in the setting that the contract's first clause wants: an answer after the sync. */
+/** The servers that engines run on, with the settings that clause 1 needs: an answer only after the sync. */
 import { execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
@@ -10,9 +10,12 @@ export const ENGINES = ['nats', 'redis', 'kafka'] as const
 export type EngineName = (typeof ENGINES)[number]
 
 export interface NatsOptions {
-  /** `newest` is built by Go; `installed` is what the system has. The default is the newest where Go is, else the installed one. */
+  /**
+   * `newest` is built by Go; `installed` is the system's. The default is the newest if Go is installed, else the
+   * installed one.
+   */
   readonly version?: 'newest' | 'installed'
-  /** Sync every write before it is acknowledged (2.10 and later). Default: true. */
+  /** Sync every write before it is acknowledged (2.10 and later). @default true */
   readonly synced?: boolean
   /** More lines of the server's configuration. */
   readonly more?: string
@@ -72,7 +75,7 @@ export function redisKind(settings: Readonly<Record<string, string>> = {}): Serv
   }
 }
 
-/** One more listener, which tells clients to come back to another port than its own: that of a proxy before it. */
+/** A further listener that tells clients to reconnect to another port: that of a proxy in front of it. */
 export interface ProxiedListener {
   readonly port: number
   readonly advertised: number
@@ -104,7 +107,7 @@ export function kafkaKind(settings: Readonly<Record<string, string>> = {}, proxi
   }
 }
 
-/** What begins with "-" would be taken for an option. */
+/** A text that begins with "-" would be read as an option. */
 function clusterId(): string {
   return randomBytes(16).toString('base64url').replace(/^-/, 'A')
 }
@@ -142,7 +145,7 @@ function withListener(settings: Record<string, string>, proxied: ProxiedListener
   }
 }
 
-/** The server of an engine in its default setting. @throws Missing */
+/** An engine's server with default settings. @throws Missing */
 export function kindFor(name: EngineName): ServerKind {
   return name === 'nats' ? natsKind() : name === 'redis' ? redisKind() : kafkaKind()
 }

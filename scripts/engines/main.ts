@@ -1,12 +1,12 @@
 /**
- * Start real servers for trying Millrace on them, and stop them with Ctrl-C:
+ * Starts real servers for trying Millrace on them, and stops them with Ctrl-C:
  *
  *   npm run engines                  all that can be started here
- *   npm run engines -- nats redis    these
- *   npm run engines -- --fetch       bring what Go and Maven can bring, start nothing; fails when a server cannot be had
+ *   npm run engines -- nats redis    only these
+ *   npm run engines -- --fetch       fetch what Go and Maven provide, start nothing; fails if a server is not available
  *
- * Each has a free port of the loopback interface and a folder of its own, removed at the end. What is missing is said, with what to
- * install; it exits with 1 when none could be started.
+ * Each has a free loopback port and its own folder, which is removed at the end. For a missing server it prints what to
+ * install. It exits with 1 if none could be started.
  */
 import { ENGINES, type EngineName, kindFor, startEngine } from './engines.ts'
 import type { Server } from './server.ts'

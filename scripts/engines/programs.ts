@@ -1,6 +1,7 @@
 /**
- * Where the servers come from: what is installed is used; what Go or Maven can bring is installed once, in a cache of this user.
- * Whoever has neither is told what to install. Under `MILLRACE_ENGINES=present` nothing is fetched.
+ * Finds the programs of the servers. Installed programs are used. What Go or Maven can provide is fetched once, into a
+ * cache of this user; without them, the message says what to install. With `MILLRACE_ENGINES=present` nothing is
+ * fetched.
  */
 import { execFileSync } from 'node:child_process'
 import { accessSync, constants, existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
@@ -12,12 +13,12 @@ const NATS_MODULE = 'github.com/nats-io/nats-server/v2@latest'
 
 const cache = join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'millrace-engines')
 
-/** A server is missing: why, and what to do. */
+/** A server is missing: the reason, and what to do. */
 export class Missing extends Error {
   override readonly name = 'Missing'
 }
 
-/** Where a program is, or null when it is not installed. */
+/** The path of a program, or null if it is not installed. */
 export function programOf(name: string, folders: readonly string[] = []): string | null {
   for (const folder of [
     ...folders,
@@ -30,20 +31,20 @@ export function programOf(name: string, folders: readonly string[] = []): string
       accessSync(path, constants.X_OK)
       return path
     } catch {
-      // Not there: the next one.
+      // It is not there: try the next one.
     }
   }
   return null
 }
 
-/** Debian's (or anybody's) nats-server on the PATH. @throws Missing */
+/** The installed nats-server, from the PATH. @throws Missing */
 export function installedNats(): string {
   const program = programOf('nats-server')
   if (program === null) throw new Missing('there is no nats-server: apt-get install nats-server')
   return program
 }
 
-/** The newest nats-server, built by Go once. @throws Missing */
+/** The newest nats-server, built once by Go. @throws Missing */
 export function newestNats(): string {
   const folder = join(cache, 'nats')
   const built = join(folder, 'nats-server')
@@ -64,7 +65,7 @@ export function redisServer(): string {
   return program
 }
 
-/** Java, and the folder of Kafka's jars, which Maven brings once. @throws Missing */
+/** Java, and the folder of Kafka's jars, which Maven fetches once. @throws Missing */
 export function kafka(): { readonly java: string; readonly jars: string } {
   const java = programOf('java', process.env['JAVA_HOME'] === undefined ? [] : [join(process.env['JAVA_HOME'], 'bin')])
   if (java === null)

@@ -1,8 +1,8 @@
 /**
- * A real server as a process of ours: on a free port of the loopback interface, with a folder of its own, which does not outlive us.
+ * A real server as a child process: on a free loopback port, with its own folder, ending with this process.
  *
- * It can be stopped in good order, killed, paused (SIGSTOP) and started again on the same port over the same folder: what tests of
- * faults need.
+ * It can be stopped cleanly, killed, paused (SIGSTOP) and started again on the same port with the same folder, as tests
+ * of faults need it.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -13,15 +13,15 @@ import { setTimeout as sleep } from 'node:timers/promises'
 
 const STOP_MS = 20_000
 
-/** How one kind of server is started. */
+/** How a kind of server is started. */
 export interface ServerKind {
   readonly name: string
-  /** Milliseconds in which it must take connections. */
+  /** The time in milliseconds within which it must accept connections. */
   readonly readyMs: number
   readonly program: string
-  /** Prepares the folder before the first start, and answers the arguments. */
+  /** Prepares the folder before the first start, and returns the arguments. */
   prepare(folder: string, port: number): Promise<readonly string[]>
-  /** The URL that `connect` takes. */
+  /** The URL for `connect`. */
   url(port: number): string
 }
 
@@ -44,7 +44,7 @@ export class Server {
     process.once('exit', this.#atExit)
   }
 
-  /** Start a server over a folder of its own, which is removed with it. */
+  /** Start a server with its own folder, which is removed with it. */
   static async start(kind: ServerKind): Promise<Server> {
     const folder = mkdtempSync(join(tmpdir(), `millrace-${kind.name}-`))
     const port = await freePort()
@@ -58,7 +58,7 @@ export class Server {
     rmSync(this.folder, { recursive: true, force: true })
   }
 
-  /** Start it (again), and wait until it takes connections. */
+  /** Start it (again), and wait until it accepts connections. */
   async start(): Promise<void> {
     const child = spawn(this.#kind.program, this.#args, { stdio: ['ignore', 'pipe', 'pipe'], cwd: this.folder })
     this.#child = child
@@ -81,13 +81,13 @@ export class Server {
     throw new Error(`${this.#kind.name} did not start: ${this.#said}`)
   }
 
-  /** As a power cut for the process: SIGKILL. What it had on disk stays for the next `start`. */
+  /** Kill it (SIGKILL). Its data on disk stay for the next `start`. */
   async kill(): Promise<void> {
     this.#child?.kill('SIGKILL')
     await this.#ended
   }
 
-  /** It hangs: its connections stay open and nothing answers. */
+  /** Make it hang: its connections stay open and nothing answers. */
   pause(): void {
     this.#child?.kill('SIGSTOP')
   }
@@ -96,7 +96,7 @@ export class Server {
     this.#child?.kill('SIGCONT')
   }
 
-  /** End it in good order. Its folder stays. */
+  /** End it cleanly. Its folder stays. */
   async halt(): Promise<void> {
     this.resume()
     this.#child?.kill('SIGTERM')

@@ -1,4 +1,4 @@
-/** The engines of the matrix: which test runs the contract on each, and what each says of itself. */
+/** The engines of the matrix: the test that runs the contract on each, and the capabilities that each declares. */
 import type { Capabilities } from '../../src/broker/capabilities.ts'
 import { fileCapabilities, memoryCapabilities } from '../../src/engines/embedded/capabilities.ts'
 import { kafkaCapabilities } from '../../src/engines/kafka/capabilities.ts'
@@ -7,9 +7,9 @@ import { redisCapabilities } from '../../src/engines/redis/capabilities.ts'
 import { SYNCED } from '../../src/engines/redis/durability.ts'
 
 export interface MatrixEngine {
-  /** The head of its column. */
+  /** The heading of its column. */
   readonly name: string
-  /** Below `test/conformance`. */
+  /** Its path below `test/conformance`. */
   readonly test: string
   readonly capabilities: Capabilities
 }

@@ -1,21 +1,24 @@
-/** The page of what each engine holds of the contract (docs/engines/matrix.md), made of runs of the conformance suite and of capabilities as data. */
+/**
+ * The page that shows how each engine supports the contract (docs/engines/matrix.md), generated from runs of the
+ * conformance suite and from capabilities.
+ */
 import { fileURLToPath } from 'node:url'
 import { type Capability, CLAUSES, type Clause } from '../../src/broker/capabilities.ts'
 import { SCENARIOS } from '../../src/testing/conformance/scenarios.ts'
 import { MATRIX_ENGINES, type MatrixEngine } from './engines.ts'
 
 export const MATRIX_PAGE: string = fileURLToPath(new URL('../../docs/engines/matrix.md', import.meta.url))
-/** What the runs gave. */
+/** The results of the runs. */
 export const RUNS: string = fileURLToPath(new URL('../../docs/engines/conformance.json', import.meta.url))
 
-/** A scenario in one of an engine's runs; `in` names the run where an engine has several. */
+/** A scenario in one of an engine's runs; `in` names the run if an engine has several. */
 export interface Exempted {
   readonly scenario: string
   readonly in: string
   readonly reason: string
 }
 
-/** The runs of one engine. A scenario has passed when it has in one of them. */
+/** The runs of one engine. A scenario counts as passed if it passed in one of them. */
 export interface EngineRun {
   readonly passed: readonly string[]
   readonly failed: readonly string[]
@@ -24,7 +27,7 @@ export interface EngineRun {
 
 export type Runs = Readonly<Record<string, EngineRun>>
 
-/** As Vitest's JSON reporter tells of one test. */
+/** One test in the report of Vitest's JSON reporter. */
 export interface ReportedTest {
   readonly ancestorTitles: readonly string[]
   readonly title: string

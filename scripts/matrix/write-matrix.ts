@@ -1,7 +1,9 @@
 /**
- * Run the conformance suite on every engine that there is here, and write what came of it: docs/engines/conformance.json, and the page.
+ * Run the conformance suite on every engine that is available here, and write the results:
+ * docs/engines/conformance.json, and the page.
  *
- * An engine whose server is missing keeps what its last run gave, and that is said. `-- nats:` runs one engine, `-- --page` only makes the page anew.
+ * An engine whose server is missing keeps the results of its last run, and the output says so. `-- nats:` runs one
+ * engine; `-- --page` only writes the page again.
  */
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'

@@ -1,7 +1,8 @@
 /**
- * The built package on Bun and on Deno: `npm run smoke:runtimes`. Packs what was built, and installs it with each runtime into a temporary folder: the
- * runtimes are no dependencies of the repository. The binaries come in the platform packages of the npm packages `bun` and `deno`; no install script runs.
- * A runtime that cannot be installed or started is a failure, and the run says so.
+ * The built package on Bun and on Deno: `npm run smoke:runtimes`. Packs what was built, and installs it with each
+ * runtime into a temporary folder: the runtimes are no dependencies of the repository. The binaries come in the
+ * platform packages of the npm packages `bun` and `deno`; no install script runs. A runtime that cannot be installed or
+ * started is a failure, and the run says so.
  */
 import { execFileSync } from 'node:child_process'
 import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'

@@ -1,6 +1,7 @@
 /**
- * What is run on Bun and on Deno, as a user of the package would write it: `write` publishes and handles on `memory:` and `file:`, and `read` is a
- * later process that finds in `file:` what the first one stored, in order, and its consumer where it was.
+ * What is run on Bun and on Deno, as a user of the package would write it: `write` publishes and handles on `memory:`
+ * and `file:`, and `read` is a later process that finds in `file:` what the first one stored, in order, and its
+ * consumer where it was.
  */
 import assert from 'node:assert/strict'
 import { connect, consumer, stream } from 'millrace'

@@ -1,9 +1,9 @@
-/** Packs and ships what was ordered, and has the customer told. */
+/** Packs and ships orders, and lets the customer know. */
 import { setTimeout as wait } from 'node:timers/promises'
 import { type Broker, consumer, type Running } from 'millrace'
 import { MailRequested, mail, OrderPacked, OrderPlaced, OrderShipped, orders } from '../events.ts'
 
-/** It has no state of its own: everything that it must know is in the event. */
+/** It has no state of its own: the event contains everything that it needs. */
 export function startFulfilment(broker: Broker): Promise<Running> {
   const fulfilment = consumer('fulfilment', orders, { concurrency: 4 }).on(
     OrderPlaced,
@@ -21,7 +21,7 @@ export function startFulfilment(broker: Broker): Promise<Running> {
           cart,
         }),
       )
-      // The van leaves a little later.
+      // The parcel is shipped a little later.
       const tracking = `MR${order.slice(2).toUpperCase()}`
       await ctx.emit(orders, OrderShipped({ order, cart, tracking }), { delay: '4s' })
       await ctx.emit(

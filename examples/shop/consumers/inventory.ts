@@ -1,4 +1,4 @@
-/** Keeps count of what is on the shelf, and orders more before it is empty. */
+/** Keeps count of the stock, and orders more before it runs out. */
 import { type Broker, consumer, type Running } from 'millrace'
 import { CATALOGUE } from '../catalogue.ts'
 import { carts, Delivered, deliveries, ItemAdded, ItemRemoved, StockChanged, stock } from '../events.ts'
@@ -16,7 +16,7 @@ export async function startInventory(broker: Broker): Promise<Running> {
   const shelves = new Map<string, Shelf>(CATALOGUE.map(({ sku, stock: left }) => [sku, { left, onOrder: false }]))
   for (const [sku, { data }] of await latest(broker, stock, (event) => event.data.sku)) shelves.set(sku, data)
 
-  // One at a time: visitors' carts are independent of each other, but they all take from the same shelves.
+  // One at a time: the carts are independent of each other, but all take from the same stock.
   const inventory = consumer('inventory', [carts, deliveries], { concurrency: 1 })
     .on(ItemAdded, async ({ data: { sku, quantity } }, ctx) => {
       const { left, onOrder } = shelfOf(sku)

@@ -1,4 +1,4 @@
-/** Sends mail, through a provider that fails now and then. */
+/** Sends mail through a provider that fails now and then. */
 import { type Broker, consumer, type Running } from 'millrace'
 import { letters, MailRequested, MailSent, mail } from '../events.ts'
 import { Greylisted, type MailProvider } from '../mail-provider.ts'
@@ -7,7 +7,8 @@ export function startMail(broker: Broker, provider: MailProvider): Promise<Runni
   const mailer = consumer('mail', mail, { concurrency: 4, retry: { attempts: 4, min: '500ms', max: '5s' } }).on(
     MailRequested,
     async ({ id, data }, ctx) => {
-      // What leaves the system can't be taken back by a crash: the event's id goes along, so that the provider knows a repeated request.
+      // A crash cannot undo an external effect. The event's id is the idempotency key, so that the provider recognises
+      // a repeated request.
       try {
         await provider.send({ key: id, attempt: ctx.attempt, insist: ctx.redriven, to: data.to, subject: data.subject })
       } catch (error) {

@@ -1,4 +1,4 @@
-/** Knows what each cart holds and costs, and turns it into an order at checkout. */
+/** Knows the content and the price of each cart, and turns it into an order at checkout. */
 import { type Broker, consumer, type Running } from 'millrace'
 import { ARTICLES } from '../catalogue.ts'
 import { CartPriced, CheckedOut, carts, ItemAdded, ItemRemoved, OrderPlaced, orders, prices } from '../events.ts'
@@ -15,7 +15,8 @@ export async function startPricing(broker: Broker): Promise<Running> {
     baskets.set(cart, new Map(data.lines.map((line) => [line.sku, line.quantity])))
   }
 
-  // Events of one cart come one at a time and in order, as the channel's key is the cart; carts go in parallel.
+  // The channel's key is the cart, so events of one cart come one at a time and in order, and different carts in
+  // parallel.
   const pricing = consumer('pricing', carts)
     .on(ItemAdded, async ({ data: { cart, sku, quantity } }, ctx) => {
       const next = changed(baskets.get(cart), sku, quantity)

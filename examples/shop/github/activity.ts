@@ -1,4 +1,4 @@
-/** Keeps what happens in each repository, from its webhooks. */
+/** Records what happens in each repository, from its webhooks. */
 import { type Broker, consumer, type Running, type StoredEvent } from 'millrace'
 import { latest } from '../latest.ts'
 import { activity, github, RepositoryActivity } from './events.ts'
@@ -12,7 +12,7 @@ export async function startActivity(broker: Broker): Promise<Running> {
   for (const [repository, { data }] of await latest(broker, activity, (event) => event.data.repository))
     repositories.set(repository, data)
 
-  // The key is the repository: one at a time and in order within it, repositories in parallel.
+  // The key is the repository, so its events come one at a time and in order, and different repositories in parallel.
   const keeper = consumer('activity', github).onAny(async (webhook, ctx) => {
     const repository = ctx.key ?? webhook.source
     const next = withWebhook(repositories.get(repository), repository, webhook)

@@ -1,8 +1,8 @@
-/** GitHub's webhooks as events, and what is known of each repository from them. */
+/** GitHub's webhooks as events, and what they tell about each repository. */
 import { event, stream } from 'millrace'
 import { z } from 'zod'
 
-/** Any `com.github.…` event; the repository is the event's `partitionkey`, and so the key. */
+/** Any `com.github.…` event. The repository is the event's `partitionkey`, and so its key. */
 export const github = stream('github')
 
 export const RepositoryActivity = event(

@@ -1,8 +1,8 @@
 /**
- * Replays the recorded webhooks, at a pace, once each.
+ * Replays the recorded webhooks at a given pace, once each.
  *
- * It keeps no state: after a restart it looks at what is in the stream, and goes on behind the last one. Should it publish one again all the
- * same, its id is known and nothing is stored twice.
+ * It keeps no state: after a restart it reads the stream and continues after the last one. If it publishes one again,
+ * the id is known and nothing is stored twice.
  */
 import { setTimeout as wait } from 'node:timers/promises'
 import { attribute, type Broker } from 'millrace'
@@ -10,10 +10,10 @@ import { github } from './events.ts'
 import { recordedWebhooks } from './recorded.ts'
 
 export interface Feeder {
-  /** How many there are in all, and how many were there already. */
+  /** How many there are in total, and how many were stored before. */
   readonly total: number
   readonly resumedAt: number
-  /** Resolves, when the feeder has ended, with how many it published. */
+  /** Resolves with the number of published webhooks when the feeder has ended. */
   stop(): Promise<number>
 }
 
@@ -22,7 +22,7 @@ export async function startFeeder(broker: Broker, paceMs: number): Promise<Feede
   const resumedAt = await nextIndex(broker)
   const stopping = new AbortController()
   const feeding = feed()
-  // A failure is told when the feeder is stopped; until then the shop goes on without it.
+  // A failure is reported when the feeder is stopped; until then the shop continues without it.
   feeding.catch(() => {})
   return {
     total: webhooks.length,

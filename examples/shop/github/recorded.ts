@@ -14,12 +14,12 @@ interface Recorded {
   readonly examples: readonly Payload[]
 }
 
-/** Every recorded webhook, always in the same order and with the same ids: `sequence` says which one it is. */
+/** Every recorded webhook, always in the same order and with the same ids; `sequence` is its number. */
 export function recordedWebhooks(): readonly LooseEvent[] {
   const kinds = createRequire(import.meta.url)('@octokit/webhooks-examples') as readonly Recorded[]
   const rounds = Math.max(...kinds.map((kind) => kind.examples.length))
   const events: LooseEvent[] = []
-  // One of each kind in turn, as a real day would mix them.
+  // One of each kind in turn, for a realistic mix.
   for (let round = 0; round < rounds; round++) {
     for (const { name, examples } of kinds) {
       const payload = examples[round]

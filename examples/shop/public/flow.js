@@ -1,4 +1,4 @@
-/** The picture of the flow: producers, channels and consumers, with events travelling between them. */
+/** The flow picture: producers, channels and consumers, with events that travel between them. */
 
 const SVG = 'http://www.w3.org/2000/svg'
 const WIDTH = 142
@@ -6,7 +6,7 @@ const HEIGHT = 54
 const PULSES_MAX = 60
 const PULSE_MS = 650
 
-/** name: [kind, x, y, label]. Consumers and channels may share a name, and so consumers are marked. */
+/** name: [kind, x, y, label]. Consumers have a prefix, because a consumer and a channel may share a name. */
 const NODES = {
   'p:storefront': ['producer', 16, 150, 'storefront', 'every click, over HTTP'],
   'p:recorded': ['producer', 16, 356, 'GitHub', 'recorded webhooks'],
@@ -25,7 +25,7 @@ const NODES = {
   'c:mail': ['consumer', 932, 150],
   letters: ['stream', 1106, 150],
 }
-/** from, to, and whether events go there with a delay. */
+/** From, to, and whether events are delayed on the way. */
 const EDGES = [
   ['p:storefront', 'carts'],
   ['p:recorded', 'github'],
@@ -42,7 +42,7 @@ const EDGES = [
   ['mail', 'c:mail'],
   ['c:mail', 'letters'],
 ]
-/** The way of an event, by its channel and type: each step is an edge, `-` goes against its direction. */
+/** The path of an event, by its channel and type: each step is an edge; `-` means against its direction. */
 const WAYS = {
   carts: ['p:storefront>carts', ['carts>c:inventory', 'carts>c:pricing']],
   github: ['p:recorded>github', ['github>c:activity']],
@@ -114,7 +114,7 @@ export class Flow {
     this.#svg.append(node)
   }
 
-  /** Show what the broker says of itself. */
+  /** Show the broker's description. */
   describe({ channels, consumers }) {
     for (const { name, next, rate, scheduled } of channels) {
       const node = this.#nodes.get(name)
@@ -132,7 +132,7 @@ export class Flow {
     }
   }
 
-  /** A badge on the node's upper edge, that ends at `right`; answers where the next one ends. */
+  /** A badge on the node's upper edge that ends at `right`. Returns where the next one ends. */
   #badge({ badges, y }, right, count, word) {
     if (count === 0) return right
     const text = make('text', { x: right - 8, y: y + 2, 'text-anchor': 'end' })
@@ -149,7 +149,7 @@ export class Flow {
     return right - width - 4
   }
 
-  /** Let an event travel: to its channel, and from there to whoever takes it. */
+  /** Let an event travel to its channel, and from there to its consumers. */
   async arrive(channel, type) {
     const way = WAYS[type] ?? WAYS[channel]
     if (way === undefined || this.#still || document.hidden || this.#pulses >= PULSES_MAX) return

@@ -1,4 +1,4 @@
-/** The activity of each repository, as the consumer `activity` keeps it. */
+/** The activity of each repository, as the consumer `activity` records it. */
 import { follow, h, showState } from '/assets/millrace.js'
 
 const KINDS_MAX = 5

@@ -1,4 +1,4 @@
-/** The live page: events as they arrive, how far the consumers are, what they gave up on, and any event's story. */
+/** The live page: arriving events, the consumers' progress, dead letters, and the story of any event. */
 import { Flow } from '/assets/flow.js'
 import { clock, euros, follow, getJson, h, showState } from '/assets/millrace.js'
 
@@ -20,7 +20,7 @@ const flow = new Flow($('flow'))
 /** Events seen, by channel and id, oldest first. */
 const known = new Map()
 let chosen = null
-/** Until somebody chooses, the story shown is that of the latest click. */
+/** Until the user selects an event, the story of the latest click is shown. */
 let chosenByHand = false
 let shown = 'all'
 let paused = false
@@ -91,7 +91,7 @@ function choose(key) {
 
 let storyAt = 0
 
-/** Events come fast: the story is drawn again at most a few times a second. */
+/** Events arrive fast, so the story is drawn at most a few times per second. */
 function showStorySoon() {
   if (storyAt !== 0) return
   storyAt = setTimeout(() => {
@@ -100,7 +100,9 @@ function showStorySoon() {
   }, 250)
 }
 
-/** Everything that follows from one click, or one webhook: what has the same correlation id, as a tree of causes. */
+/**
+ * Everything that follows from one click or one webhook: the events with the same correlation id, as a tree of causes.
+ */
 function showStory() {
   const self = known.get(chosen)
   if (self === undefined) return
@@ -114,7 +116,7 @@ function showStory() {
       if (next.event.causationid === one.event.id && rows.every(([row]) => row !== next)) visit(next, depth + 1)
   }
   for (const one of all) if (one.event.id === root) visit(one, 0)
-  // A queue forgets what is done: what it caused then hangs on the root.
+  // A queue removes completed events, so what they caused is attached to the root.
   for (const one of all)
     if (!all.some(({ event }) => event.id === one.event.causationid) && one.event.id !== root)
       visit(one, rows.length > 0 ? 1 : 0)
@@ -220,7 +222,7 @@ document.addEventListener('visibilitychange', () => {
   loadedAt = Date.now()
 })
 
-// What was there before comes channel by channel: put it in order once it is in.
+// Older events arrive channel by channel: they are put in order after that.
 setTimeout(refill, 800)
 follow(CHANNELS, { from: '10m', on: arrived, onState: showState })
 for (;;) {

@@ -1,6 +1,9 @@
-/** What a page needs to talk to a broker: HTTP to publish, Server-Sent Events to follow. No library. */
+/** What a page needs to talk to a broker: HTTP to publish, Server-Sent Events to follow. No library is needed. */
 
-/** Publish one event; resolves with its receipt when it is durable. Tries again with the same id, so that it is stored once. */
+/**
+ * Publish one event; resolves with its receipt when it is durable. A retry uses the same id, so the event is stored
+ * once.
+ */
 export async function publish(channel, type, data) {
   const event = {
     specversion: '1.0',
@@ -29,8 +32,9 @@ export async function publish(channel, type, data) {
 }
 
 /**
- * Follow several channels over one connection. `on(channel, event, offset)` is called for each event; `onState(connected)` when the
- * connection comes and goes. The browser reconnects by itself, and the server goes on where it was.
+ * Follow several channels over one connection. `on(channel, event, offset)` is called for each event, and
+ * `onState(connected)` when the connection is made or lost. The browser reconnects by itself, and the server continues
+ * at the same position.
  */
 export function follow(channels, { from = 'end', where, on, onState = () => {} }) {
   const query = new URLSearchParams({ from, ...(where && { where: JSON.stringify(where) }) })
@@ -58,7 +62,7 @@ export async function getJson(path, init) {
   return body
 }
 
-/** An element. What comes from events is always text, never markup. */
+/** Make an element. Content from events is always text, never markup. */
 export function h(tag, properties = {}, ...children) {
   const element = document.createElement(tag)
   for (const [name, value] of Object.entries(properties)) {
@@ -76,7 +80,7 @@ export const euros = (cents) => `€${(cents / 100).toFixed(2)}`
 export const clock = (text) =>
   new Date(text).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' })
 
-/** The word in the header that says whether events arrive. */
+/** The word in the header that shows whether events arrive. */
 export function showState(connected) {
   const element = document.querySelector('[data-connection]')
   element.dataset.connection = connected ? 'on' : 'off'

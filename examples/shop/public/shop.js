@@ -1,4 +1,4 @@
-/** The storefront: a click is an event, and everything shown comes back as events. */
+/** The storefront: a click is an event, and everything that is shown comes back as events. */
 import { clock, euros, follow, getJson, h, publish, showState } from '/assets/millrace.js'
 import { picture } from '/assets/pictures.js'
 
