@@ -1,6 +1,6 @@
 /**
- * The embedded engine: `file:` and `memory:`. It owns the channels and the consumers' cursors, and connects the parts that do the work:
- * the committer (what becomes durable), publishing (deduplication, delay), cursors (who gets what), retention, reading.
+ * The embedded engine: `file:` and `memory:`. It connects the parts that do the work: channels, the committer
+ * (durability), publishing (deduplication, delay), cursors (deliveries), retention, and reading.
  */
 
 import type { Clock } from '../../base/clock.ts'
@@ -26,9 +26,7 @@ import type {
 } from '../../broker/engine.ts'
 import type { Receipt } from '../../broker/receipt.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
-import { unknownChannel } from '../../channel/channel-errors.ts'
-import { mergedSpec } from '../../channel/merged-spec.ts'
-import { fromJson, QUEUE_GROUP, toJson, under } from '../../delivery/consumer-records.ts'
+import { QUEUE_GROUP } from '../../delivery/consumer-records.ts'
 import { describeConsumers } from '../../delivery/consumers/describing.ts'
 import { Interventions } from '../../delivery/consumers/interventions.ts'
 import { SuspectQueue } from '../../delivery/cursor/suspect-queue.ts'
@@ -39,17 +37,17 @@ import { Instance, type InstanceHost } from '../../delivery/dispatch/instance.ts
 import { LeaseWatch } from '../../delivery/dispatch/lease-watch.ts'
 import type { Block } from '../../event/block.ts'
 import { EmbeddedCarriage } from './carrying.ts'
-import { ChannelLog } from './channel-log.ts'
+import type { ChannelLog } from './channel-log.ts'
+import { Channels } from './channels.ts'
 import { Committer } from './committer.ts'
 import type { EmbeddedEngineOptions } from './embedded-options.ts'
 import { EmbeddedHomes } from './homes.ts'
 import { Publishing } from './publishing.ts'
 import { readLog } from './reading.ts'
-import { type ChannelRecord, channelRecords, type EngineRecord, keys } from './records.ts'
 import { Retention } from './retention.ts'
 import type { Store } from './store.ts'
 
-/** How often a reader beside an owner looks. */
+/** How often a reader looks for what the owner of its directory has written. */
 const REFRESH_MS = 100
 
 export class EmbeddedEngine implements Engine {
@@ -65,8 +63,7 @@ export class EmbeddedEngine implements Engine {
   readonly #committer: Committer
   readonly #agreement: Agreement
   readonly #due: DueQueue
-  readonly #logs = new Map<string, ChannelLog>()
-  readonly #logsById = new Map<number, ChannelLog>()
+  readonly #channels: Channels
   readonly #homes: EmbeddedHomes
   readonly #instances = new Set<Instance>()
   readonly alarms: AlarmList
@@ -76,7 +73,6 @@ export class EmbeddedEngine implements Engine {
   readonly #leases: LeaseWatch
   readonly #cursorHost: CursorHost
   readonly #instanceHost: InstanceHost
-  #nextChannelId: number
   #closing: Promise<void> | null = null
   readonly #closed = new AbortController()
 
@@ -91,7 +87,7 @@ export class EmbeddedEngine implements Engine {
     this.alarms = new AlarmList(() => clock.now(), options.onAlarm)
     this.#agreement = new Agreement(this.alarms)
     this.#due = new DueQueue(clock)
-    // Who only reads moves nothing: no timers, no retention.
+    // A reader changes nothing: it has no timers and no retention.
     if (options.refresh !== undefined) this.#due.close()
     this.#committer = new Committer(store, clock, {
       alarm: (error) => (error === null ? this.alarms.end('DISK_FULL', 'TOO_MANY_FILES') : this.#alarm(error)),
@@ -109,11 +105,11 @@ export class EmbeddedEngine implements Engine {
       queueFloor: (log) => this.#homes.floorOf(QUEUE_GROUP, log) ?? log.first,
       failures: this.alarms.lasting('RETENTION_FAILED', 1),
     })
-    this.#nextChannelId = this.#openChannels()
+    this.#channels = new Channels({ store, committer: this.#committer, retention: this.#retention })
     this.#publishing = new Publishing({
       ...shared,
-      log: (name) => this.#log(name),
-      logById: (id) => this.#logsById.get(id),
+      log: (name) => this.#channels.log(name),
+      logById: (id) => this.#channels.byId.get(id),
       alarm: (error) => this.#alarm(error),
       open: () => this.#open(),
     })
@@ -124,7 +120,7 @@ export class EmbeddedEngine implements Engine {
       store,
       committer: this.#committer,
       nowMs: () => clock.now(),
-      log: (name) => this.#log(name),
+      log: (name) => this.#channels.log(name),
     })
     if (options.refresh !== undefined) this.#refreshEvery(options.refresh)
   }
@@ -134,23 +130,10 @@ export class EmbeddedEngine implements Engine {
       if (this.#closing !== null) clearInterval(timer)
       else {
         refresh()
-        this.#refresh()
+        this.#channels.refresh()
       }
     }, REFRESH_MS)
     timer.unref()
-  }
-
-  /** Take up channels and events that the owner has added. */
-  #refresh(): void {
-    for (const [, bytes] of this.#store.range(...under('c/'))) {
-      const { id, spec, first } = fromJson<ChannelRecord>(bytes)
-      const log = this.#logs.get(spec.name) ?? this.#addLog(id, spec, first)
-      log.first = first
-      const { next } = this.#store.bounds(id)
-      if (next === log.committed) continue
-      log.committed = next
-      for (const listener of [...log.listeners]) listener.onCommitted(null)
-    }
   }
 
   #makeCursorHost(): CursorHost {
@@ -168,7 +151,7 @@ export class EmbeddedEngine implements Engine {
       alone: (cursor, offset) => this.#suspects.add(cursor, offset),
       aloneDone: (cursor, offset) => this.#suspects.done(cursor, offset),
       alarm: (error) => this.#alarm(error),
-      seek: (log, position) => (this.#logsById.get(log.id) as ChannelLog).seek(position),
+      seek: (log, position) => (this.#channels.byId.get(log.id) as ChannelLog).seek(position),
     }
   }
 
@@ -178,7 +161,7 @@ export class EmbeddedEngine implements Engine {
         store: this.#store,
         committer: this.#committer,
         clock: this.clock,
-        logs: this.#logs,
+        logs: this.#channels.byName,
         instances: this.#instances,
       },
       cursorHost: this.#cursorHost,
@@ -186,7 +169,7 @@ export class EmbeddedEngine implements Engine {
         if (cursor.state.interrupted) this.#suspects.restrict(cursor)
         if (cursor.group === QUEUE_GROUP) cursor.state.onFloorMoved(() => this.#retention.note(log))
       },
-      log: (name) => this.#log(name),
+      log: (name) => this.#channels.log(name),
       open: () => this.#open(),
     })
   }
@@ -195,7 +178,7 @@ export class EmbeddedEngine implements Engine {
     return {
       clock: this.clock,
       keys: new KeyTables(),
-      checkEmissions: (emissions) => emissions.forEach(({ channel }) => void this.#log(channel)),
+      checkEmissions: (emissions) => emissions.forEach(({ channel }) => void this.#channels.log(channel)),
       emit: (emissions) => this.#publishing.emit(emissions),
       flushed: () => this.#committer.flushed(),
       closed: (instance) => {
@@ -206,40 +189,9 @@ export class EmbeddedEngine implements Engine {
     }
   }
 
-  #openChannels(): number {
-    const engine = this.#store.get(keys.engine)
-    for (const [, bytes] of this.#store.range(...under('c/'))) {
-      const { id, spec, first } = fromJson<ChannelRecord>(bytes)
-      const log = this.#addLog(id, spec, first)
-      log.mayHaveScheduled = this.#store.range(...under(keys.scheduledOf(id)), 1).length > 0
-      if (this.#retention.applies(log) && log.committed > log.first) this.#retention.note(log)
-    }
-    return engine === undefined ? 1 : fromJson<EngineRecord>(engine).nextChannelId
-  }
-
-  #addLog(id: number, spec: ChannelSpec, first: number): ChannelLog {
-    const log = new ChannelLog(id, spec, first, this.#store)
-    this.#logs.set(spec.name, log)
-    this.#logsById.set(id, log)
-    if (this.#retention.applies(log)) {
-      log.listeners.add({
-        onCommitted: (block) => {
-          if (block !== null) this.#retention.note(log)
-        },
-      })
-    }
-    return log
-  }
-
   #alarm(error: unknown): void {
-    // What still ran while the engine closed may find the store closed.
+    // Work that still ran while the engine closed may find the store closed.
     if (this.#closing === null || !isMillraceError(error, 'CLOSED')) this.alarms.raiseFor(error)
-  }
-
-  #log(name: string): ChannelLog {
-    const log = this.#logs.get(name)
-    if (log === undefined) throw unknownChannel(name, this.#logs.keys())
-    return log
   }
 
   #open(): void {
@@ -248,15 +200,13 @@ export class EmbeddedEngine implements Engine {
 
   async declare(spec: ChannelSpec): Promise<void> {
     this.#open()
-    const existing = this.#logs.get(spec.name)
+    const existing = this.#channels.byName.get(spec.name)
     if (existing !== undefined) {
-      this.#reconcile(existing, spec)
+      this.#channels.reconcile(existing, spec)
       await existing.recall(this.clock.now(), this.#cursorHost.alarm)
       return
     }
-    const log = this.#addLog(this.#nextChannelId++, spec, 0)
-    this.#committer.record(keys.engine, toJson({ nextChannelId: this.#nextChannelId }))
-    this.#committer.record(keys.channel(spec.name), toJson({ id: log.id, spec, first: 0 }))
+    const log = this.#channels.add(spec)
     for (const instance of this.#instances) {
       const takes = (name: string): boolean =>
         name === spec.name || (isWildcard(name) && compileWildcard(name)(spec.name))
@@ -265,35 +215,27 @@ export class EmbeddedEngine implements Engine {
     await this.#committer.flushed()
   }
 
-  #reconcile(log: ChannelLog, spec: ChannelSpec): void {
-    const merged = mergedSpec(log.spec, spec)
-    if (merged === log.spec) return
-    log.respec(merged)
-    this.#committer.record(keys.channel(spec.name), toJson({ id: log.id, spec: merged, first: log.first }))
-    this.#retention.note(log)
-  }
-
   async channel(name: string): Promise<ChannelSpec | undefined> {
-    const log = this.#logs.get(name)
+    const log = this.#channels.byName.get(name)
     await log?.recall(this.clock.now(), this.#cursorHost.alarm)
     return log?.spec
   }
 
   async channels(): Promise<readonly ChannelSpec[]> {
     this.#open()
-    return [...this.#logs.values()].map(({ spec }) => spec)
+    return [...this.#channels.byName.values()].map(({ spec }) => spec)
   }
 
   async bounds(channel: string): Promise<Bounds> {
     this.#open()
-    const { first, committed } = this.#log(channel)
+    const { first, committed } = this.#channels.log(channel)
     return { first, next: committed }
   }
 
   publish(channel: string, event: EncodedEvent, dueAtMs: number | null): Promise<Receipt> {
     try {
       this.#open()
-      const log = this.#log(channel)
+      const log = this.#channels.log(channel)
       if (dueAtMs === null || dueAtMs <= this.clock.now()) return this.#publishing.publish(log, event)
       return this.#publishing.schedule(log, [event], dueAtMs).then(([receipt]) => receipt as Receipt)
     } catch (error) {
@@ -303,19 +245,19 @@ export class EmbeddedEngine implements Engine {
 
   async publishBatch(channel: string, events: readonly EncodedEvent[], dueAtMs: number | null): Promise<Receipt[]> {
     this.#open()
-    const log = this.#log(channel)
+    const log = this.#channels.log(channel)
     if (dueAtMs === null || dueAtMs <= this.clock.now()) return this.#publishing.publishBatch(log, events)
     return this.#publishing.schedule(log, events, dueAtMs)
   }
 
   publishBlocks(channel: string, events: readonly EncodedEvent[], waiter: PublishWaiter): boolean {
     this.#open()
-    return this.#publishing.publishBlocks(this.#log(channel), events, waiter)
+    return this.#publishing.publishBlocks(this.#channels.log(channel), events, waiter)
   }
 
   read(channel: string, options: EngineReadOptions): AsyncIterable<readonly StoredText[]> {
     this.#open()
-    const log = this.#log(channel)
+    const log = this.#channels.log(channel)
     // A read that ends by itself leaves nothing behind on the signal that lives as long as the engine.
     const signal = options.follow ? AbortSignal.any([options.signal, this.#closed.signal]) : options.signal
     const kept = (event: StoredText): boolean => !log.superseded(event.key, event.offset)
@@ -333,8 +275,8 @@ export class EmbeddedEngine implements Engine {
     const logs = new Set<ChannelLog>()
     for (const name of spec.channels) {
       const matches = isWildcard(name) ? compileWildcard(name) : null
-      if (matches === null) logs.add(this.#log(name))
-      else for (const log of this.#logs.values()) if (matches(log.name)) logs.add(log)
+      if (matches === null) logs.add(this.#channels.log(name))
+      else for (const log of this.#channels.byName.values()) if (matches(log.name)) logs.add(log)
     }
     const instance = new Instance(spec, sink, this.#instanceHost)
     // What could be in flight must be known before anything is (clause 5).
@@ -350,7 +292,7 @@ export class EmbeddedEngine implements Engine {
 
   async removeChannel(channel: string): Promise<void> {
     this.#open()
-    const log = this.#log(channel)
+    const log = this.#channels.log(channel)
     log.removed = true
     for (const instance of this.#instances) {
       const mine = [...instance.held].filter((delivery) => delivery.cursor.log === log)
@@ -358,26 +300,19 @@ export class EmbeddedEngine implements Engine {
     }
     await this.#committer.flushed()
     this.#homes.removeChannel(log)
-    for (const key of channelRecords(this.#store, log.id)) this.#committer.record(key, null)
-    this.#committer.trim(log.id, log.committed)
-    this.#committer.record(keys.channel(channel), null)
-    this.#logs.delete(channel)
-    this.#logsById.delete(log.id)
-    // Who reads on looks whether the channel is there still.
-    for (const listener of [...log.listeners]) listener.onCommitted(null)
-    log.listeners.clear()
+    this.#channels.remove(log)
     await this.#committer.flushed()
   }
 
   async describeChannel(channel: string): Promise<ChannelState> {
     this.#open()
-    return this.#log(channel).state(this.clock.elapsed())
+    return this.#channels.log(channel).state(this.clock.elapsed())
   }
 
   async describe(): Promise<Omit<BrokerDescription, 'capabilities' | 'engine'>> {
     this.#open()
     const elapsedMs = this.clock.elapsed()
-    const channels = [...this.#logs.values()].map((log) => log.describe(elapsedMs))
+    const channels = [...this.#channels.byName.values()].map((log) => log.describe(elapsedMs))
     return { channels, consumers: await describeConsumers(this.#homes), alarms: this.alarms.all }
   }
 
@@ -386,7 +321,7 @@ export class EmbeddedEngine implements Engine {
     return this.#committer.busy || this.#publishing.busy
   }
 
-  /** Events in somebody's hands. */
+  /** How many deliveries are in flight. */
   get inHand(): number {
     let count = 0
     for (const { held } of this.#instances) count += held.size
