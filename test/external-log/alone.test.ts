@@ -66,6 +66,14 @@ async function looking(others: number): Promise<{ readonly broker: Broker; reado
   const backend = new CountedBackend(server)
   const broker = await open(backend)
   await broker.channel(orders).bounds()
+  // The engine begins to work on delayed events by itself: wait until it asks for nothing more.
+  let before = -1
+  const isQuiet = (): boolean => {
+    const same = backend.requests === before
+    before = backend.requests
+    return same
+  }
+  await expect.poll(isQuiet).toBe(true)
   return { broker, backend }
 }
 
