@@ -10,7 +10,7 @@ import type { Alarm } from './description.ts'
 import type { Engine } from './engine.ts'
 import { Log } from './log.ts'
 import { type LogFields, type Logger, sinkOf } from './logger.ts'
-import type { Telemetry } from './observer.ts'
+import type { Telemetry } from './telemetry.ts'
 
 export interface ConnectOptions {
   /** The CloudEvents `source` of events that have none of their own. @default '/millrace' */

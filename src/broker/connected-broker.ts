@@ -35,10 +35,10 @@ import type {
   RewindOptions,
 } from './handles.ts'
 import { Log } from './log.ts'
-import type { Telemetry } from './observer.ts'
 import { type From, position } from './position.ts'
 import type { Readable, ReadOptions, TailedEvent } from './reading.ts'
 import { Tail } from './tail.ts'
+import type { Telemetry } from './telemetry.ts'
 
 export interface ConnectedBrokerOptions {
   /** The CloudEvents `source` of events without one. */

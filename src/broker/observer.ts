@@ -9,7 +9,6 @@ import type { StoredEvent } from '../event/cloud-event.ts'
 import type { Encodable } from '../event/encode.ts'
 import type { TraceText } from '../event/trace-context.ts'
 import type { Delivery, Emission } from './engine.ts'
-import type { BrokerCore } from './engine-of.ts'
 import type { Failure } from './failure.ts'
 
 /** How an attempt ended. `lost`: the event was not this instance's any more. */
@@ -45,10 +44,4 @@ export interface BrokerObserver {
   settled(consumer: string, attempt: ObservedAttempt, outcome: AttemptOutcome, failure: Failure | null): void
   /** The engine gave an event up. */
   buried(consumer: string, channel: string): void
-}
-
-/** What `connect` takes as `telemetry`: made by `openTelemetry()` of `millrace/otel`. */
-export interface Telemetry {
-  /** Called once, when the broker is connected. Answers what ends it. */
-  observe(core: BrokerCore): () => void
 }
