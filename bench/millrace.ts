@@ -1,5 +1,6 @@
 /** Millrace as an application uses it: typed events, a keyed stream, a consumer, its own directory. */
 import { type Broker, connect, consumer } from 'millrace'
+import type { Telemetry } from 'millrace/otel'
 import { type CartItem, cartStream, ItemAdded, SOURCE } from './events.ts'
 import type { Consuming, ItemHandler, Setting, System } from './system.ts'
 
@@ -20,8 +21,9 @@ export class MillraceSystem implements System {
   }
 
   /** On the engine that a URL names. */
-  static async at(url: string, concurrency: number): Promise<MillraceSystem> {
-    return new MillraceSystem(await connect(url, { source: SOURCE }), concurrency)
+  static async at(url: string, concurrency: number, telemetry?: Telemetry): Promise<MillraceSystem> {
+    const options = { source: SOURCE, ...(telemetry !== undefined && { telemetry }) }
+    return new MillraceSystem(await connect(url, options), concurrency)
   }
 
   publish(item: CartItem): Promise<unknown> {
