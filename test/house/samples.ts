@@ -172,7 +172,11 @@ export class SampleFolder {
       sourceMap: true,
       rootDir: ROOT,
       outDir: join(this.#folder, 'out'),
-      paths: { millrace: [join(ROOT, 'src/index.ts')], 'millrace/*': [join(ROOT, 'src/*/index.ts')] },
+      paths: {
+        millrace: [join(ROOT, 'src/index.ts')],
+        'millrace/otel': [join(ROOT, 'src/telemetry/index.ts')],
+        'millrace/*': [join(ROOT, 'src/*/index.ts')],
+      },
     }
     return JSON.stringify({
       extends: join(ROOT, 'tsconfig.json'),
