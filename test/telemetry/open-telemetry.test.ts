@@ -7,7 +7,6 @@ import {
   PeriodicExportingMetricReader,
 } from '@opentelemetry/sdk-metrics'
 import type { SpanExporter } from '@opentelemetry/sdk-trace-base'
-import * as newer from 'opentelemetry-api-next'
 import { afterEach, describe, expect, test } from 'vitest'
 import { type Broker, connect, consumer, isMillraceError, stream } from '../../src/index.ts'
 import { type OtelApi, openTelemetry } from '../../src/telemetry/index.ts'
@@ -28,11 +27,9 @@ async function open(given: OtelApi): Promise<Broker> {
 afterEach(async () => {
   for (const each of opened.splice(0)) await each.close()
   lines.length = 0
-  for (const each of [api, newer as unknown as typeof api]) {
-    each.trace.disable()
-    each.context.disable()
-    each.metrics.disable()
-  }
+  api.trace.disable()
+  api.context.disable()
+  api.metrics.disable()
 })
 
 /** An event through two consumers; resolves with how many events the second handled. */
@@ -44,13 +41,6 @@ async function run(broker: Broker, events = 3): Promise<number> {
   await expect.poll(() => handled, eventually).toBe(events)
   return handled
 }
-
-test('a provider that was registered with API 1.10 gets the spans: the application passes the object', async () => {
-  const sdk = new Sdk(newer as unknown as typeof api)
-  await run(await open(newer), 1)
-  await expect.poll(() => sdk.named('process mails').length, eventually).toBe(1)
-  expect(new Set(sdk.spans.map(({ traceId }) => traceId)).size).toBe(1)
-})
 
 test('without an SDK all goes on as without telemetry', async () => {
   expect(await run(await open(api))).toBe(3)
