@@ -173,6 +173,8 @@ export interface DetailsByCode {
     readonly pendingBytesMax?: number
     readonly max?: number
     readonly bytesMax?: number
+    /** Redrives that run at once. */
+    readonly jobsMax?: number
     readonly consumersMax?: number
     readonly streamsMax?: number
     /** Requests that look through causes and effects at once. */
