@@ -173,9 +173,9 @@ export interface DetailsByCode {
     readonly pendingBytesMax?: number
     readonly max?: number
     readonly bytesMax?: number
+    readonly consumersMax?: number
     /** Redrives that run at once. */
     readonly jobsMax?: number
-    readonly consumersMax?: number
     readonly streamsMax?: number
     /** Requests that look through causes and effects at once. */
     readonly walksMax?: number

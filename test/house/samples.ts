@@ -191,7 +191,7 @@ export class SampleFolder {
    * build.
    */
   #becomePackage(): void {
-    const exports = { '.': './src/index.js', './*': './src/*/index.js' }
+    const exports = { '.': './src/index.js', './otel': './src/telemetry/index.js', './*': './src/*/index.js' }
     mkdirSync(join(this.#folder, 'out'))
     writeFileSync(
       join(this.#folder, 'out/package.json'),
