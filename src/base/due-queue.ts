@@ -1,6 +1,4 @@
-/**
- * Tasks that run at a time: a binary heap with one timer for all of them. After `close`, no task runs.
- */
+/** Runs tasks when they are due: a binary heap with one timer for all of them. After `close`, no task runs. */
 import type { Clock } from './clock.ts'
 
 interface Entry {

@@ -1,4 +1,4 @@
-/** What the embedded engine can do: everything, natively; `memory:` survives nothing. */
+/** What the embedded engine can do: it supports every clause natively. With `memory:`, nothing outlives the process. */
 import type { Capabilities, Capability } from '../../broker/capabilities.ts'
 
 const native = (reason: string): Capability => ({ support: 'native', reason })

@@ -1,4 +1,7 @@
-/** The embedded engine's carriage of events: a channel is records and blocks, which are read and written as they are. */
+/**
+ * Copies events and delayed events out of the embedded engine and into it. A channel is records and blocks, which are
+ * read and written as they are.
+ */
 import { LIMITS } from '../../base/limits.ts'
 import type { CarriedEvent, CarriedSchedule, Page } from '../../broker/carriage.ts'
 import { fromJson } from '../../delivery/consumer-records.ts'
@@ -43,7 +46,7 @@ export class EmbeddedCarriage extends ConsumerCarriage<EmbeddedHome> {
     return { items, next: page.length < PAGE.count || last === undefined ? null : `${last[0]}!` }
   }
 
-  /** All or none. */
+  /** Appends all events or none. */
   async putEvents(channel: string, events: readonly CarriedEvent[]): Promise<void> {
     const { committer, nowMs } = this.#parts
     const log = this.#parts.log(channel)
@@ -62,7 +65,7 @@ export class EmbeddedCarriage extends ConsumerCarriage<EmbeddedHome> {
     })
   }
 
-  /** Times do not go back, also behind what was there before this process. */
+  /** Stored times never decrease, also after events that an earlier process stored. */
   async #recallTime(log: ChannelLog): Promise<void> {
     if (log.lastTimeMs > 0 || log.committed === 0) return
     const last = log.blockInMemory(log.committed - 1) ?? (await log.cache(log.committed - 1))

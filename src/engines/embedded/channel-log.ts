@@ -1,6 +1,6 @@
 /**
- * One channel as the engine holds it in memory: where its log ends, what waits to be committed, its deduplication window,
- * and the few blocks that were read last.
+ * One channel as the engine holds it in memory: where its log ends, which events wait for their commit, its
+ * deduplication window, and the few blocks that were read last.
  */
 
 import { isMillraceError } from '../../base/errors.ts'
@@ -26,10 +26,10 @@ function refuse(error: unknown): never {
   throw error
 }
 
-/** Stands at the events of a batch before its last: a commit does not end after it. */
+/** The waiter of every event of a batch except the last. A commit never ends after an event with this waiter. */
 export const CONTINUES: PublishWaiter = { done: () => undefined, fail: () => undefined }
 
-/** An event that was stored elsewhere before, and keeps the time of that. */
+/** An event that was first stored by another engine, and keeps the time of that. */
 export class Carried implements EncodedEvent {
   readonly id: string
   readonly type: string
@@ -48,7 +48,7 @@ export class Carried implements EncodedEvent {
 
 const CACHED_BLOCKS = 4
 
-/** Events, with who waits for each (null: nobody, and it may not be refused). */
+/** Events, with the waiter of each. An event with the waiter null cannot be refused: nobody waits for it. */
 export interface Waiting {
   readonly events: readonly EncodedEvent[]
   readonly waiters: readonly (PublishWaiter | null)[]
@@ -58,7 +58,9 @@ function holds(block: EventBlock, offset: number): boolean {
   return offset >= block.firstOffset && offset < block.firstOffset + block.count
 }
 
-/** A block as the store gave it, to be looked into. Its extent's checksum was compared when it was read. */
+/**
+ * A block of the store as a block whose events can be read. The checksum of its extent was checked when it was read.
+ */
 export function asBlock(channelId: number, block: StoredBlock): Block {
   return block instanceof Block ? block : decodeBlock(channelId, block.bytes, false)
 }
@@ -67,39 +69,39 @@ export class ChannelLog implements DeliveryLog {
   readonly id: number
   readonly name: string
   spec: ChannelSpec
-  /** Events below are gone (retention, or done in a queue). */
+  /** Events below this offset are removed: by retention, or because a queue is done with them. */
   first: number
   /** Offset after the last durable event. */
   committed: number
-  /** Offset that the next published event will have if all that is pending is committed. */
+  /** The offset that the next published event gets, provided that everything pending is committed. */
   tail: number
   lastTimeMs = 0
-  /** The ids that are known; null where the channel does not look at them. It is filled by `recall`. */
+  /** The ids that the channel has seen; null where the channel does not deduplicate. `recall` fills it. */
   dedupe: DedupeWindow | null = null
-  /** Whether the window has the ids of what is stored. Nothing is published before. */
+  /** Whether the window contains the ids of the stored events. Until then nothing is published. */
   recalled = false
   readonly listeners: Set<LogListener> = new Set()
   readonly meter: Meter = new Meter()
-  /** When events are due whose timer is not committed yet, by id. */
+  /** The due times of delayed events whose timers are not committed yet, by id. */
   readonly scheduling: Map<string, number> = new Map()
-  /** Emissions of which it is not known yet whether their ids are new. */
+  /** The number of emissions for which it is not known yet whether their ids are new. */
   undecided = 0
-  /** It may have events that are not due. */
+  /** Whether the channel may have delayed events. */
   mayHaveScheduled = false
-  /** Events that were stored elsewhere may be among those that wait for their commit. */
+  /** Whether pending events may include ones that another engine stored before (`Carried`). */
   carries = false
   #recalling: Promise<void> | null = null
-  /** Waiting for their commit, with who waits for each (null: nobody, and it may not be refused). */
+  /** Events that wait for their commit, and their waiters in `waiters`. */
   pending: EncodedEvent[] = []
   waiters: (PublishWaiter | null)[] = []
-  /** What of it is being committed now. */
+  /** The events of this channel in the commit that runs now. */
   committing: Waiting | null = null
-  /** When the first of them came. */
+  /** When the first pending event arrived. */
   pendingMs = 0
   removed = false
   readonly #store: Store<Block>
   #cache: Block[] = []
-  /** What was committed a moment ago, as it was published. */
+  /** The events of the last commits, as they were published. */
   #fresh: FreshBlock[] = []
 
   constructor(id: number, spec: ChannelSpec, first: number, store: Store<Block>) {
@@ -113,7 +115,7 @@ export class ChannelLog implements DeliveryLog {
     this.#beginWindow()
   }
 
-  /** Take another spec, with another window perhaps. */
+  /** Take another spec. If its deduplication differs, a new window begins. */
   respec(spec: ChannelSpec): void {
     const before = JSON.stringify(this.spec.dedupe)
     this.spec = spec
@@ -132,7 +134,7 @@ export class ChannelLog implements DeliveryLog {
     return { ...this.state(elapsedMs), scheduled }
   }
 
-  /** Without the number of delayed events, which takes a range of the store. */
+  /** The description without the number of delayed events, which needs a range of the store. */
   state(elapsedMs: number): ChannelState {
     const { name, spec, first, committed, meter } = this
     const { kind, types } = spec
@@ -146,7 +148,7 @@ export class ChannelLog implements DeliveryLog {
     return this.tail++
   }
 
-  /** The event at an offset that is not durable yet, and whether it may still be refused. */
+  /** The event at an offset that is not durable yet, and whether it can still be refused. */
   uncommitted(offset: number): { readonly event: EncodedEvent; readonly refusable: boolean } | undefined {
     const committing = this.committing?.events.length ?? 0
     const at = offset - this.committed
@@ -158,7 +160,9 @@ export class ChannelLog implements DeliveryLog {
     return event === undefined ? undefined : { event, refusable: waiters[index] !== null }
   }
 
-  /** Clause 13: where the latest event of each key of a block is, for the commit that makes it so. */
+  /**
+   * Clause 13: add the records that say where the latest event of each key is, for the commit that stores the events.
+   */
   noteLatest(
     events: readonly EncodedEvent[],
     firstOffset: number,
@@ -171,14 +175,17 @@ export class ChannelLog implements DeliveryLog {
     }
   }
 
-  /** Clause 13: whether a later event of the key stands in this one's place. */
+  /** Clause 13: whether the channel has a later event of this key, which replaces this one. */
   superseded(key: string | null, offset: number): boolean {
     if (!this.spec.retain.latestByKey || key === null) return false
     const latest = this.#store.get(keys.latest(this.id, key))
     return latest !== undefined && fromFloat(latest) > offset
   }
 
-  /** The offset that a position names. @throws OFFSET_OUT_OF_RANGE */
+  /**
+   * The offset that a position names.
+   * @throws OFFSET_OUT_OF_RANGE
+   */
   seek(position: Position): number {
     if ('at' in position) return position.at === 'beginning' ? this.first : this.committed
     if ('timeMs' in position) return Math.max(this.first, this.#store.seek(this.id, position.timeMs))
@@ -194,7 +201,7 @@ export class ChannelLog implements DeliveryLog {
     return this.#store.peek(this.id, offset)
   }
 
-  /** Events were committed that their consumers may take up as they are, until `letGo`. */
+  /** Offer committed events to consumers as they were published, until `letGo`. */
   offer(block: FreshBlock): void {
     this.#fresh.push(block)
   }
@@ -219,14 +226,17 @@ export class ChannelLog implements DeliveryLog {
     return block
   }
 
-  /** Fill the deduplication window from what is stored: once, before the first publish. With an alarm, what is damaged is passed by: its ids are not known. */
+  /**
+   * Fill the deduplication window from the stored events: once, before the first publish. Damaged events raise `alarm`
+   * and are skipped: their ids are not known. Without `alarm`, damage is thrown.
+   */
   recall(nowMs: number, alarm: (error: unknown) => void = refuse): Promise<void> {
     if (this.recalled) return Promise.resolve()
     if (this.#recalling === null) {
       const { dedupe } = this
       const recalling = this.#recall(nowMs, alarm)
       this.#recalling = recalling
-      // First of those who wait for it, so that they go on, in their order, before who comes later.
+      // This handler is registered first, so earlier callers continue first, in their order, and before later ones.
       recalling.then(
         () => {
           if (this.dedupe === dedupe) this.recalled = true
@@ -239,7 +249,7 @@ export class ChannelLog implements DeliveryLog {
     return this.#recalling
   }
 
-  /** Events from here on are read, or compared, by their ids. */
+  /** The oldest offset that the window may still compare: events from here on are needed for their ids. */
   windowStart(nowMs: number): number {
     if (this.recalled) return this.dedupe?.startOffset(nowMs, this.committed) ?? this.committed
     return this.#oldestKnown(nowMs, refuse)
@@ -284,7 +294,7 @@ export class ChannelLog implements DeliveryLog {
     }
   }
 
-  /** Blocks from an offset on; none where the one there cannot be read. */
+  /** Blocks from an offset on; none if the block there is damaged. */
   async #undamaged(offset: number, alarm: (error: unknown) => void): Promise<Block[]> {
     for (const maxBytes of [RECALL_BYTES, 1]) {
       try {

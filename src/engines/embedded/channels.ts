@@ -1,7 +1,8 @@
 /**
  * The channels of an embedded engine: the log of each by its name and its number, and their records in the store.
  *
- * A channel keeps its number for good, and a number is used once: a channel that is made anew has another one.
+ * A channel keeps its number, and a number is never used again: a channel that is removed and declared again gets a new
+ * one.
  */
 
 import type { ChannelSpec } from '../../channel/channel.ts'
@@ -27,7 +28,7 @@ export class Channels {
   readonly #host: ChannelsHost
   #nextId: number
 
-  /** Reads the channels that the store has. */
+  /** Reads the channels from the store. */
   constructor(host: ChannelsHost) {
     this.#host = host
     const { store, retention } = host
@@ -66,7 +67,7 @@ export class Channels {
     return log
   }
 
-  /** A new channel. It is durable with the next commit. */
+  /** Add a channel. It is durable with the next commit. */
   add(spec: ChannelSpec): ChannelLog {
     const { committer } = this.#host
     const log = this.#add(this.#nextId++, spec, 0)
@@ -75,7 +76,10 @@ export class Channels {
     return log
   }
 
-  /** Declare an existing channel again. @throws CHANNEL_CONFLICT */
+  /**
+   * Declare an existing channel again.
+   * @throws CHANNEL_CONFLICT
+   */
   reconcile(log: ChannelLog, spec: ChannelSpec): void {
     const merged = mergedSpec(log.spec, spec)
     if (merged === log.spec) return
@@ -97,7 +101,7 @@ export class Channels {
     log.listeners.clear()
   }
 
-  /** For a store that only reads: find the channels and events that the owner has added. */
+  /** In a store that only reads: find the channels and events that the owner has added. */
   refresh(): void {
     for (const { id, spec, first } of this.#records()) {
       const log = this.byName.get(spec.name) ?? this.#add(id, spec, first)

@@ -1,6 +1,7 @@
 /**
- * The blocks of one channel's part of a commit. Events that came in blocks, from other processes, go on as the bytes they are; those of this process
- * are encoded. A few that came so between others are encoded with them: a block for each would cost more.
+ * Makes the blocks of one channel in a commit. Events of this process are encoded. Events that arrived from other
+ * processes in blocks are copied as bytes. Short runs of those are encoded with the events around them, because a block
+ * for each would cost more.
  */
 import type { EncodedEvent } from '../../broker/encoded-event.ts'
 import { type Block, type BlockBytes, encodeBlock } from '../../event/block.ts'
@@ -16,7 +17,7 @@ export function blocksOf(
   memory: BlockBytes | undefined,
 ): Block[] {
   const blocks: Block[] = []
-  /** Where those begin that are still to be encoded. */
+  /** The first event that is not in a block yet. */
   let from = 0
   const encode = (to: number): void => {
     const own = from === 0 && to === events.length ? events : events.slice(from, to)

@@ -1,12 +1,14 @@
 /**
- * Group commit: what was published, completed, emitted and scheduled while one commit runs goes out together in the next.
+ * Group commit: everything that is published, completed, emitted and scheduled while one commit runs is in the next
+ * commit.
  *
  * Invariants:
- * - At most one commit is in flight. Nobody is told of anything before the store says that it is durable.
- * - A completion, the events emitted with it and its timers are in one frame (clause 12): they are put in here within one turn.
+ * - At most one commit is in flight. Nobody is told of a change before the store says that it is durable.
+ * - A completion, the events emitted with it and its timers are in one frame (clause 12), because they are handed over
+ *   in one turn of the event loop.
  * - When the disk is full, or the process has no file descriptor left, publishes are refused with DISK_FULL or
- *   TOO_MANY_FILES; what may not be refused (completions, emissions, due events, what retention lets go) is kept, in
- *   order, for the next try. When the store has failed, nothing is accepted any more.
+ *   TOO_MANY_FILES. Changes that cannot be refused (completions, emissions, due events, trims of retention) are kept in
+ *   order for the next try. After the store has failed, nothing is accepted.
  */
 
 import type { Clock } from '../../base/clock.ts'
@@ -25,7 +27,7 @@ import type { Store } from './store.ts'
 
 interface Part {
   readonly log: ChannelLog
-  /** One, but where events came in blocks, or keep the times at which they were stored elsewhere. */
+  /** One block; several if events arrived in blocks, or keep the times at which another engine stored them. */
   readonly blocks: readonly Block[]
   readonly events: EncodedEvent[]
   readonly waiters: (PublishWaiter | null)[]
@@ -43,27 +45,27 @@ interface Trim {
   readonly beforeOffset: number
 }
 
-/** A call that waits for everything so far to be durable. */
+/** A call that waits until everything before it is durable. */
 interface Settling {
   readonly resolve: () => void
   readonly reject: (error: Error) => void
-  /** From this time on (of `performance.now`) it waits no longer for room. */
+  /** After this time (of `performance.now`), the call does not wait for a full disk any longer. */
   readonly untilMs: number
 }
 
-/** Stands where a commit had an event. */
+/** Overwrites the events in the arrays of a commit that has ended. */
 const GONE: EncodedEvent = { id: '', type: '', key: null, text: '' }
 
-/** Wait before a lazy commit, and before trying again on a full disk. */
+/** The delay of a lazy commit, and the delay before another try on a full disk. */
 const LAZY_MS = 1
 const FULL_RETRY_MS = 200
-/** A call that closes something waits for room at most for this time. */
+/** The longest time that a call which closes something waits for a full disk. */
 const LEAVING_MS = 1000
 
 export interface CommitterHooks {
-  /** Nothing can be stored for now (DISK_FULL, TOO_MANY_FILES), or it can again (null). */
+  /** Nothing can be stored at the moment (DISK_FULL, TOO_MANY_FILES); null: storing works again. */
   alarm(error: Error | null): void
-  /** The store failed for good. */
+  /** The store has failed for good. */
   failed(error: Error): void
 }
 
@@ -90,18 +92,21 @@ export class Committer {
     this.#hooks = hooks
   }
 
-  /** Whether publishing may go on. Asked before anything is made for an event. @throws BACKPRESSURE · STORE_FAILED */
+  /**
+   * Refuses a publish if it cannot be accepted. Called before anything is allocated for an event.
+   * @throws BACKPRESSURE · STORE_FAILED
+   */
   admit(): void {
     if (this.#failure !== null) throw this.#failure
     if (this.#pendingBytes > LIMITS.pendingBytesMax) throw this.#tooMuch()
   }
 
-  /** Accept an event that may be refused: somebody waits for it. */
+  /** Accept an event that can be refused: somebody waits for it. */
   publish(log: ChannelLog, event: EncodedEvent, waiter: PublishWaiter): number {
     return this.#append(log, event, waiter)
   }
 
-  /** Accept an event that may not be refused: it goes with other changes of this turn. */
+  /** Accept an event that cannot be refused, because it belongs to other changes of this turn. */
   append(log: ChannelLog, event: EncodedEvent): number {
     return this.#append(log, event, null)
   }
@@ -122,26 +127,29 @@ export class Committer {
     this.#soon()
   }
 
-  /** Events below an offset may be deleted. */
+  /** Allow the store to delete the events below an offset. */
   trim(channelId: number, beforeOffset: number): void {
     this.#trims.push({ channelId, beforeOffset })
     this.#lazily()
   }
 
-  /** The source has changes: they go with the next commit, which may wait a moment for company. */
+  /** The source has changes. They are in the next commit, which may wait up to `LAZY_MS` for other changes. */
   touch(source: RecordSource): void {
     this.#sources.add(source)
     this.#lazily()
   }
 
-  /** Resolves when everything put in so far is durable. On a full disk that is when there is room again. */
+  /**
+   * Resolves when everything handed over so far is durable. If the disk is full, it resolves after there is space
+   * again.
+   */
   flushed(): Promise<void> {
     return this.#settles(Number.POSITIVE_INFINITY)
   }
 
   /**
-   * The same for a call that closes something: it ends also where the disk stays full.
-   * @throws DISK_FULL · TOO_MANY_FILES: what was put in is kept for the next try, and is lost with the process
+   * Like `flushed`, for a call that closes something: it also ends if the disk stays full.
+   * @throws DISK_FULL · TOO_MANY_FILES: the changes are kept for the next try, and are lost when the process ends
    */
   left(): Promise<void> {
     return this.#settles(realNowMs() + LEAVING_MS)
@@ -157,12 +165,12 @@ export class Committer {
     })
   }
 
-  /** The error with which publishes are refused while the disk is full, or the store failed. */
+  /** The error with which publishes are refused while the disk is full or after the store has failed. */
   get full(): Error | null {
     return this.#failure ?? this.#full
   }
 
-  /** Whether anything waits for a commit, or is in one. */
+  /** Whether something waits for a commit or is in one. */
   get busy(): boolean {
     return (
       this.#inFlight !== null ||
@@ -174,7 +182,7 @@ export class Committer {
   }
 
   #soon(): void {
-    // Somebody waits for the next try.
+    // A caller waits for the next try, so its timer keeps the process alive.
     if (this.#full !== null) this.#retryTimer?.ref()
     if (this.#scheduled || this.#inFlight !== null || this.#full !== null) return
     this.#scheduled = true
@@ -205,7 +213,8 @@ export class Committer {
       return
     }
     this.#inFlight = commit
-    // What is the latest of its key is so with the commit itself. They are no changes of the commit's own: a refused event is the latest of none.
+    // The latest-by-key records are written with the commit. They are not kept in the commit itself, so they are
+    // dropped if it is refused.
     const latest: (readonly [string, Uint8Array])[] = []
     for (const { log, events, blocks } of commit.parts) log.noteLatest(events, (blocks[0] as Block).firstOffset, latest)
     const records = latest.length === 0 ? commit.records : [...commit.records, ...latest]
@@ -242,7 +251,7 @@ export class Committer {
     return { parts, records, trims, settled }
   }
 
-  /** The channel's pending events, up to a number of bytes, but whole batches. */
+  /** The channel's pending events up to a number of bytes. A batch is never divided. */
   #take(log: ChannelLog, bytesMax: number): Part {
     let { pending: events, waiters } = log
     log.pending = []
@@ -267,7 +276,7 @@ export class Committer {
     return { log, events, waiters, blocks: blocksOf(log.id, firstOffset, log.lastTimeMs, events, this.#store.memory) }
   }
 
-  /** A block has one time: a new one begins where events were stored at another. Times never go back. */
+  /** A block has one time, so a new block begins where the stored time changes. Times never decrease. */
   #blocksByTime(log: ChannelLog, firstOffset: number, events: readonly EncodedEvent[]): Block[] {
     const blocks: Block[] = []
     let from = 0
@@ -292,7 +301,7 @@ export class Committer {
       this.#full = null
       this.#hooks.alarm(null)
     }
-    // The next commit starts before anyone is told of this one, so that the disk is not idle meanwhile.
+    // The next commit starts before the waiters of this one are called, so that the disk is not idle meanwhile.
     if (this.#logs.length > 0 || this.#records.length > 0 || this.#settled.length > 0) this.#commit()
     else if (this.#sources.size > 0 || this.#trims.length > 0) this.#lazily()
     for (const part of commit.parts) {
@@ -307,7 +316,7 @@ export class Committer {
     const fresh = offered(commit)
     for (const { log, block } of fresh) for (const listener of log.listeners) listener.onCommitted(block)
     for (const settled of commit.settled) settled.resolve()
-    // After the handlers that were called, and what their completions made room for.
+    // This runs after the handlers that were called, and after the deliveries that their completions made possible.
     if (fresh.length > 0) nextTurn(letGo, commit.parts, fresh)
     else letGo(commit.parts, fresh)
   }
@@ -338,7 +347,9 @@ export class Committer {
     for (const waiter of waiting) waiter.fail(error)
   }
 
-  /** Undo what of a channel is not durable: who waits is to be told, what may not be refused is answered. */
+  /**
+   * Undo what is not durable in a channel. Waiters are added to `waiting`; events that cannot be refused are returned.
+   */
   #takeBack(log: ChannelLog, commit: Commit, waiting: PublishWaiter[]): EncodedEvent[] {
     const part = commit.parts.find((candidate) => candidate.log === log)
     const events = [...(part?.events ?? []), ...log.pending]
@@ -356,7 +367,7 @@ export class Committer {
     const timer = realTimeout(() => {
       if (this.#full !== null) this.#commit()
     }, FULL_RETRY_MS)
-    // It keeps the process alive only while somebody waits.
+    // The timer keeps the process alive only while a caller waits.
     if (this.#settled.length === 0) timer.unref()
     this.#retryTimer = timer
   }
@@ -375,7 +386,7 @@ interface Offered {
   readonly block: FreshBlock
 }
 
-/** What was committed, for who listens to its channel, as it was published. */
+/** The committed events as they were published, for channels that have listeners. */
 function offered(commit: Commit): Offered[] {
   const all: Offered[] = []
   for (const { log, blocks, events } of commit.parts) {
@@ -391,8 +402,9 @@ function offered(commit: Commit): Offered[] {
 }
 
 /**
- * The commit is over. Its arrays are emptied and not only left: where V8 keeps them in its old space, as it does with what it has often seen to live
- * long (a commit of a thousand channels does), each would keep its events alive until the next full collection of garbage, a third of the cost of publishing.
+ * Empties the arrays of a commit that has ended. V8 may have moved the arrays to its old space (it does so with a
+ * commit of a thousand channels). There, an array that is only dropped keeps its events alive until the next full
+ * garbage collection. That would cost a third of the time of publishing.
  */
 function letGo(parts: readonly Part[], fresh: readonly Offered[]): void {
   for (const { log, block } of fresh) log.letGo(block)

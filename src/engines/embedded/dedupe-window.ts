@@ -1,15 +1,18 @@
 /**
- * Clause 8: which offset an id may already have, within a window of events and time.
+ * Clause 8: the offset at which an id may already be stored, within a window of events and time.
  *
- * From a 64-bit fingerprint of the id to its offset, in typed arrays: some 32 bytes an event, whatever the id's length. It says
- * "perhaps at this offset"; the caller compares the stored id, so a collision never drops an event. Two generations: the
- * older one is forgotten when the younger is full or too old, so between one and two windows are remembered.
+ * It maps a 64-bit fingerprint of the id to its offset, in typed arrays: about 32 bytes an event, whatever the length
+ * of the id. A match means "perhaps at this offset". The caller compares the stored id, so a collision never drops an
+ * event.
+ *
+ * There are two generations of entries. When the younger one is full or too old, the older one is discarded. So between
+ * one and two windows are remembered.
  */
 const ENTRIES_MIN = 64
 
 /**
- * Two independent 32-bit hashes of a string (FNV-1a and a multiplicative one, of four characters at a time); written to module state, to spare an
- * allocation an event.
+ * Two independent 32-bit hashes of a string, four characters at a time: one is FNV-1a, the other multiplicative. They
+ * are written to variables of the module, to avoid an allocation for each event.
  */
 let hashA = 0
 let hashB = 0
@@ -33,17 +36,17 @@ function hash(id: string): void {
   hashB = b | 1
 }
 
-/** An entry is four words: fingerprint, hash, low and high part of the offset. */
+/** An entry is four words: the two hashes, and the low and the high part of the offset. */
 const ENTRY_WORDS = 4
 const TWO_32 = 2 ** 32
 
 /**
- * Entries in the order in which they came, and a table of them by their hash. The table is brought up to date when somebody asks: where ids only
- * ever grow nobody does, and nothing but the end of the entries is written to.
+ * Entries in order of arrival, and a hash table of their numbers. The table is updated only on a lookup. If ids only
+ * grow, there are no lookups, and adding an id writes only the new entry.
  */
 class Generation {
   #entries = new Int32Array(ENTRIES_MIN * ENTRY_WORDS)
-  /** Numbers of entries, from 1; 0 = free. */
+  /** Numbers of entries, counted from 1. 0 means free. */
   #table = new Int32Array(0)
   #indexed = 0
   size = 0
@@ -52,7 +55,7 @@ class Generation {
   firstMs = 0
   lastMs = 0
 
-  /** The offset of the current hash, or −1. */
+  /** The offset of the id that was hashed last, or −1. */
   find(): number {
     this.#index()
     const [entries, table, mask] = [this.#entries, this.#table, this.#table.length - 1]
@@ -97,7 +100,7 @@ class Generation {
       let slot = a & mask
       for (let number = table[slot] as number; number !== 0; number = table[slot] as number) {
         const at = (number - 1) * ENTRY_WORDS
-        // The id came again: its earlier event was refused.
+        // The id was added again: its earlier event was refused.
         if (entries[at] === b && entries[at + 1] === a) break
         slot = (slot + 1) & mask
       }
@@ -105,7 +108,7 @@ class Generation {
     }
   }
 
-  /** Forget everything; the memory stays. */
+  /** Remove all entries. The memory is kept. */
   clear(): void {
     if (this.#indexed > 0) this.#table.fill(0)
     this.#indexed = 0
@@ -119,9 +122,12 @@ export class DedupeWindow {
   readonly #count: number
   #young = new Generation()
   #old: Generation | null = null
-  /** The greatest id of both: a greater one is new, and need not be looked for. Ids of version 7 come in this order, or nearly. */
+  /**
+   * The greatest id of both generations. A greater id is new, and needs no lookup. UUIDs of version 7 arrive nearly in
+   * this order.
+   */
   #greatest = ''
-  /** The id of the last `find`, and whether it is greater than all. */
+  /** The id of the last `find`. `#isGreatest` says whether it is greater than all ids of the window. */
   #asked = ''
   #isGreatest = false
 
@@ -130,7 +136,7 @@ export class DedupeWindow {
     this.#count = window.count
   }
 
-  /** Offset at which the id may be stored, or −1. */
+  /** The offset at which the id may be stored, or −1. */
   find(id: string): number {
     this.#asked = id
     this.#isGreatest = id > this.#greatest
@@ -140,7 +146,7 @@ export class DedupeWindow {
     return young >= 0 || this.#old === null ? young : this.#old.find()
   }
 
-  /** Remember an id. */
+  /** Add an id. */
   add(id: string, offset: number, timeMs: number): void {
     if (id !== this.#asked) {
       this.#asked = id
@@ -160,7 +166,7 @@ export class DedupeWindow {
     if (this.#isGreatest || id > young.greatest) young.greatest = id
   }
 
-  /** Whether an event at an offset that `find` answered may be young enough. */
+  /** Whether the event at an offset that `find` returned may be within the window's age. */
   reaches(offset: number, nowMs: number): boolean {
     const young = this.#young.size > 0 && offset >= this.#young.firstOffset
     const { lastMs } = young || this.#old === null ? this.#young : this.#old
@@ -168,7 +174,7 @@ export class DedupeWindow {
   }
 
   #turn(): void {
-    // The oldest's table serves again, unless it is far larger than what comes now needs.
+    // The oldest generation is used again, unless it is far larger than the current one.
     const again = this.#old !== null && this.#old.size <= 2 * this.#young.size ? this.#old : new Generation()
     this.#old = this.#young
     again.clear()
@@ -176,7 +182,7 @@ export class DedupeWindow {
     this.#greatest = this.#old.greatest
   }
 
-  /** The oldest offset that a duplicate may still refer to: events from here on must stay readable. */
+  /** The oldest offset to which a duplicate may still refer: events from here on must stay readable. */
   startOffset(nowMs: number, next: number): number {
     if (this.#old !== null && nowMs - this.#old.lastMs > this.#ageMs) this.#old = null
     if (this.#old !== null) return this.#old.firstOffset

@@ -1,4 +1,7 @@
-/** Delayed events as people see them: the timers of one channel. What waits to be looked for by its id, and is not due at once, waits too. */
+/**
+ * Lists and cancels the delayed events of a channel. Emissions whose ids are not looked up yet are included if they are
+ * not due at once.
+ */
 import { type DelayedEvent, type DelayedQuery, type Delays, Soonest } from '../../broker/delays.ts'
 import type { ChannelLog } from './channel-log.ts'
 import type { Timers, TimersParts } from './timers.ts'
@@ -9,7 +12,7 @@ export class EmbeddedDelays implements Delays {
   readonly #timers: Timers
   readonly #log: (name: string) => ChannelLog
 
-  /** `log` is asked at each call. */
+  /** `log` is called on each use. */
   constructor(parts: TimersParts, timers: Timers, log: (name: string) => ChannelLog) {
     this.#parts = parts
     this.#timers = timers

@@ -1,4 +1,7 @@
-/** The directory that a `file:` URL names: `file:./data`, `file:data`, `file:/var/lib/app`, `file:///var/lib/app`. What would be read in another way than it is meant is refused. */
+/**
+ * The directory that a `file:` URL names: `file:./data`, `file:data`, `file:/var/lib/app`, `file:///var/lib/app`. A URL
+ * that would name another directory than the user expects is refused.
+ */
 import { resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { MillraceError } from '../../base/errors.ts'
@@ -22,7 +25,7 @@ export function directoryOf(url: string): string {
   return resolve(path)
 }
 
-/** The URL of a directory, whatever characters its path has. */
+/** The `file:` URL of a directory. Characters with a meaning in URLs are encoded. */
 export function urlOfDirectory(path: string): string {
   return `file:${path.replaceAll('%', '%25').replaceAll('?', '%3F').replaceAll('#', '%23')}`
 }

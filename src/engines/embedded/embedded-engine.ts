@@ -47,7 +47,7 @@ import { readLog } from './reading.ts'
 import { Retention } from './retention.ts'
 import type { Store } from './store.ts'
 
-/** How often a reader looks for what the owner of its directory has written. */
+/** How often a reader looks for changes that the owner of its directory has written. */
 const REFRESH_MS = 100
 
 export class EmbeddedEngine implements Engine {
@@ -190,7 +190,7 @@ export class EmbeddedEngine implements Engine {
   }
 
   #alarm(error: unknown): void {
-    // Work that still ran while the engine closed may find the store closed.
+    // Work that still runs while the engine closes may find the store closed.
     if (this.#closing === null || !isMillraceError(error, 'CLOSED')) this.alarms.raiseFor(error)
   }
 
@@ -258,7 +258,7 @@ export class EmbeddedEngine implements Engine {
   read(channel: string, options: EngineReadOptions): AsyncIterable<readonly StoredText[]> {
     this.#open()
     const log = this.#channels.log(channel)
-    // A read that ends by itself leaves nothing behind on the signal that lives as long as the engine.
+    // A read that does not follow adds no listener to the signal, which lives as long as the engine.
     const signal = options.follow ? AbortSignal.any([options.signal, this.#closed.signal]) : options.signal
     const kept = (event: StoredText): boolean => !log.superseded(event.key, event.offset)
     return readLog(
@@ -279,7 +279,7 @@ export class EmbeddedEngine implements Engine {
       else for (const log of this.#channels.byName.values()) if (matches(log.name)) logs.add(log)
     }
     const instance = new Instance(spec, sink, this.#instanceHost)
-    // What could be in flight must be known before anything is (clause 5).
+    // What was in flight before a crash must be known before the first delivery (clause 5).
     for (const log of logs) this.#homes.attach(instance, log, spec.from)
     instance.suspend(this.#homes.pauseOf(spec.name) !== null)
     this.#instances.add(instance)
@@ -328,7 +328,7 @@ export class EmbeddedEngine implements Engine {
     return count
   }
 
-  /** Retention, now: for tests and tools that do not wait for its timer. */
+  /** Run retention now, for tests and tools that do not wait for its timer. */
   async sweep(): Promise<void> {
     await this.#retention.sweep()
     await this.#committer.flushed()

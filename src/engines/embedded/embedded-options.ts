@@ -11,16 +11,17 @@ export interface EmbeddedEngineOptions {
   readonly capabilities: Capabilities
   readonly store: Store<Block>
   readonly clock: Clock
-  /** Called when something needs a person. */
+  /** Called when a problem needs a person. */
   readonly onAlarm?: ((alarm: Alarm) => void) | undefined
   /** Copies the directory while it is in use. */
   readonly backup?: NonNullable<Engine['backup']>
-  /** Called first when the engine closes: end the sessions that other processes have on it. */
+  /** Called first when the engine closes, to end the sessions that other processes have on it. */
   readonly closing?: (() => void) | undefined
-  /** Called last when the engine closes: release the data directory. */
+  /** Called last when the engine closes, to release the data directory. */
   readonly release?: (() => Promise<void>) | undefined
   /**
-   * How long deliveries that were in flight under the previous owner of the data wait to be claimed by their workers.
+   * How long deliveries that were in flight under the previous owner of the data wait for their workers to claim them,
+   * in milliseconds.
    * @default they do not wait
    */
   readonly claimsMs?: number | undefined

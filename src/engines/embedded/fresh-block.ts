@@ -1,9 +1,9 @@
 /**
- * The events of a commit, as they were published, for who takes them up at once: it need not read them out of the block's bytes again, and
- * five consumers share what would otherwise be made five times.
+ * The events of a commit as they were published, for consumers that process them at once. So they are not decoded from
+ * the block's bytes again, and several consumers share the same objects.
  *
- * They are let go of soon after the commit: kept until they are applied, they would be copied by every collection of garbage. From then on
- * the block holds nothing, and whoever still has it looks the events up by their bytes.
+ * The block is emptied soon after the commit. If events were kept until they are written to the segments, each garbage
+ * collection would copy them. Code that still holds an empty block reads the events from the stored bytes.
  */
 import type { EventBlock } from '../../delivery/delivery-log.ts'
 import type { BlockEvent } from '../../event/block.ts'
@@ -39,7 +39,7 @@ export class FreshBlock implements EventBlock {
     return 0
   }
 
-  /** Hold no events any more. */
+  /** Drop the events. */
   empty(): void {
     this.#events = []
   }

@@ -1,6 +1,6 @@
 /**
- * Where consumers' state is on the embedded engine: one home for each consumer in each stream, and one for each queue. Their cursors are here, those of
- * stopped consumers too, once they were used.
+ * Where the state of consumers is on the embedded engine: one home for each consumer in each stream, and one for each
+ * queue. The file also owns the cursors. The cursor of a stopped consumer is kept once it was used.
  */
 import type { Clock } from '../../base/clock.ts'
 import type { ConsumerPause } from '../../broker/description.ts'
@@ -38,7 +38,7 @@ export interface HomesParts {
   readonly logs: ReadonlyMap<string, ChannelLog>
   readonly instances: ReadonlySet<Instance>
   readonly cursorHost: CursorHost
-  /** A cursor was made. */
+  /** Called after a cursor was made. */
   made(cursor: Cursor, log: ChannelLog): void
   /** @throws UNKNOWN_CHANNEL */
   log(name: string): ChannelLog
@@ -58,7 +58,7 @@ export class EmbeddedHomes implements CarriedHomes<EmbeddedHome> {
     return this.#cursors.values()
   }
 
-  /** The cursor of a consumer, or of a queue's workers, in a channel: one that never began begins at `from`. */
+  /** The cursor of a consumer, or of a queue's workers, in a channel. A cursor without records begins at `from`. */
   cursor(group: string, log: ChannelLog, from: Position): Cursor {
     const key = `${group}/${log.id}`
     let cursor = this.#cursors.get(key)
@@ -70,7 +70,7 @@ export class EmbeddedHomes implements CarriedHomes<EmbeddedHome> {
     return cursor
   }
 
-  /** Every event of the channel below it is settled; null where the group never began. */
+  /** The offset below which the group has settled everything; null if the group has never begun. */
   floorOf(group: string, log: ChannelLog): number | null {
     const cursor = this.#cursors.get(`${group}/${log.id}`)
     const saved = cursor === undefined ? this.#parts.store.get(consumerKeys.cursor(group, log.id)) : undefined
@@ -84,7 +84,7 @@ export class EmbeddedHomes implements CarriedHomes<EmbeddedHome> {
     this.cursor(isQueue ? QUEUE_GROUP : instance.spec.name, log, isQueue ? { at: 'beginning' } : from).attach(instance)
   }
 
-  /** The channel is gone: so is what consumers have settled in it. */
+  /** The channel is removed, with everything that consumers have settled in it. */
   removeChannel(log: ChannelLog): void {
     for (const cursor of [...this.#cursors.values()]) {
       if (cursor.log === log) cursor.detachAll()
@@ -92,13 +92,13 @@ export class EmbeddedHomes implements CarriedHomes<EmbeddedHome> {
     for (const home of this.#all(null)) if (home.log === log) this.clear(home)
   }
 
-  /** Forget all that is kept in a home. */
+  /** Delete all records of a home. */
   clear({ group, log }: Pick<EmbeddedHome, 'group' | 'log'>): void {
     for (const [key] of clearedRecords(this.#parts.store, group, log.id)) this.#parts.committer.record(key, null)
     this.forget(group, log)
   }
 
-  /** The cursor is made anew of its records when it is needed. */
+  /** Drop the cursor. It is made again from its records when it is needed. */
   forget(group: string, log: ChannelLog): void {
     const cursor = this.#cursors.get(`${group}/${log.id}`)
     if (cursor !== undefined) log.listeners.delete(cursor)
@@ -129,7 +129,7 @@ export class EmbeddedHomes implements CarriedHomes<EmbeddedHome> {
     }
     for (const [key] of this.#parts.store.range(...under(group === null ? 'g/' : `g/${group}/`)))
       add(key.slice(2, key.lastIndexOf('/')), byId.get(lastNumber(key)))
-    // What a cursor has written may not be committed yet.
+    // The records of a cursor in memory may not be committed yet.
     for (const cursor of this.#cursors.values())
       if (group === null || group === cursor.group) add(cursor.group, byId.get(cursor.log.id))
     return [...found.values()]
@@ -149,7 +149,7 @@ export class EmbeddedHomes implements CarriedHomes<EmbeddedHome> {
     }
   }
 
-  /** The consumers that have worked on a queue. */
+  /** The names of the consumers that have worked on a queue. */
   workers(log: ChannelLog): string[] {
     const prefix = keys.worker(log.id, '')
     const names = new Set(this.#parts.store.range(...under(prefix)).map(([key]) => key.slice(prefix.length)))
@@ -188,7 +188,7 @@ export class EmbeddedHomes implements CarriedHomes<EmbeddedHome> {
     return [...this.#parts.instances].filter(({ spec }) => spec.name === consumer)
   }
 
-  /** Other processes work through this engine. */
+  /** Returns none: other processes work through this engine. */
   async elsewhere(): Promise<readonly Elsewhere[]> {
     return []
   }
@@ -225,7 +225,7 @@ export class EmbeddedHomes implements CarriedHomes<EmbeddedHome> {
     return log.committed
   }
 
-  /** With one log a channel, what is settled needs no joining: nothing asks for them. */
+  /** A channel has one log, so settled offsets need no joining, and nothing calls this. */
   async *offsets(): AsyncGenerator<number> {}
 
   async put({ group, log }: EmbeddedHome, change: (open: OpenRecords) => void): Promise<boolean> {

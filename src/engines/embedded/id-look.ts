@@ -1,8 +1,9 @@
 /**
- * Clause 8: what is known of an id in a channel. It is in the channel, it waits for its time, or it is new.
+ * Clause 8: what is known of an id in a channel. Its event is in the channel, or is delayed, or the id is new.
  *
- * A look answers at once, so that whoever looks can append in the same turn of the event loop: nothing comes between. Where the answer is not in
- * memory, the look is `UNSURE`; after `closer()` has read what is missing, the same look is asked again about everything.
+ * A lookup answers at once, so its caller can append in the same turn of the event loop, and nothing happens in
+ * between. If the answer is not in memory, the lookup returns `UNSURE`. Then `closer()` reads what is missing, and the
+ * caller repeats all its lookups.
  */
 import type { Clock } from '../../base/clock.ts'
 import { isMillraceError } from '../../base/errors.ts'
@@ -14,14 +15,14 @@ import type { Committer } from './committer.ts'
 import { keys, type TimerRecord } from './records.ts'
 import type { Store } from './store.ts'
 
-/** Where an id is known: an event of the channel, or one that waits. */
+/** Where the event of an id is: in the channel, or delayed. */
 export type Known =
   | { readonly offset: number; readonly dueAtMs?: undefined }
   | { readonly offset: null; readonly dueAtMs: number }
 
 export const UNSURE = 'unsure'
 
-/** What was read of an event: `null` where it is gone or damaged. */
+/** What was read of a stored event; `null` if it is removed or damaged. */
 type Fact = { readonly id: string; readonly timeMs: number } | null
 
 export interface LookParts {
@@ -31,7 +32,7 @@ export interface LookParts {
   alarm(error: unknown): void
 }
 
-/** The due time of the event with this id that waits, or null. */
+/** The due time of the delayed event with this id, or null. */
 export function waitingUntil(store: Store<Block>, log: ChannelLog, id: string): number | null {
   const coming = log.scheduling.get(id)
   if (coming !== undefined) return coming
@@ -45,19 +46,19 @@ export function waitingUntil(store: Store<Block>, log: ChannelLog, id: string): 
 export class IdLook {
   readonly #parts: LookParts
   readonly #facts = new Map<ChannelLog, Map<number, Fact>>()
-  /** What `closer` has to read: offsets, or null for the channel's whole window. */
+  /** What `closer` has to read: an offset, or null for the channel's whole window. */
   #missing: (readonly [log: ChannelLog, offset: number | null])[] = []
 
   constructor(parts: LookParts) {
     this.#parts = parts
   }
 
-  /** Whether every question since the last `closer` was answered. */
+  /** Whether every lookup since the last `closer` had an answer. */
   get sure(): boolean {
     return this.#missing.length === 0
   }
 
-  /** Where the id is known; null when it is new. */
+  /** Where the event of the id is; null if the id is new. */
   at(log: ChannelLog, id: string): Known | null | typeof UNSURE {
     const stored = this.stored(log, id)
     if (stored !== null || log.dedupe === null || !log.mayHaveScheduled) return stored
@@ -65,7 +66,7 @@ export class IdLook {
     return dueAtMs === null ? null : { offset: null, dueAtMs }
   }
 
-  /** The same, of the channel's events only. */
+  /** Like `at`, for stored events only. */
   stored(log: ChannelLog, id: string): { readonly offset: number } | null | typeof UNSURE {
     if (log.dedupe === null) return null
     if (!log.recalled) return this.#unsure(log, null)
@@ -75,13 +76,13 @@ export class IdLook {
     if (!log.dedupe.reaches(offset, this.#parts.clock.now())) return null
     const fact = this.#fact(log, offset)
     if (fact === undefined) return this.#unsure(log, offset)
-    // What retention has taken cannot be compared any more; its 64-bit fingerprint is taken at its word.
+    // The id of an event that retention has removed cannot be compared; then its 64-bit fingerprint decides.
     const same =
       fact === null || (fact.id === id && this.#parts.clock.now() - fact.timeMs <= (log.spec.dedupe?.ageMs ?? 0))
     return same ? { offset } : null
   }
 
-  /** An event that may still be refused counts only when its commit is over. */
+  /** An event that can still be refused counts only after its commit. */
   #uncommitted(log: ChannelLog, id: string, offset: number): { readonly offset: number } | null | typeof UNSURE {
     const found = log.uncommitted(offset)
     if (found?.event.id !== id) return null
@@ -100,7 +101,10 @@ export class IdLook {
     return block === undefined ? undefined : factOf(block, offset)
   }
 
-  /** Read what was missing. @throws STORE_FAILED */
+  /**
+   * Read what is missing.
+   * @throws STORE_FAILED
+   */
   async closer(): Promise<void> {
     const missing = this.#missing.sort((a, b) => (a[1] ?? -1) - (b[1] ?? -1))
     this.#missing = []

@@ -1,15 +1,16 @@
 /**
- * What is left of a stream that keeps the latest event of each key: blocks without the events that a later one has taken the place of.
+ * Compacts a stream that keeps the latest event of each key: makes blocks without the events that later ones have
+ * replaced.
  *
- * Offsets stay: a few events that are gone are holes in their block, a run of them is a void block, which costs the same however long it is.
- * Blocks cover the same offsets before and after.
+ * Offsets stay. A few removed events become holes in their block. A longer run becomes a void block, whose size does
+ * not depend on its length. The new blocks cover the same offsets as the old ones.
  */
 import type { EncodedEvent } from '../../broker/encoded-event.ts'
 import { type Block, type BlockEvent, encodeBlock, HOLE, voidBlock } from '../../event/block.ts'
 
-/** A run of so many events that are gone is worth a block of its own. */
+/** The smallest run of removed events that gets a block of its own. */
 const VOID_MIN = 8
-/** What gains less than this share of the bytes is left as it is. */
+/** Blocks are rewritten only if this share of their bytes is saved. */
 const GAIN_MIN = 0.25
 
 class Remainder {
@@ -24,7 +25,7 @@ class Remainder {
     this.#channelId = channelId
   }
 
-  /** Its time is that of the last event in it: whoever seeks a time between finds what comes behind. */
+  /** The time of a void block is that of its last event, so a seek to a time within it finds the events after it. */
   gone(offset: number, count: number, timeMs: number): void {
     this.#gone =
       this.#gone.count === 0
@@ -51,7 +52,7 @@ class Remainder {
   }
 }
 
-/** The blocks that take the place of neighbouring ones of a channel, or null where too little would be gained. */
+/** The blocks that replace neighbouring blocks of a channel, or null if too little would be saved. */
 export function withoutSuperseded(
   channelId: number,
   blocks: readonly Block[],

@@ -1,4 +1,4 @@
-/** Opening the embedded engine: `memory:`, or `file:` with a directory. */
+/** Opens the embedded engine: `memory:`, or `file:` with a directory. */
 import { existsSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Clock, systemClock } from '../../base/clock.ts'
@@ -18,10 +18,13 @@ import { MemoryStore } from './storage/memory-store.ts'
 import { ReadOnlyStore } from './storage/read-only-store.ts'
 import { needDescriptors, refusalOf } from './storage/system-refusal.ts'
 
-/** A reader beside an owner waits so long first: what was acknowledged before is applied by then, where readers see it (every tenth of a second). */
+/**
+ * A reader beside an owner waits this long first. After it, everything acknowledged before is in the segments, where a
+ * reader sees it: the owner writes them every 100 ms.
+ */
 const APPLIED_MS = 250
 
-/** An engine that keeps everything in memory, by a clock of one's own if need be. */
+/** An engine that keeps everything in memory, with another clock for tests. */
 export function openMemoryEngine(
   options: Pick<ConnectOptions, 'onAlarm'> = {},
   clock: Clock = systemClock,
@@ -35,7 +38,10 @@ export function openMemoryEngine(
   })
 }
 
-/** The engine of a `memory:` URL. @throws INVALID_OPTION when the URL names something: each engine is another, whatever its name */
+/**
+ * The engine of a `memory:` URL.
+ * @throws INVALID_OPTION when the URL has a name: each connection gets an engine of its own, so a name means nothing
+ */
 export function openMemoryUrl(url: string, options: Pick<ConnectOptions, 'onAlarm'>): EmbeddedEngine {
   if (/^memory:(?:\/\/)?$/.test(url)) return openMemoryEngine(options)
   throw new MillraceError(
@@ -46,7 +52,7 @@ export function openMemoryUrl(url: string, options: Pick<ConnectOptions, 'onAlar
 }
 
 /**
- * A data directory to look at, beside its owner or without one.
+ * Opens a data directory for reading only, with or without a running owner.
  * @throws DATA_MISSING · DATA_DAMAGED · DATA_FOREIGN
  */
 export async function openFileReader(url: string): Promise<EmbeddedEngine> {
@@ -76,7 +82,7 @@ export async function openFileReader(url: string): Promise<EmbeddedEngine> {
 }
 
 /**
- * The engine of a data directory, which this process owns until it closes, and on which no others are served.
+ * The engine of a data directory. This process owns the directory until it closes, and serves no other processes.
  * @throws DIRECTORY_IN_USE · DIRECTORY_UNUSABLE · DATA_DAMAGED · DATA_FOREIGN
  */
 export async function openFileEngine(
@@ -89,8 +95,8 @@ export async function openFileEngine(
 }
 
 /**
- * Own a directory.
- * @throws DIRECTORY_IN_USE · DIRECTORY_UNUSABLE, where the system refuses it · DATA_FOREIGN · DISK_FULL
+ * Become the owner of a directory.
+ * @throws DIRECTORY_IN_USE · DIRECTORY_UNUSABLE when the system refuses access · DATA_FOREIGN · DISK_FULL
  */
 export async function claim(directory: string): Promise<DirectoryClaim> {
   try {
@@ -103,7 +109,7 @@ export async function claim(directory: string): Promise<DirectoryClaim> {
 }
 
 /**
- * The engine of a directory that was claimed: it holds the claim from now on.
+ * The engine of a claimed directory. The engine owns the claim, and releases it when it closes or cannot open.
  * @throws DATA_DAMAGED · DATA_FOREIGN
  */
 export async function openClaimed(

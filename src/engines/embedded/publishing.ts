@@ -1,6 +1,7 @@
 /**
- * Publishing: the one way by which events come into channels, or into their wait. What stores an event looks for its id in the same turn of the
- * event loop (clause 8): publishes, batches, delayed ones, emissions, and those whose time has come (timers.ts).
+ * Publishing: the only way in which events come into channels or become delayed. The id of an event is looked up in the
+ * turn of the event loop in which the event is stored (clause 8). This holds for single publishes, batches, delayed
+ * events, emissions, and delayed events that become due (`timers.ts`).
  */
 
 import type { EncodedEvent } from '../../broker/encoded-event.ts'
@@ -31,7 +32,10 @@ class Single implements PublishWaiter {
   }
 }
 
-/** The two ends of the promise that was made last: one function for all, and not a closure an event. */
+/**
+ * The two functions of the promise that was made last. One shared function takes them, to avoid a closure for each
+ * event.
+ */
 const taken: { resolve: (receipt: Receipt) => void; reject: (error: Error) => void } = {
   resolve: () => undefined,
   reject: () => undefined,
@@ -41,7 +45,7 @@ function take(resolve: (receipt: Receipt) => void, reject: (error: Error) => voi
   taken.reject = reject
 }
 
-/** Takes new events in the turn in which it is called; its promise resolves when they are durable. */
+/** Stores new events in the turn in which it is called. The promise resolves when they are durable. */
 type Put = (fresh: readonly EncodedEvent[]) => Promise<readonly Receipt[]>
 
 export interface PublishingParts extends TimersParts {
@@ -79,7 +83,7 @@ export class Publishing {
     return waiter.promise
   }
 
-  /** Whether nothing is known of an id. False where that takes a closer look. */
+  /** Whether an id is certainly new. False also means that a closer look is necessary. */
   #isNew(log: ChannelLog, id: string): boolean {
     const { dedupe } = log
     if (dedupe === null) return true
@@ -90,13 +94,16 @@ export class Publishing {
     )
   }
 
-  /** All or none: one unit of one commit. */
+  /** All or none: the batch is in one commit. */
   publishBatch(log: ChannelLog, events: readonly EncodedEvent[]): Promise<Receipt[]> {
     const put: Put = (fresh) => this.#append(log, fresh)
     return this.#areNew(log, events) ? this.#append(log, events) : this.#once(log, events, put)
   }
 
-  /** Whether no id is known, nor comes twice. False where that takes a closer look: ids made one after the other ascend. */
+  /**
+   * Whether all ids are certainly new and each occurs once. False also means that a closer look is necessary: only
+   * ascending ids are accepted here, the order in which ids are made.
+   */
   #areNew(log: ChannelLog, events: readonly EncodedEvent[]): boolean {
     if (log.dedupe === null) return true
     let before = ''
@@ -107,14 +114,17 @@ export class Publishing {
     return true
   }
 
-  /** The same of events that stand in blocks, if no id may be known. */
+  /**
+   * Like `publishBatch`, for events that arrived in blocks. Returns false, and publishes nothing, if an id may be
+   * known.
+   */
   publishBlocks(log: ChannelLog, events: readonly EncodedEvent[], waiter: PublishWaiter): boolean {
     if (!this.#areNew(log, events)) return false
     this.#give(log, events, waiter)
     return true
   }
 
-  /** Keep events until they are due. */
+  /** Delay events until they are due. */
   async schedule(log: ChannelLog, events: readonly EncodedEvent[], dueAtMs: number): Promise<Receipt[]> {
     const { committer } = this.#parts
     if (committer.full !== null) throw committer.full
@@ -126,17 +136,20 @@ export class Publishing {
     })
   }
 
-  /** Look for ids, and put what is new in the same turn. Receipts of the others name where the first one is, when that is durable. */
+  /**
+   * Look up the ids, and store the new events in the same turn. The receipts of duplicates name the first event, once
+   * it is durable.
+   */
   async #once(log: ChannelLog, events: readonly EncodedEvent[], put: Put): Promise<Receipt[]> {
     const { committer, clock, alarm } = this.#parts
-    // Those who wait for this go on in the order in which they came, and before anybody who comes later.
+    // Callers that wait here continue in their order of arrival, and before later callers.
     if (!log.recalled) await log.recall(clock.now(), alarm)
     if (log.dedupe === null) return [...(await put(events))]
     const look = new IdLook(this.#parts)
     for (;;) {
       const found = events.map(({ id }) => look.at(log, id))
       if (!look.sure) await look.closer()
-      // An event that may not be refused keeps its id, but perhaps not its offset, until it is durable.
+      // An event that cannot be refused keeps its id until it is durable, but its offset may change.
       else if (found.some((known) => isUncommitted(log, known))) await committer.flushed()
       else return this.#answered(log, events, found as readonly (Known | null)[], put)
     }
@@ -149,7 +162,7 @@ export class Publishing {
     put: Put,
   ): Promise<Receipt[]> {
     const fresh: EncodedEvent[] = []
-    /** The place of each new id among the new ones. */
+    /** The index of each new id in `fresh`. */
     const places = new Map<string, number>()
     for (const [at, event] of events.entries()) {
       if (found[at] !== null || places.has(event.id)) continue
@@ -193,8 +206,9 @@ export class Publishing {
   }
 
   /**
-   * Store what a completed delivery emitted: in the commit of the completion, whose changes were put in within this turn. Where it is not known at
-   * once whether an id is new, the emission is written down as undecided, and so are those that follow it into the channel, in their order.
+   * Store the emissions of a completed delivery in the commit of the completion, whose changes were handed over in this
+   * turn. If it is not known at once whether an id is new, the emission is stored as undecided. Later emissions into
+   * the same channel are stored as undecided too, to keep their order.
    */
   emit(emissions: readonly Emission[]): void {
     const { clock, committer } = this.#parts
@@ -210,7 +224,7 @@ export class Publishing {
       if (known === null && dueMs > now) this.#timers.hold(log, event, dueMs)
       if (known === UNSURE || (known === null && dueMs > now)) written.set(log, [...(written.get(log) ?? []), event.id])
     }
-    // A store that fails says so itself.
+    // A store that fails raises its own alarm.
     for (const [log, ids] of written) void this.#timers.written(log, ids).catch(() => undefined)
   }
 }

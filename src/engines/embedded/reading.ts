@@ -1,10 +1,10 @@
-/** Reading a channel without consuming it (clause 9): by blocks, holding one at a time. */
+/** Reads a channel without consuming it (clause 9), block by block, and holds one block at a time. */
 import { LIMITS } from '../../base/limits.ts'
 import type { EngineReadOptions, StoredText } from '../../broker/engine.ts'
 import type { EventBlock, LogListener } from '../../delivery/delivery-log.ts'
 import type { ChannelLog } from './channel-log.ts'
 
-/** Events of a block at and after an offset, before another, that are there. */
+/** The events of a block from one offset to before another, without holes. */
 function pick(block: EventBlock, from: number, to: number, kept: (event: StoredText) => boolean): StoredText[] {
   const events: StoredText[] = []
   const end = Math.min(block.count, to - block.firstOffset)
@@ -45,7 +45,7 @@ export async function* readLog(
   }
 }
 
-/** Resolves when something is committed to the channel, or the signal aborts. */
+/** Resolves when events are committed to the channel, or when the signal aborts. */
 function committed(log: ChannelLog, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     const stop = (): void => {

@@ -1,17 +1,17 @@
 /**
- * Every record that the embedded engine keeps beside the events and the consumers' own (delivery/consumer-records.ts): its key and its bytes.
- * docs/format.md has the same table.
+ * The records that the embedded engine keeps beside the events and beside the consumers' own
+ * (`delivery/consumer-records.ts`): the key and the bytes of each. docs/format.md has the same table.
  *
  *     m/engine                        JSON { format, nextChannelId }
  *     c/<channel>                     JSON ChannelRecord: the spec, its number, the first offset kept
- *     t/<due>/<sequence>              JSON TimerRecord: an event that is not due yet; due 0: an emission whose id is to be looked for
- *     s/<channel>/<id>                key of the timer of a scheduled event: for deduplication; of a long id, its beginning and SHA-256
+ *     t/<due>/<sequence>              JSON TimerRecord: a delayed event; due 0: an emission whose id is undecided
+ *     s/<channel>/<id>                key of the timer of a delayed event; of a long id: its start and SHA-256
  *     y/<channel>/<key>               latest offset of a key, where a stream keeps only the latest
- *     z/<channel>                     JSON CompactedRecord: how far what is superseded was taken out, and the bytes that were left
+ *     z/<channel>                     JSON CompactedRecord: the end of the compacted part, and the bytes left in it
  *     q/<channel>/<consumer>          empty: the consumer has worked on the queue
  *     p/<consumer>                    JSON ConsumerPause: the consumer is paused as a whole
  *
- * Numbers in keys are 16 digits, so that they sort. Channels are 8 digits of their number.
+ * Numbers in keys have 16 digits, so that keys sort by them. A channel is its number in 8 digits.
  */
 
 import { hash } from 'node:crypto'
@@ -26,12 +26,12 @@ export interface EngineRecord {
 export interface ChannelRecord {
   readonly id: number
   readonly spec: ChannelSpec
-  /** Events below are gone, whether or not their bytes are. */
+  /** Events below this offset are removed, even if their bytes are still stored. */
   readonly first: number
 }
 
 export interface CompactedRecord {
-  /** Up to this offset. */
+  /** The offset before which the channel is compacted. */
   readonly to: number
   readonly bytes: number
 }
@@ -40,7 +40,7 @@ export interface TimerRecord {
   readonly channelId: number
   readonly dueAtMs: number
   readonly event: EncodedEvent
-  /** It was not known whether the id is new: it does not count as waiting. */
+  /** It is not known yet whether the id is new. Until then the event does not count as delayed. */
   readonly undecided?: true
 }
 
@@ -54,23 +54,23 @@ export const keys = {
   latest: (channelId: number, key: string): string => `y/${channelDigits(channelId)}/${key}`,
   compacted: (channelId: number): string => `z/${channelDigits(channelId)}`,
   pause: (consumer: string): string => `p/${consumer}`,
-  /** A consumer that has worked on a queue. */
+  /** The record that a consumer has worked on a queue. */
   worker: (channelId: number, consumer: string): string => `q/${channelDigits(channelId)}/${consumer}`,
 }
 
-/** When the timer of a key is due. */
+/** The due time in the key of a timer. */
 export function timerDueMs(timer: string): number {
   return Number(timer.slice(2, timer.indexOf('/', 2)))
 }
 
 const ID_CHARS = 300
 
-/** Ids may be longer than a key can be. */
+/** Shortens an id that is longer than a key can be. */
 function clipped(id: string): string {
   return id.length <= ID_CHARS ? id : `${id.slice(0, ID_CHARS)}${hash('sha256', id)}`
 }
 
-/** The keys of all records of a channel beside its own and its consumers'. */
+/** The keys of all records of a channel, except its own record and those of its consumers. */
 export function* channelRecords(
   store: { range(from: string, to: string): [string, Uint8Array][] },
   channelId: number,

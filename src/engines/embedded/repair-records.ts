@@ -1,10 +1,10 @@
 /**
- * What a repair makes of the records, and what is lost of them.
+ * What a repair does with the records, and what is lost of them.
  *
- * - What refers to something that is lost goes with it: a letter's place in its chain without its text, the id of a
- *   delayed event without the event. What can be made again is made again.
- * - The offsets that records name were given out: no channel ends before them.
- * - What is known to be lost is told with its name. Where it is not known what is lost, it is told what may be.
+ * - A record that refers to something lost is removed with it: a letter's state without its text, the id of a delayed
+ *   event without the event. What can be derived again is derived.
+ * - Offsets that records name were given to events, so no channel ends before them.
+ * - What is certainly lost is reported by name. If it is not known what is lost, the report says what may be.
  */
 import type { EncodedEvent } from '../../broker/encoded-event.ts'
 import {
@@ -30,16 +30,16 @@ export type LostThing =
   | 'pause of a consumer'
   | 'commit'
 
-/** What is lost beside the events in channels, of one kind. */
+/** Losses of one kind, except events in channels. */
 export interface Loss {
   readonly what: LostThing
   readonly channel: string | null
   readonly consumer: string | null
-  /** How many; null where that is not known. */
+  /** The number; null if it is not known. */
   readonly count: number | null
-  /** Whether it is known to be lost, or may be. */
+  /** True: lost for certain. False: perhaps lost. */
   readonly certain: boolean
-  /** Offsets, ids or times, as far as they are known: some of them. */
+  /** Some of the offsets, ids or times, as far as they are known. */
   readonly which: readonly string[]
 }
 
@@ -48,16 +48,16 @@ export interface MendedRecords {
   readonly losses: readonly Loss[]
 }
 
-/** So many are named of each kind. */
+/** The longest list of names in a loss. */
 const NAMED_MAX = 20
 
-/** An offset table's key: `d/<group>/<channel>/<offset>`. */
+/** The key of a record of one event: `d/<group>/<channel>/<offset>`. */
 const OFFSET_KEY = /^([bdkr])\/(.+)\/(\d{8})\/(\d{16})$/
 const CURSOR_KEY = /^([gf])\/(.+)\/(\d{8})$/
 const CHANNEL_KEY = /^([syzq])\/(\d{8})/
 const TIMER_KEY = /^t\/(\d{16})\//
 
-/** Raise the ends of channels above every offset that a record names, so that none is given out again. */
+/** Raise the end of each channel above every offset that a record names, so that no offset is given out again. */
 export function raiseEnds(survey: Survey): void {
   for (const records of [survey.records, ...survey.frames.map((frame) => frame.records)]) {
     for (const [key, value] of records) {
@@ -69,7 +69,7 @@ export function raiseEnds(survey: Survey): void {
   }
 }
 
-/** After the highest offset of a channel that a record names. */
+/** The channel that a record belongs to, and the offset after the highest one that it names; null if it names none. */
 function offsetAfter(key: string, value: Buffer): { readonly channelId: number; readonly next: number } | null {
   const [, table, , channel, offset] = OFFSET_KEY.exec(key) ?? []
   if (table !== undefined)
@@ -88,7 +88,7 @@ function offsetAfter(key: string, value: Buffer): { readonly channelId: number; 
   return { channelId, next: first }
 }
 
-/** Bits of settled offsets, a chunk of 1,024 (offset-set.ts). */
+/** The offset after the last one in a chunk of 1,024 settled offsets (`offset-set.ts`). */
 function afterBits(chunk: number, bits: Buffer): number {
   let last = bits.length - 1
   while (last >= 0 && bits[last] === 0) last--
@@ -115,7 +115,10 @@ export function mendRecords(survey: Survey, names: ReadonlyMap<number, string>):
   return { records, losses: tally.losses }
 }
 
-/** A letter is two records: its text, and its place in the chain of its key. */
+/**
+ * A letter has two records, its text and its state. A state without a text is removed; a missing state is derived from
+ * the text.
+ */
 function mendLetters(records: Map<string, Uint8Array>, tally: Tally, told: Set<string>): void {
   for (const [key, value] of [...records]) {
     const [, table, group, channel, offset] = OFFSET_KEY.exec(key) ?? []
@@ -140,7 +143,9 @@ function mendLetters(records: Map<string, Uint8Array>, tally: Tally, told: Set<s
   }
 }
 
-/** So is a delayed event: the event, and under its id the place of it. */
+/**
+ * A delayed event has two records: the event, and its id with the key of the event. They are mended in the same way.
+ */
 function mendTimers(records: Map<string, Uint8Array>, tally: Tally, told: Set<string>): void {
   for (const [key, value] of [...records]) {
     if (key.startsWith('t/')) {
@@ -176,7 +181,10 @@ const TABLES: Readonly<Record<string, LostThing>> = {
   t: 'delayed event',
 }
 
-/** Entries of the index that cannot be read: those whose keys can, and what may have been between two keys. */
+/**
+ * Report unreadable entries of the index: by key where the key is readable, and else what may have been between two
+ * keys.
+ */
 function tellIndex(
   { indexRemains, problems }: Survey,
   records: ReadonlyMap<string, Uint8Array>,
@@ -187,7 +195,7 @@ function tellIndex(
   const damaged = new Set(indexRemains.damaged)
   for (const entry of damaged) {
     const key = entry.slice(1)
-    // Of the two records of a letter one is told; and what a later commit says is not lost.
+    // Of the two records of a letter only one is reported. What a later commit has written again is not lost.
     const isTold = told.has(key) || records.has(key) || (key.startsWith('k/') && damaged.has(`rd${key.slice(1)}`))
     if (entry.startsWith('r') && !isTold) tellRecord(key, tally)
   }
@@ -200,7 +208,7 @@ function tellIndex(
   }
 }
 
-/** Both keys belong to one consumer: what is between them does too. */
+/** The consumer of both keys, if they have the same: entries between them belong to it too. */
 function sharedConsumer(after: string | null, before: string | null): string | undefined {
   const [a, b] = [after, before].map((key) => OFFSET_KEY.exec(key?.slice(1) ?? '') ?? [])
   return a?.[1] !== undefined && a[1] === b?.[1] && a[2] === b[2] ? a[2] : undefined
@@ -230,13 +238,13 @@ function tellRecord(key: string, tally: Tally): void {
   else if (key.startsWith('t/')) tally.add({ what, certain: true, ...dueOf(key) })
 }
 
-/** When a delayed event was due, by its key, which may be damaged itself. */
+/** When a delayed event was due. The key may be damaged itself. */
 function dueOf(key: string): { readonly which?: string } {
   const due = new Date(Number(TIMER_KEY.exec(key)?.[1]))
   return Number.isNaN(due.getTime()) ? {} : { which: `due at ${due.toISOString()}` }
 }
 
-/** The workers of a queue have no consumer's name. */
+/** The name of a group's consumer. The workers of a queue have none in common. */
 function consumerOf(group: string): string | undefined {
   return group === QUEUE_GROUP ? undefined : group
 }
@@ -250,7 +258,7 @@ interface Lost {
   readonly which?: string
 }
 
-/** What is lost, gathered by its kind, channel and consumer. */
+/** The losses, collected by kind, channel and consumer. */
 class Tally {
   readonly #names: ReadonlyMap<number, string>
   readonly #losses = new Map<
@@ -267,7 +275,7 @@ class Tally {
     const loss = { what, channel, consumer: consumer ?? null, certain }
     const key = JSON.stringify(loss)
     const known = this.#losses.get(key) ?? { loss, count: 0, which: [] }
-    // What may be lost is no more of each kind than is missing in all.
+    // Each kind may have lost as many records as are missing in total, and no more.
     if (!certain) known.count = count
     else known.count = (known.count ?? 0) + (count ?? 1)
     if (which !== undefined && known.which.length < NAMED_MAX) known.which.push(which)
@@ -279,7 +287,7 @@ class Tally {
   }
 }
 
-/** What is noted of attempts of events that are lost: there is nothing to try again. */
+/** Remove the attempts of lost events: there is nothing to try again. */
 export function forget(
   records: Map<string, Uint8Array>,
   channelId: number,

@@ -1,8 +1,9 @@
 /**
- * `millrace check`: what of a data directory is damaged and what is lost by it, and a repair.
+ * `millrace check`: what is damaged in a data directory and what is lost by it; and the repair.
  *
- * A repair never writes to a file that is there: it makes others of all that can be read, and when they are complete and synced they take their places. The damaged
- * ones are kept beside the directory, as they were. Offsets stay: in place of lost events are holes, which readers and consumers pass.
+ * A repair never writes to an existing file. It makes new files from everything that can be read. When they are
+ * complete and synced, they replace the old ones. The damaged files are kept beside the directory, unchanged. Offsets
+ * stay: lost events become holes, which readers and consumers skip.
  */
 import { cpSync, existsSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
@@ -25,9 +26,9 @@ export interface CheckedChannel {
   readonly name: string
   readonly first: number
   readonly next: number
-  /** Offsets of events that cannot be read: from, up to but not including to. */
+  /** Ranges of offsets whose events cannot be read: from (inclusive), to (exclusive). */
   readonly lost: readonly (readonly [from: number, to: number])[]
-  /** Offsets before `next` that lost commits may have given to events: a repair does not give them out again. */
+  /** How many offsets before `next` lost commits may have given to events. A repair does not give them out again. */
   readonly skipped: number
 }
 
@@ -35,14 +36,15 @@ export interface CheckReport {
   readonly directory: string
   readonly problems: readonly Damage[]
   readonly channels: readonly CheckedChannel[]
-  /** What a repair cannot bring back, or may not, beside the events in channels. */
+  /** What a repair cannot restore, or perhaps cannot, except events in channels. */
   readonly losses: readonly Loss[]
-  /** Where the damaged directory is kept, after a repair. */
+  /** Where the damaged files are kept after a repair. */
   readonly keptAs?: string
 }
 
 /**
- * Look at a directory that no process has open; with `repair`, one that has problems is replaced by what can be read of it.
+ * Check a directory that no process has open. With `repair`, a directory with problems is replaced by everything that
+ * can be read of it.
  * @throws DATA_MISSING · DATA_FOREIGN · DIRECTORY_IN_USE
  */
 export async function checkDirectory(path: string, repair: boolean): Promise<CheckReport> {
@@ -79,12 +81,12 @@ function refuseStrange(directory: string): void {
   throw new MillraceError('DATA_MISSING', `${directory} holds no Millrace data: name another directory`, { directory })
 }
 
-/** What a repair takes out of a directory and puts into it. */
+/** The files that a repair moves out of a directory and into it. */
 const DATA_FILE = /^(?:index\.mdb(?:-lock)?|journal-\d+|segment-\d{8})$/
 
 const unnamed = (id: number): string => `recovered-${id}`
 
-/** Channels by number, by their records in the index and in the journal. */
+/** The names of channels by number, from their records in the index and in the journal. */
 function namesOf(survey: Survey): Map<number, string> {
   const names = new Map<number, string>()
   const records = [...survey.records, ...survey.frames.flatMap((frame) => frame.records)]
@@ -98,10 +100,13 @@ function namesOf(survey: Survey): Map<number, string> {
   return names
 }
 
-/** An event takes at least this many bytes. */
+/** The smallest number of bytes that an event takes. */
 const EVENT_BYTES_MIN = 32
 
-/** After the known end of a channel: as many offsets as what cannot be read may have held of it, so that none of them is given out again. */
+/**
+ * How many offsets to skip after the known end of a channel: as many as the unreadable bytes may have held, so that
+ * none of them is given out again.
+ */
 function skippedOf({ lostCommits, lostCommitBytes, lostExtentBytes }: Survey, { known }: SurveyedChannel): number {
   return Math.ceil((lostCommitBytes + (known && lostCommits === 0 ? 0 : lostExtentBytes)) / EVENT_BYTES_MIN)
 }
@@ -139,7 +144,8 @@ async function rebuild(
 }
 
 /**
- * Files out of the directory, others into it. Meanwhile its marker says so, and it is refused: it is never taken for an empty one.
+ * Move the old files out of the directory and the new ones into it. Meanwhile the marker says so, and the directory is
+ * refused. So a half-moved directory never looks like an empty one.
  */
 function exchange(directory: string, made: string, keptAs: string): void {
   const ours = (name: string): boolean => DATA_FILE.test(name)
@@ -167,7 +173,7 @@ function saidBy(marker: string): { readonly keptAs?: unknown; readonly made?: un
   }
 }
 
-/** @throws DATA_DAMAGED when a repair of this directory did not come to its end */
+/** @throws DATA_DAMAGED when an earlier repair of this directory was interrupted */
 function refuseUnfinished(directory: string): void {
   const said = saidBy(join(directory, FORMAT_FILE))
   if (typeof said?.keptAs !== 'string') return
@@ -211,7 +217,7 @@ function* framesOf(
   }
 }
 
-/** The blocks of a channel, and voids where there are none, from its beginning to its end. */
+/** The blocks of a channel from its beginning to its end, with void blocks where blocks are missing. */
 function* covering(survey: Survey, id: number, next: number): Generator<StoredBlock> {
   let [offset, timeMs] = [0, 0]
   for (const block of survey.blocks(id)) {
@@ -223,9 +229,12 @@ function* covering(survey: Survey, id: number, next: number): Generator<StoredBl
   if (offset < next) yield voidBlock(id, offset, next - offset, timeMs)
 }
 
-/** Channels whose records are lost get one, under a name that says so; numbers that were given out are not given out again. */
+/**
+ * Give channels whose records are lost a new record, with a name that says so. Channel numbers that were given out are
+ * not given out again.
+ */
 function nameRest(survey: Survey, names: ReadonlyMap<number, string>, records: Map<string, Uint8Array>): void {
-  // One that has no events yet may have delayed ones.
+  // A channel without stored events may have delayed ones.
   const delayed = [...records].flatMap(([key, value]) =>
     key.startsWith('t/') ? [fromJson<TimerRecord>(value).channelId] : [],
   )
@@ -256,7 +265,10 @@ function nameRest(survey: Survey, names: ReadonlyMap<number, string>, records: M
   records.set(keys.engine, toJson({ nextChannelId: Math.max(given, nextChannelId) }))
 }
 
-/** Where the latest event of each key is, of what is left: its record may be lost, or the event to which it points. */
+/**
+ * Find the latest event of each key among the events that are left. Its record may be lost, or may point to a lost
+ * event.
+ */
 function findLatest(survey: Survey, records: Map<string, Uint8Array>): void {
   for (const [key, value] of [...records]) {
     if (!key.startsWith('c/')) continue

@@ -1,13 +1,16 @@
 /**
- * Clause 13: what a channel no longer keeps. A stream keeps by age, bytes, count and key; a queue what is not done.
+ * Clause 13: removes what a channel no longer keeps. A stream keeps events by age, bytes, count and key. A queue keeps
+ * the events that are not done.
  *
- * Events are gone at once for readers and consumers; their bytes go by whole blocks, and not before they have left the
- * deduplication window, which still compares with them. A timer runs only while a channel has something to lose.
+ * Readers and consumers stop seeing removed events at once. Their bytes are deleted in whole blocks, after the events
+ * have left the deduplication window, which compares stored ids. A timer runs only while a channel may have events to
+ * remove.
  *
  * Invariants:
- * - A channel that has something to lose is pending or in the sweep that runs. While one is pending, a sweep is due.
- * - A sweep that is asked for while one runs, however long that one takes, runs behind it.
- * - A channel whose sweep fails keeps the others from nothing, and is swept again later.
+ * - A channel that may have events to remove is pending, or in the sweep that runs. While a channel is pending, a sweep
+ *   is due.
+ * - A sweep that is requested while one runs starts after it, however long that takes.
+ * - A channel whose sweep fails does not stop the sweeps of others, and is swept again later.
  */
 import type { Clock } from '../../base/clock.ts'
 import type { DueQueue } from '../../base/due-queue.ts'
@@ -23,11 +26,11 @@ import { type CompactedRecord, keys } from './records.ts'
 import type { Run, Store, StoredBlock } from './store.ts'
 
 const SWEEP_MS = 1000
-/** Wait before another sweep of a channel whose events may go only later, or whose sweep failed. */
+/** The delay before the next sweep of a channel whose events can be removed only later, or whose sweep failed. */
 const LATER_MS = 10_000
-/** Blocks looked through at a time. */
+/** How many bytes of blocks are read at a time. */
 const SCAN_BYTES = 1024 * 1024
-/** What is superseded is not taken out of a smaller channel, and of so many bytes at a time. */
+/** Channels with fewer bytes to compact are left alone. A step compacts up to `COMPACT_STEP_BYTES`. */
 const COMPACT_BYTES_MIN = 4 * 1024 * 1024
 const COMPACT_STEP_BYTES = 1024 * 1024
 
@@ -36,9 +39,9 @@ export interface RetentionParts {
   readonly committer: Committer
   readonly clock: Clock
   readonly due: DueQueue
-  /** The floor of a queue's workers. */
+  /** The offset below which the workers of a queue have settled everything. */
   queueFloor(log: ChannelLog): number
-  /** Sweeps of channels that fail, and succeed again. */
+  /** Counts sweeps that fail, for an alarm, until they succeed again. */
   readonly failures: LastingFailures
 }
 
@@ -54,7 +57,7 @@ export class Retention {
     this.#parts = parts
   }
 
-  /** Whether events of the channel ever go. */
+  /** Whether the channel ever removes events. */
   applies(log: ChannelLog): boolean {
     const { retain, kind } = log.spec
     return (
@@ -62,7 +65,7 @@ export class Retention {
     )
   }
 
-  /** Something was stored in the channel, or done. */
+  /** Called when events of the channel were stored, or done. */
   note(log: ChannelLog): void {
     if (this.applies(log)) this.#sweepLater(log, SWEEP_MS)
   }
@@ -79,7 +82,7 @@ export class Retention {
     })
   }
 
-  /** Let go of everything that is not to be kept now. */
+  /** Remove everything that is not to be kept now. */
   sweep(): Promise<void> {
     return this.#sweeps.ask()
   }
@@ -93,14 +96,14 @@ export class Retention {
         await this.#sweepLog(log)
         this.#parts.failures.succeeded(`channel "${log.name}"`)
       } catch (error) {
-        // A store that failed has an alarm of its own.
+        // A failed store raises its own alarm.
         if (!isMillraceError(error, 'STORE_FAILED')) this.#parts.failures.failed(`channel "${log.name}"`, error)
         this.#sweepLater(log, LATER_MS)
       }
     }
   }
 
-  /** No sweep begins any more; resolves when the one that runs has ended. */
+  /** Start no more sweeps. Resolves when the running one has ended. */
   async close(): Promise<void> {
     this.#closed = true
     if (this.#sweeps.running) await this.sweep()
@@ -135,12 +138,12 @@ export class Retention {
     return first
   }
 
-  /** Where the newest `bytes` begin. */
+  /** The offset at which the newest `bytes` of a channel begin. */
   async #afterBytes(log: ChannelLog, from: number, bytes: number): Promise<number> {
     const { store } = this.#parts
     let over = store.size(log.id) - bytes
     if (over <= 0) return from
-    // The run that is kept in part, if there is one; what is before it goes.
+    // The run that is kept in part, if there is one. Runs before it are removed.
     let partly: Run | null = null
     for (const run of store.sizes(log.id, 0)) {
       partly = run
@@ -151,7 +154,7 @@ export class Retention {
     return partly === null ? log.committed : Math.max(from, await this.#within(log, partly, over))
   }
 
-  /** Behind the first blocks of a run that have so many bytes together. */
+  /** The offset after the first blocks of a run that have at least `bytes` bytes together. */
   async #within(log: ChannelLog, run: Run, bytes: number): Promise<number> {
     let over = bytes
     for (let offset = run.firstOffset; offset < run.end; ) {
@@ -166,7 +169,7 @@ export class Retention {
     return run.end
   }
 
-  /** The first event that is still the latest of its key, or has none. */
+  /** The offset of the first event that is still the latest of its key, or has no key. */
   async #afterSuperseded(log: ChannelLog, from: number): Promise<number> {
     let offset = from
     while (offset < log.committed) {
@@ -185,8 +188,9 @@ export class Retention {
   }
 
   /**
-   * Take out of the channel what is superseded, when it has grown to twice what was left the last time. Ids in the deduplication window stay.
-   * False: there will be something to do when what was committed is applied.
+   * Remove replaced events from the blocks of a channel, after it has grown to twice the size that the last compaction
+   * left. Events in the deduplication window stay. Returns false if there will be something to compact after more
+   * commits are written to the segments.
    */
   async #compact(log: ChannelLog, now: number): Promise<boolean> {
     const { store, committer } = this.#parts

@@ -1,8 +1,9 @@
 /**
- * Several processes on one data directory: one owns it, the others attach to it by its socket, and when it dies one of them is the next.
+ * Several processes on one data directory. One process owns the directory; the others attach to it through a socket.
+ * When the owner ends, one of the others becomes the owner.
  *
- * Invariants: the directory has one owner at a time, whoever that is (`storage/directory-owner.ts`); who attached keeps its engine for good, whose
- * connection leads to the owner, be it another process or, after a takeover, this one.
+ * Invariants: the directory has one owner at a time (`storage/directory-owner.ts`). A process that attached keeps its
+ * engine for good. The engine's connection leads to the owner: another process, or after a takeover this one.
  */
 
 import { MillraceError } from '../../base/errors.ts'
@@ -20,13 +21,16 @@ import { claim as claimOf, openClaimed } from './open.ts'
 import { ownerSocket } from './storage/directory-owner.ts'
 import { withAddress } from './storage/owner-socket.ts'
 
-/** The directory, owned by this process: its engine, and others' sessions on it. */
+/** The directory while this process owns it: its engine, and the sessions of other processes on it. */
 interface Owned {
   readonly engine: Engine
   readonly sessions: SessionServer
 }
 
-/** An owner may be about to go, or another about to come: look for so long before the directory is held to be in use. */
+/**
+ * An owner may be about to leave, or a new one about to start. So for this time the directory is tried again before the
+ * call fails with DIRECTORY_IN_USE.
+ */
 const PATIENCE_MS = 4000
 const TRY_AGAIN_MS = 50
 
@@ -41,7 +45,10 @@ class SharedDirectory {
     this.#options = options
   }
 
-  /** Own it, or attach to who does. @throws DIRECTORY_IN_USE · DIRECTORY_UNUSABLE · DATA_DAMAGED · DATA_FOREIGN */
+  /**
+   * Own the directory, or attach to its owner.
+   * @throws DIRECTORY_IN_USE · DIRECTORY_UNUSABLE · DATA_DAMAGED · DATA_FOREIGN
+   */
   async open(): Promise<Engine> {
     for (const begunMs = realNowMs(); ; ) {
       try {
@@ -49,7 +56,7 @@ class SharedDirectory {
       } catch (error) {
         if (!(error instanceof MillraceError) || error.code !== 'DIRECTORY_IN_USE') throw error
         if (error.details['met'] === 'forbidden') throw error
-        // An owner on a busy machine may answer late; one that does not answer is not asked for ever.
+        // An owner on a busy machine may answer late. One that does not answer is tried until the patience ends.
         if (error.details['met'] === 'silent' && realNowMs() >= begunMs + PATIENCE_MS) throw error
         const attached = await this.#attach(error, begunMs + PATIENCE_MS)
         if (attached !== null) return attached
@@ -57,7 +64,10 @@ class SharedDirectory {
     }
   }
 
-  /** An engine by the owner's socket; null when it has gone meanwhile. @throws DIRECTORY_IN_USE after `untilMs` */
+  /**
+   * An engine over the owner's socket; null if the owner has ended meanwhile.
+   * @throws DIRECTORY_IN_USE after `untilMs`
+   */
   async #attach(inUse: MillraceError, untilMs: number): Promise<Engine | null> {
     try {
       return await RemoteEngine.open({
@@ -95,7 +105,7 @@ class SharedDirectory {
     return this.#owned
   }
 
-  /** To the owner; where there is none, this process becomes it. */
+  /** Connect to the owner. If there is none, this process becomes the owner. */
   async #dial(): Promise<Transport> {
     if (this.#owned === null) {
       const path = ownerSocket(this.#directory)
@@ -120,7 +130,7 @@ class SharedDirectory {
     try {
       await this.#own()
     } catch (error) {
-      // Another was quicker: it is attached to at the next try.
+      // Another process became the owner first. The next try attaches to it.
       if (error instanceof MillraceError && error.code === 'DIRECTORY_IN_USE')
         throw new MillraceError('UNAVAILABLE', error.message, error.details, { cause: error })
       throw error
@@ -141,7 +151,7 @@ class SharedDirectory {
 }
 
 /**
- * The engine of a data directory, beside other processes that have it open.
+ * The engine of a data directory that other processes may have open too.
  * @throws DIRECTORY_IN_USE when its owner cannot be reached · DIRECTORY_UNUSABLE · DATA_DAMAGED · DATA_FOREIGN
  */
 export function openSharedEngine(url: string, options: Pick<OpenOptions, 'onAlarm' | 'notice'> = {}): Promise<Engine> {

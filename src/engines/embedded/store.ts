@@ -1,14 +1,15 @@
 /**
- * The narrow module behind which storage stands: what the embedded engine asks of a disk, or of memory.
+ * The store: what the embedded engine needs of a disk, or of memory.
  *
- * A store keeps two things: **blocks** of events, addressed by (channel number, offset), and small **records**, a sorted
- * map from string keys to bytes. Both change only by a `Frame`, which happens whole or not at all.
+ * A store keeps two things: **blocks** of events, addressed by (channel number, offset), and small **records**, a
+ * sorted map from string keys to bytes. Both change only by a `Frame`, which is stored as a whole or not at all.
  *
- * Invariants that every store holds:
- * - `commit` calls back once the frame survives `kill -9` and power loss, in the order of the calls. What a frame wrote
- *   is visible to `get`, `range` and `read` from the callback on, and never before.
- * - After a failed write or sync the store is poisoned: that error is kept, and every later commit gets it.
- *   A full disk is not a failed write: the commit is refused with DISK_FULL, nothing of it happened, and later ones may succeed.
+ * Invariants of every store:
+ * - `commit` calls back after the frame survives `kill -9` and power loss, in the order of the calls. What a frame
+ *   wrote is visible to `get`, `range` and `read` from the callback on, and never before.
+ * - After a failed write or sync the store is poisoned: the error is kept, and every later commit fails with it. A full
+ *   disk is not a failed write: the commit is refused with DISK_FULL, nothing of it is stored, and later commits may
+ *   succeed.
  * - Blocks of one channel are contiguous: each begins at the offset where the previous one ended.
  */
 
@@ -24,69 +25,75 @@ export interface StoredBlock {
   /** When it was committed, in milliseconds since the epoch; never decreases within a channel. */
   readonly timeMs: number
   readonly bytes: Uint8Array
-  /** CRC-32 of the bytes, where whoever made the block knows it. */
+  /** CRC-32 of the bytes, if the maker of the block knows it. */
   readonly sum?: number | undefined
 }
 
-/** Everything that one commit makes true. Keys are well-formed strings without U+0000, at most 1,500 UTF-8 bytes, sorted by code point. */
+/**
+ * What one commit changes. Keys are well-formed strings without U+0000, up to 1,500 UTF-8 bytes, sorted by code point.
+ */
 export interface Frame<Block extends StoredBlock = StoredBlock> {
   readonly blocks: readonly Block[]
   /** Records to write; `null` deletes. Later entries of the same key win. */
   readonly records: readonly (readonly [key: string, value: Uint8Array | null])[]
-  /** Events of a channel below an offset that may be deleted. Whole blocks only are removed; a block that straddles stays. */
+  /**
+   * Events of a channel below an offset that may be deleted. Only whole blocks are deleted; a block that contains the
+   * offset stays.
+   */
   readonly trims: readonly { readonly channelId: number; readonly beforeOffset: number }[]
 }
 
-/** Neighbouring blocks that are kept together. */
+/** Neighbouring blocks that are stored together. */
 export interface Run {
   readonly firstOffset: number
   readonly end: number
   readonly bytes: number
-  /** Whether `compact` can come to it yet. */
+  /** Whether `compact` can rewrite the run already. */
   readonly settled: boolean
 }
 
 export type Rewrite = (blocks: readonly StoredBlock[]) => readonly StoredBlock[] | null
 
 export interface StoreStats {
-  /** Bytes of committed frames not yet applied behind the journal. */
+  /** Bytes of committed frames that are only in the journal yet. */
   readonly unappliedBytes: number
-  /** Bytes on disk (or in memory, for the memory store). */
+  /** Bytes on disk, or in memory for the memory store. */
   readonly storedBytes: number
-  /** Commits since opening. */
+  /** Commits since the store was opened. */
   readonly commits: number
 }
 
-/** What a backup is. */
+/** The result of a backup. */
 export interface BackupSummary {
   readonly directory: string
   readonly bytes: number
 }
 
-/** `Block` is the caller's richer block type: blocks still held in memory come back as the same objects. */
+/** `Block` is the caller's richer block type. Blocks that are still in memory are returned as the same objects. */
 export interface Store<Block extends StoredBlock = StoredBlock> {
   /**
-   * Where the bytes of a block that is to be committed may come from. The store takes them back when the block is applied, unless `peek` or
-   * `read` gave the block to somebody: whoever made it lets go of it at `done`.
+   * Memory for the bytes of blocks to be committed. The store takes it back when it applies a block, unless `peek` or
+   * `read` returned the block. The maker of a block drops it at `done`.
    */
   readonly memory?: BlockBytes | undefined
   /**
-   * Make a frame durable. Called with at most one commit in flight. `done` is called exactly once, never synchronously,
-   * with an error if nothing of the frame happened, DISK_FULL (try later), or if that is not known before the store is opened again, STORE_FAILED (poisoned).
+   * Make a frame durable. Called with at most one commit in flight. `done` is called exactly once, never synchronously.
+   * Its error is DISK_FULL if nothing of the frame is stored and a later try may succeed, or STORE_FAILED if the store
+   * is poisoned: then only the next opening shows whether the frame is stored.
    */
   commit(frame: Frame<Block>, done: (error: Error | null) => void): void
-  /** The record, or undefined. Synchronous: memory, or a memory-mapped lookup of some microseconds. */
+  /** The record, or undefined. Synchronous: a lookup in memory, or in a memory-mapped file in some microseconds. */
   get(key: string): Uint8Array | undefined
-  /** Records with `from <= key < to` in key order, at most `limit`. */
+  /** Up to `limit` records with `from <= key < to`, in key order. */
   range(from: string, to: string, limit?: number): [key: string, value: Uint8Array][]
   /** How many records have `from <= key < to`, without reading them. */
   count(from: string, to: string): number
   /**
-   * Blocks holding events at `offset` and after, in order: the first contains `offset`, or is the first after it if that was trimmed.
-   * Stops after at least `maxBytes` (always at least one block if there is any). Empty when nothing is there yet.
+   * Blocks with the events at `offset` and after it, in order. The first contains `offset`, or is the next one if that
+   * event was trimmed. Reads at least `maxBytes`, and at least one block, if there are any. Empty if there are none.
    */
   read(channelId: number, offset: number, maxBytes: number): Promise<StoredBlock[]>
-  /** The in-memory tail only: the block that contains `offset` if it is still held in memory, without waiting. */
+  /** The block that contains `offset`, if it is still in memory, without waiting. */
   peek(channelId: number, offset: number): Block | undefined
   /** First stored offset and the offset after the last; both 0 for a channel that never had an event. */
   bounds(channelId: number): { readonly first: number; readonly next: number }
@@ -94,20 +101,21 @@ export interface Store<Block extends StoredBlock = StoredBlock> {
   seek(channelId: number, timeMs: number): number
   /** Bytes stored for a channel. */
   size(channelId: number): number
-  /** The same by runs of neighbouring blocks, in order, from the one that holds an offset on. */
+  /** The bytes of a channel in runs of neighbouring blocks, in order, from the run that contains `from`. */
   sizes(channelId: number, from: number): Iterable<Run>
   /**
-   * Let others take the place of blocks: `rewrite` is given neighbours (at least one, about `maxBytes` in all) from an offset on and below another, and answers
-   * blocks of the same offsets, or null to leave them. Readers see the one or the other. What is not yet applied stays as it is.
-   * Answers where to go on, or null at the end.
+   * Replace blocks. `rewrite` gets neighbouring blocks between two offsets, at least one, about `maxBytes` in total. It
+   * returns blocks for the same offsets, or null to leave them. A reader sees either the old blocks or the new ones.
+   * Blocks that are only in the journal are not replaced. Returns the offset to continue from, or null at the end.
    */
   compact(channelId: number, from: number, before: number, maxBytes: number, rewrite: Rewrite): Promise<number | null>
   /**
-   * Copy what is committed now to a directory of its own, while commits go on. Absent where there are no files.
+   * Copy everything that is committed now into another directory, while commits continue. Absent for stores without
+   * files.
    * @throws INVALID_OPTION when the directory is not empty · DISK_FULL
    */
   backup?(directory: string): Promise<BackupSummary>
   stats(): StoreStats
-  /** Everything committed is applied and synced; then files are closed. */
+  /** Apply and sync everything that is committed, then close the files. */
   close(): Promise<void>
 }

@@ -1,11 +1,15 @@
 /**
- * Events that wait for their time (clause 7), and emissions of which it is not known at once whether their ids are new (clauses 8 and 12).
+ * Delayed events (clause 7), and emissions for which it is not known at once whether their ids are new (clauses 8 and
+ * 12). Both are kept as timers.
  *
  * Invariants:
- * - A timer's deletion and the event that it was for are in one commit.
- * - An event is looked for by its id when it is due, in the turn in which it is appended: it is stored once, whatever came meanwhile.
- * - A timer is deleted once: by the turn that moves its event, or by the turn that cancels it. Until that is durable it counts as leaving.
- * - An undecided emission is written down with the completion that it belongs to, as a timer that is due at once. Its id does not count as waiting.
+ * - The deletion of a timer and the event that it moves are in one commit.
+ * - When a delayed event is due, its id is looked up in the turn in which the event is appended. So it is stored once,
+ *   whatever was published meanwhile.
+ * - A timer is deleted once: by the turn that moves its event, or by the turn that cancels it. Until the deletion is
+ *   durable, the timer counts as leaving.
+ * - An undecided emission is stored with its completion, as a timer that is due at once. Its id does not count as
+ *   delayed.
  */
 
 import type { DueQueue } from '../../base/due-queue.ts'
@@ -16,11 +20,11 @@ import type { ChannelLog } from './channel-log.ts'
 import { IdLook, type LookParts, UNSURE } from './id-look.ts'
 import { keys, type TimerRecord, timerDueMs } from './records.ts'
 
-/** Timers that come due together are moved in pages of so many. */
+/** How many due timers are moved at a time. */
 const TIMER_PAGE = 1000
-/** Undecided emissions are due before everything else, in their order. */
+/** The due time of undecided emissions: they come before all other timers, in their order. */
 const AT_ONCE = 0
-/** Wait after a failed read before the due events are tried again. */
+/** The delay before due events are tried again after a failed read. */
 const AGAIN_MS = 1000
 
 export interface TimersParts extends LookParts {
@@ -30,18 +34,18 @@ export interface TimersParts extends LookParts {
 
 interface Timer extends TimerRecord {
   readonly timerKey: string
-  /** Undefined where the channel was removed. */
+  /** Undefined if the channel was removed. */
   readonly log: ChannelLog | undefined
 }
 
 export class Timers {
   readonly #parts: TimersParts
   #sequence: number
-  /** When the next one fires. */
+  /** When the next timer fires. */
   #armedMs = Number.POSITIVE_INFINITY
   #firing = false
   #again = false
-  /** Timers whose deletion is not durable yet. */
+  /** The keys of timers whose deletion is not durable yet. */
   readonly #leaving = new Set<string>()
 
   constructor(parts: TimersParts) {
@@ -55,7 +59,7 @@ export class Timers {
     return this.#firing
   }
 
-  /** Keep an event whose id is new until it is due. `written` comes after it. */
+  /** Delay an event whose id is new. The caller calls `written` afterwards. */
   hold(log: ChannelLog, event: EncodedEvent, dueAtMs: number): void {
     log.mayHaveScheduled = true
     log.scheduling.set(event.id, dueAtMs)
@@ -64,13 +68,13 @@ export class Timers {
     this.#parts.committer.record(keys.scheduledId(log.id, event.id), Buffer.from(timer))
   }
 
-  /** Keep an emission until it is known whether its id is new. `written` comes after it. */
+  /** Keep an emission until it is known whether its id is new. The caller calls `written` afterwards. */
   undecided(log: ChannelLog, event: EncodedEvent, dueAtMs: number): void {
     log.undecided++
     this.#record(this.#timer(AT_ONCE), log, event, dueAtMs, true)
   }
 
-  /** A key that no timer has: after the clock went back, an earlier opening may have counted as far as this one. */
+  /** An unused key. If the clock went back, an earlier process may have used the same sequence numbers. */
   #timer(dueAtMs: number): string {
     for (;;) {
       const timer = keys.timer(dueAtMs, this.#sequence++)
@@ -94,7 +98,7 @@ export class Timers {
     this.#parts.committer.record(timer, toJson(record))
   }
 
-  /** Resolves when what was put in is durable; from then on it fires. */
+  /** Resolves when the timers are durable; then they can fire. */
   async written(log: ChannelLog, ids: readonly string[]): Promise<void> {
     await this.#parts.committer.flushed()
     for (const id of ids) log.scheduling.delete(id)
@@ -102,13 +106,14 @@ export class Timers {
   }
 
   /**
-   * Take out the event with this id, if it waits. True when that is durable: from the turn that deletes its timer nothing moves it.
+   * Cancel the delayed event with this id. Returns true when that is durable. Nothing moves the event after the turn
+   * that deletes its timer.
    * @throws DISK_FULL · TOO_MANY_FILES · STORE_FAILED
    */
   async cancel(log: ChannelLog, id: string): Promise<boolean> {
     const { store, committer } = this.#parts
     for (;;) {
-      // What is kept on a full disk for the next try could not be answered.
+      // A deletion that is kept for the next try on a full disk could not be answered.
       if (committer.full !== null) throw committer.full
       await committer.flushed()
       const found = (await this.#timersOf(log, id)).filter(({ timerKey }) => store.get(timerKey) !== undefined)
@@ -118,11 +123,14 @@ export class Timers {
       await committer.flushed()
       for (const { timerKey } of waiting) this.#leaving.delete(timerKey)
       if (waiting.length > 0) return true
-      // It was being moved, perhaps into its wait: that is seen now.
+      // The timer was being moved, perhaps to a delayed event: the next round sees the result.
     }
   }
 
-  /** The timers that hold back an event with this id. Without deduplication there may be several, of which one is known by its id. */
+  /**
+   * The timers that hold an event with this id. Without deduplication there may be several, and the id record names
+   * only one of them.
+   */
   async #timersOf(log: ChannelLog, id: string): Promise<readonly Timer[]> {
     const { store, clock } = this.#parts
     const found: Timer[] = []
@@ -172,7 +180,7 @@ export class Timers {
       }
       this.#armNext()
     } catch (error) {
-      // The timers are still there: for the next try, or, where the store has failed, for the next opening.
+      // The timers are still stored: they are tried again, or, if the store has failed, after the next opening.
       if (this.#parts.committer.full === null) {
         this.#parts.alarm(error)
         this.#parts.due.after(AGAIN_MS, () => void this.#fire())
@@ -199,7 +207,9 @@ export class Timers {
     }
   }
 
-  /** Move timers in their order; the last ones stay where what was just moved must be durable first. */
+  /**
+   * Move timers in order. It stops at a timer whose id depends on an event that was just moved and is not durable yet.
+   */
   async #moveAll(timers: readonly Timer[]): Promise<void> {
     const look = new IdLook(this.#parts)
     for (;;) {
@@ -210,11 +220,14 @@ export class Timers {
     for (const timer of timers) if (!this.#move(look, timer)) return
   }
 
-  /** Where the timer's event goes: into its channel, into its wait, or nowhere, as its id is known. */
+  /**
+   * Append the event of a timer to its channel, delay it, or drop it, depending on what is known of its id. Returns
+   * false if the timer stays.
+   */
   #move(look: IdLook, timer: Timer): boolean {
     const { log, event, dueAtMs, undecided } = timer
     const { committer, clock } = this.#parts
-    // It was cancelled while its id was looked for.
+    // The timer was cancelled while its id was looked up.
     if (this.#leaving.has(timer.timerKey)) return true
     const found = known(look, timer)
     if (found === UNSURE) return false
@@ -226,7 +239,7 @@ export class Timers {
   }
 }
 
-/** Timers in the order of their keys, which is that of their times; the event loop goes on between pages. */
+/** Timers in the order of their keys, which is the order of their times. The event loop runs between pages. */
 export async function* timersIn(
   store: LookParts['store'],
   from: string,

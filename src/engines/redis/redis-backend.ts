@@ -1,7 +1,13 @@
 /**
  * Redis as a log with a conditional write (`external-log/log-backend.ts`). Joins the parts: connections, the streams of
- * events, consumer logs, members, notifications, inboxes and retention. It uses up to three connections: one for
- * commands, one for notifications of appends, and one that waits for entries of plain clients.
+ * events, consumer logs, members, notifications, inboxes and retention.
+ *
+ * No acknowledgement is sent to Redis: its consumer groups (`XGROUP`, `XACK`) are not used. A completion is an entry of
+ * a consumer log (`consumer-log-streams.ts`), in the stream `{PREFIX}:journal:ID`. The text of a dead letter is an
+ * event of a channel `~dead.…` (`external-log/letters/`), and the consumer log has its offset.
+ *
+ * It uses up to three connections: one for commands, one for notifications of appends, and one that waits for entries
+ * of plain clients.
  */
 import { randomUUID } from 'node:crypto'
 import { MillraceError } from '../../base/errors.ts'
@@ -49,7 +55,7 @@ export class RedisBackend implements LogBackend {
   readonly #inbox: Inbox
   readonly #retaining: NodeJS.Timeout
   #closed = false
-  /** How often the connection was made again. */
+  /** How many times the connection was opened again. */
   #connections = 0
   readonly #alarms = new BackendAlarms()
 
@@ -106,7 +112,10 @@ export class RedisBackend implements LogBackend {
     if (!this.#closed) this.#alarms.raise(code, message)
   }
 
-  /** The connection was lost, or is made again, perhaps to another server with other settings. */
+  /**
+   * Called when the connection is lost (`lost` is the error), and when it is open again, perhaps to another server with
+   * other settings.
+   */
   #connection(lost: MillraceError | null): void {
     if (lost !== null) {
       this.#alarm(lost)
@@ -120,7 +129,7 @@ export class RedisBackend implements LogBackend {
         const before = this.#writes.durability
         if (before instanceof MillraceError) this.#alarms.clear(before.code)
         this.#writes.durability = found
-        // No write is acknowledged by a server whose settings are weaker than promised, or unknown.
+        // While a server's settings are weaker than promised, or unknown, no write is acknowledged.
         if (found instanceof MillraceError) this.#alarm(found)
         else if (found.doubt !== null) this.#alarm(found.doubt)
         else this.#alarms.clear('CLAUSE_REFUSED')

@@ -1,6 +1,6 @@
 /**
- * Opening the remote engine: `ws://host:port` and `wss://…` for a Millrace server (`millrace serve`, `serveGateway`), `unix:PATH` for a socket on
- * which an owner of a data directory listens.
+ * Opens the remote engine: `ws://host:port` and `wss://…` for a Millrace server (`millrace serve`, `serveGateway`), and
+ * `unix:PATH` for a socket on which the owner of a data directory listens.
  */
 import type { IncomingMessage } from 'node:http'
 import { MillraceError } from '../../base/errors.ts'
@@ -15,13 +15,15 @@ import { webSocketLibrary } from '../../wire/web-socket-library.ts'
 import { WebSocketTransport } from '../../wire/web-socket-transport.ts'
 
 const SUBPROTOCOL = 'millrace.1'
-/** Where a server takes WebSockets, unless the URL says a path. */
+/** The path at which a server accepts WebSockets, unless the URL has another. */
 const DEFAULT_PATH = '/ws'
 
 /**
- * An engine that is a server's, over one connection at a time. Connecting the first time is tried once; from then on a lost connection is made again.
+ * The engine of a server, over one connection at a time. The first connection is tried once. A connection that is lost
+ * later is opened again.
  *
- * @throws UNAVAILABLE when nobody answers · UNAUTHENTICATED · FORBIDDEN when the server refuses · INVALID_OPTION when the URL is none
+ * @throws UNAVAILABLE when no server answers · UNAUTHENTICATED · FORBIDDEN when the server refuses · INVALID_OPTION
+ * when the URL is not valid
  */
 export async function openRemoteEngine(
   url: string,
@@ -86,8 +88,9 @@ function parsed(url: string): URL {
 }
 
 /**
- * Masks keep what somebody published from being taken for a request by an old proxy on the way (RFC 6455, 10.3). With TLS nobody on the way can read it, and
- * within one machine there is no way: there the mask is zero, which costs nothing to put on and to take off.
+ * Masks keep published data from being taken for a request by an old proxy between client and server (RFC 6455, 10.3).
+ * With TLS no proxy can read the data, and within one machine there is no proxy. There the mask is zero, which costs no
+ * time.
  */
 function hasNothingBetween({ protocol, hostname }: URL): boolean {
   return protocol === 'wss:' || hostname === 'localhost' || hostname === '[::1]' || /^127(?:\.\d+){3}$/.test(hostname)
@@ -137,7 +140,7 @@ function unreachable(url: URL, why: string, cause?: unknown): MillraceError {
 
 const PROBLEM_BYTES_MAX = 16_384
 
-/** What a server says that does not take the WebSocket: its problem document, if it is one of ours. */
+/** The error for a server that refuses the WebSocket: from its problem document, if the server is a Millrace server. */
 async function refusal(url: URL, response: IncomingMessage): Promise<MillraceError> {
   const status = response.statusCode ?? 0
   let text = ''
