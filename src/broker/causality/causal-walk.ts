@@ -1,49 +1,50 @@
 /**
- * The causal tree of an event: up to what caused it, and down to all that it caused.
+ * The causal tree of an event: its causes, and all events that it caused.
  *
- * Publishing keeps no index for it: an emission carries the ids of its cause and of its chain's beginning, and whoever asks reads the channels from
- * the time on at which the event was stored. All events of a chain share a correlation id, so one pass finds the whole tree. A chain whose handler
- * said a correlation id of its own is followed by a pass of its own. Each walk has a budget of events, and says at its end whether it saw all.
+ * Publishing keeps no index for it. An emission carries the id of its cause, and of the first event of its chain. A
+ * walk reads the channels from the time on at which the event was stored. All events of a chain share a correlation id,
+ * so one pass finds the whole tree. If a handler sets a correlation id of its own, that chain gets another pass. Each
+ * walk has a budget of events, and says at its end whether it saw all of them.
  */
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import type { Engine, StoredText } from '../engine.ts'
 import { type Budget, EventScan, type Found, type ScanRange } from './event-scan.ts'
 
-/** Clocks of servers differ, and an effect may be stored within the same millisecond. */
+/** Tolerance for different clocks of servers. An effect may also be stored in the same millisecond as its cause. */
 const SKEW_MS = 2000
-/** How far back a cause is looked for whose id does not say when it was made: near first. */
+/** How far back a walk looks for a cause whose id contains no time: the nearest events first. */
 const BACK_MS = [10_000, 600_000, 86_400_000, Number.POSITIVE_INFINITY] as const
 const UUID_V7 = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/
 
 /** An event of the tree. */
 export interface RelatedText extends Found {
-  /** The id of the event that caused it. */
+  /** The id of the event's cause. */
   readonly causationId: string | null
   /** `copy`: the same event, by its id, in another channel. */
   readonly relation: 'cause' | 'effect' | 'copy'
-  /** Steps from the event that was asked about; a copy has that of its original. */
+  /** The number of steps from the event that the walk began at. A copy has the distance of its original. */
   readonly distance: number
 }
 
-/** How far a walk has come. */
+/** The progress of a walk. */
 export interface WalkProgress {
-  /** Events looked at. */
+  /** How many events were read. */
   readonly looked: number
-  /** Channels that are looked through. */
+  /** How many channels are read. */
   readonly channels: number
-  /** It has ended, and has seen every event that is kept and could belong to the tree. */
+  /** The walk has ended, and has seen every stored event that can belong to the tree. */
   readonly complete: boolean
-  /** Why it is not complete; null while it goes on, and when it is. */
+  /** Why the walk is not complete; null while it runs, and if it is complete. */
   readonly ended: 'budget' | 'limit' | 'missing cause' | 'stopped' | null
 }
 
 export interface WalkOptions {
-  /** Which channels are looked through. */
+  /** Which channels may be read. */
   readonly mayRead: (channel: string) => boolean
-  /** Events looked at, at most. */
+  /** The largest number of events to read. */
   readonly lookedMax: number
-  /** Events found, at most. */
+  /** The largest number of events to find. */
   readonly foundMax: number
   readonly signal: AbortSignal
 }
@@ -54,7 +55,7 @@ interface Attributes {
   readonly correlationid?: unknown
 }
 
-/** A chain to be followed: events that have one of these texts, stored from then on. */
+/** A chain to search for: events that contain one of these texts and were stored at or after a time. */
 interface Chain {
   readonly needles: readonly string[]
   readonly fromMs: number
@@ -86,7 +87,10 @@ export class CausalWalk {
     }
   }
 
-  /** The event itself. @throws UNKNOWN_CHANNEL · OFFSET_OUT_OF_RANGE */
+  /**
+   * The event itself.
+   * @throws UNKNOWN_CHANNEL · OFFSET_OUT_OF_RANGE
+   */
   async event(channel: string, offset: number): Promise<StoredText> {
     const { signal } = this.#options
     const one = { from: { offset }, to: { offset: offset + 1 }, follow: false, signal }
@@ -98,7 +102,7 @@ export class CausalWalk {
     })
   }
 
-  /** What caused it, the nearest first. Each batch is what one step found. */
+  /** The causes of an event, the nearest first. Each batch is the result of one step. */
   async *causes(from: Found): AsyncGenerator<readonly RelatedText[]> {
     await this.#begin()
     const known = new Set<string>()
@@ -106,7 +110,7 @@ export class CausalWalk {
     for (let distance = 1; ; distance++) {
       const { id, causationid } = attributesOf(effect.stored.text)
       known.add(id)
-      // Events that name each other as their causes have no beginning.
+      // Events that name each other as cause form a circle without a beginning.
       if (typeof causationid !== 'string' || known.has(causationid)) {
         this.#complete = true
         return
@@ -120,7 +124,10 @@ export class CausalWalk {
     }
   }
 
-  /** The cause of an event: from the time on at which its id was made, if the id says so; then ever further back. */
+  /**
+   * Find the cause of an event. It reads from the time in the cause's id, if the id has one; otherwise it goes further
+   * back in steps.
+   */
   async #find(id: string, effect: Found): Promise<Found | null> {
     const untilMs = effect.stored.timeMs + SKEW_MS
     const made = madeMs(id)
@@ -147,7 +154,10 @@ export class CausalWalk {
     return null
   }
 
-  /** What it caused, and its copies; an event after its cause. A batch may be empty: it tells of progress. */
+  /**
+   * The events that this one caused, and their copies. Each event comes after its cause. A batch may be empty, to
+   * report progress.
+   */
   async *effects(from: Found): AsyncGenerator<readonly RelatedText[]> {
     await this.#begin()
     const tree = new Tree(from)
@@ -177,7 +187,7 @@ export class CausalWalk {
     this.#channels = names.filter((name) => !name.startsWith('$') && this.#options.mayRead(name))
   }
 
-  /** It was not seen, as the walk was stopped, as its budget ended, or for another reason. */
+  /** End the walk as stopped, as out of budget, or for another reason. */
   #cut(otherwise: NonNullable<WalkProgress['ended']>): void {
     if (this.#options.signal.aborted) this.#end('stopped')
     else this.#end(this.#budget.looked >= this.#budget.lookedMax ? 'budget' : otherwise)
@@ -188,12 +198,15 @@ export class CausalWalk {
   }
 }
 
-/** What is known to belong, and what may belong once its cause is known: channels are not read in the order of time. */
+/**
+ * The events that belong to the tree, and those that belong to it if their cause does: channels are not read in the
+ * order of time.
+ */
 class Tree {
-  /** By id: how far it is from the event that was asked about. */
+  /** By id: the distance from the event that the walk began at. */
   readonly #distances = new Map<string, number>()
   readonly #seen = new Set<string>()
-  /** By the id of their cause. */
+  /** Events by the id of their cause, which is not known yet to belong to the tree. */
   readonly #waiting = new Map<string, Found[]>()
   readonly #correlations = new Set<string>()
   readonly #chains: Chain[] = []
@@ -216,7 +229,7 @@ class Tree {
     return this.#chains.shift()
   }
 
-  /** What is known to belong with this event: itself, and what waited for it. */
+  /** Add an event. Returns the events that now belong to the tree: this one, and those that waited for it. */
   add(found: Found): RelatedText[] {
     const place = placeOf(found)
     if (this.#seen.has(place)) return []
@@ -244,7 +257,10 @@ class Tree {
     return [{ ...found, causationId, relation: 'effect', distance }, ...waited.flatMap((each) => this.add(each))]
   }
 
-  /** It began a chain of its own: what it caused does not have the texts that are looked for. */
+  /**
+   * If the event has another correlation id, it begins a chain of its own. Its effects do not contain the texts
+   * searched so far, so another pass searches for that chain.
+   */
   #follow(id: string, correlationid: unknown, { stored }: Found): void {
     const correlation = typeof correlationid === 'string' ? correlationid : id
     if (this.#correlations.has(correlation)) return
@@ -267,7 +283,7 @@ function placeOf({ channel, stored }: Found): string {
   return `${channel} ${stored.offset}`
 }
 
-/** As JSON text has it. */
+/** The text as a JSON string. */
 function quoted(text: string): string {
   return JSON.stringify(text)
 }
@@ -280,7 +296,7 @@ function causationOf({ causationid }: Attributes): string | null {
   return typeof causationid === 'string' ? causationid : null
 }
 
-/** When an id was made that says so. */
+/** The time in an id that contains one, such as a UUID of version 7; otherwise null. */
 function madeMs(id: string): number | null {
   return UUID_V7.test(id) ? Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16) : null
 }

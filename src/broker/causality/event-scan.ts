@@ -1,8 +1,9 @@
 /**
- * Looks for texts in the events of many channels, from a time on, and counts what it looks at.
+ * Searches the events of many channels for texts, from a time on, and counts the events that it reads.
  *
- * Bounded: few channels are read at once, a batch of each is in memory, and a budget of events ends it. In each round every channel gets an equal
- * share of what is left, so one large channel does not use up the budget of the others.
+ * It is bounded: few channels are read at once, one batch of each is in memory, and a budget of events ends the scan.
+ * In each round every channel gets an equal share of the rest of the budget, so one large channel does not use the
+ * budget of the others.
  */
 import { isMillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
@@ -15,7 +16,7 @@ export interface Found {
   readonly stored: StoredText
 }
 
-/** How many events a scan has looked at and may look at, for all its parts together. */
+/** How many events the scans of a walk have read together, and the limit. */
 export interface Budget {
   looked: number
   readonly lookedMax: number
@@ -23,7 +24,7 @@ export interface Budget {
 
 export interface ScanRange {
   readonly from: Position
-  /** Events stored at or after this time are not looked at; null reads to the end. */
+  /** Events stored at or after this time are not read; null: read to the end. */
   readonly untilMs: number | null
 }
 
@@ -32,7 +33,7 @@ interface Part {
   at: Position
 }
 
-/** A share is at least so large: to begin to read costs more than so many events. */
+/** The smallest share: to begin a read costs more than reading so many events. */
 const SHARE_MIN = 256
 
 export class EventScan {
@@ -64,7 +65,10 @@ export class EventScan {
     return this.#left.length === 0
   }
 
-  /** What matches, as it is found: a batch, maybe empty, for each few channels. Ends with the channels, or with the budget. */
+  /**
+   * The matching events as they are found, in batches that may be empty. Ends when all channels are read, or with the
+   * budget.
+   */
   async *found(): AsyncGenerator<readonly Found[]> {
     while (this.#left.length > 0 && this.#rest() > 0 && !this.#signal.aborted) {
       const round = this.#left
@@ -82,7 +86,7 @@ export class EventScan {
     return this.#budget.lookedMax - this.#budget.looked
   }
 
-  /** Up to a share of one channel; what is left of it is for the next round. */
+  /** Read up to a share of one channel. The rest of the channel is read in the next round. */
   async #read(part: Part, share: number): Promise<Found[]> {
     const { channel } = part
     const found: Found[] = []
@@ -103,12 +107,12 @@ export class EventScan {
         }
       }
     } catch (error) {
-      // The channel was removed, or retention overtook the reading: what is gone is not to be found.
+      // The channel was removed, or retention has removed the events meanwhile: they cannot be found.
       if (!isMillraceError(error, 'UNKNOWN_CHANNEL') && !isMillraceError(error, 'OFFSET_OUT_OF_RANGE')) throw error
     } finally {
       reading.abort()
     }
-    // Reading ends without an error then, and not at the channel's end.
+    // When the scan is stopped, the read ends without an error and before the end of the channel.
     if (this.#signal.aborted) this.#left.push(part)
     return found
   }

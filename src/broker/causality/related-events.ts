@@ -1,4 +1,4 @@
-/** `broker.causes()` and `broker.effects()`: the walk, with its options checked and its events decoded. */
+/** `broker.causes()` and `broker.effects()`: checks the options of a walk and decodes its events. */
 import { LIMITS } from '../../base/limits.ts'
 import { compileWildcard, isWildcard, nameOf } from '../../base/names.ts'
 import { knownOptions, wholeNumber } from '../../base/units.ts'
@@ -8,30 +8,30 @@ import type { Engine } from '../engine.ts'
 import { CausalWalk, type RelatedText, type WalkProgress } from './causal-walk.ts'
 
 export interface RelatedOptions {
-  /** Look only in these channels, by name or wildcard. @default every channel but Millrace's own */
+  /** Search only in these channels, by name or wildcard. @default every channel except Millrace's own */
   readonly channels?: string | readonly string[]
-  /** Events looked at, at most. @default 100,000; up to 10,000,000 */
+  /** The largest number of events to read. @default 100,000; up to 10,000,000 */
   readonly scan?: number
-  /** Events found, at most. @default 1,000; up to 10,000 */
+  /** The largest number of events to find. @default 1,000; up to 10,000 */
   readonly limit?: number
-  /** Ends the walk. */
+  /** Stops the walk. */
   readonly signal?: AbortSignal
 }
 
 /** An event of a causal tree. */
 export interface RelatedEvent {
   readonly channel: string
-  /** As it is stored. */
+  /** The event as it is stored. */
   readonly event: StoredEvent
   /** When it was stored. */
   readonly storedAt: Date
-  /** `copy`: the same event, by its id, in another channel, as rules that forward make it. */
+  /** `copy`: the same event, by its id, in another channel, for example after a rule forwarded it. */
   readonly relation: RelatedText['relation']
-  /** Steps from the event that was asked about: 1 for its cause, and for what it caused itself. */
+  /** The number of steps from the event that was asked about: 1 for its cause, and for its own effects. */
   readonly distance: number
 }
 
-/** The events of a walk, as they are found, and how far it has come. */
+/** The events of a walk as they are found, and its progress. */
 export interface RelatedEvents extends AsyncIterableIterator<RelatedEvent> {
   readonly progress: WalkProgress
 }

@@ -1,6 +1,6 @@
 /**
- * From an HTTP message to events as a broker publishes them, so that what comes out again is what came in: data keeps its JSON text, an event without a
- * time gets none.
+ * Decodes an HTTP message into events for publishing. They stay as they were sent: data keeps its JSON text, and an
+ * event without a time gets none.
  */
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
@@ -14,7 +14,7 @@ export function decodeForPublish(headers: HttpHeaders, body: Uint8Array): Encoda
   return decodeTexts(headers, body).map(publishable)
 }
 
-/** Data that is parsed only for those who look into it: a schema, a key function. */
+/** Data that is parsed only when code reads it, such as a schema or a key function. */
 class Unparsed {
   readonly [DATA_TEXT]: string
   #data: { readonly value: unknown } | null = null
@@ -34,12 +34,15 @@ function publishable({ attributes, dataText }: DecodedEvent): Encodable {
   return Object.assign(dataText === undefined ? {} : new Unparsed(dataText), {
     ...rest,
     time: attributes.time ?? null,
-    // Bytes, so that a schema sees what a handler will.
+    // Bytes, so that a schema sees the same value as a handler.
     ...(base64 !== undefined && { data: new Uint8Array(Buffer.from(base64, 'base64')) }),
   })
 }
 
-/** The text of an event's data, if it is no deeper than any reader must hold. @throws INVALID_EVENT */
+/**
+ * The text of an event's data, if it is not nested too deep for readers.
+ * @throws INVALID_EVENT
+ */
 export function checkedDepth(dataText: string, event: { readonly type: string; readonly id: string }): string {
   if (depthOf(dataText) <= LIMITS.dataDepthMax + 1) return dataText
   throw new MillraceError(

@@ -1,8 +1,9 @@
 /**
- * From an HTTP message to CloudEvents: the binary, structured and batched content modes.
+ * Decodes an HTTP message into CloudEvents: binary, structured and batched content mode.
  *
- * Pure: headers and bytes in, events in the JSON format out (binary data as `data_base64`). Every event that comes out is
- * valid; one bad event makes its whole batch invalid. Attributes that are `null` are left out, as the JSON format says.
+ * Pure: headers and bytes in, events in the JSON format out (binary data as `data_base64`). Every decoded event is
+ * valid; one invalid event makes its whole batch invalid. Attributes that are `null` are left out, as the JSON format
+ * says.
  * @see https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md
  */
 import { MillraceError } from '../../base/errors.ts'
@@ -15,11 +16,11 @@ import { decodeHeaderValue } from './header-value.ts'
 import { nameOf } from './json-text.ts'
 import { BATCHED, type ContentMode, charsetOf, contentModeOf, isJson, isUtf8Text, STRUCTURED } from './media-type.ts'
 
-/** Headers as `fetch` has them, or as a plain object with names in any case. */
+/** Headers as `fetch` has them, or a plain object with names in any case. */
 export type HttpHeaders = Headers | Readonly<Record<string, string | readonly string[] | number | undefined>>
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
-/** Attributes that have no `ce-` header: the data is the body, its type is `content-type`. */
+/** Attributes without a `ce-` header: the data is the body, and its type is the `content-type`. */
 const NOT_HEADERS = new Set(['data', 'data_base64', 'datacontenttype'])
 
 function refuse(message: string, details: Readonly<Record<string, unknown>> = {}, cause?: unknown): MillraceError {
@@ -27,14 +28,21 @@ function refuse(message: string, details: Readonly<Record<string, unknown>> = {}
 }
 
 /**
- * The events that an HTTP message carries: one in binary and structured mode, any number in batched mode.
+ * The CloudEvents of an HTTP message: one in binary and structured mode, any number in batched mode.
  *
- * @throws INVALID_EVENT when there is no CloudEvent in the message, or one that is not valid: `details.reasons` says why, `details.index` which.
+ * @throws INVALID_EVENT when the message has no CloudEvent, or an invalid one: `details.reasons` says why, and
+ * `details.index` which event
  * @example
  * ```ts
  * import { decodeHttp } from 'millrace'
  *
- * const headers = { 'ce-specversion': '1.0', 'ce-id': '1', 'ce-source': '/shop', 'ce-type': 'cart.item.added', 'content-type': 'application/json' }
+ * const headers = {
+ *   'ce-specversion': '1.0',
+ *   'ce-id': '1',
+ *   'ce-source': '/shop',
+ *   'ce-type': 'cart.item.added',
+ *   'content-type': 'application/json',
+ * }
  * const [event] = decodeHttp(headers, new TextEncoder().encode('{"sku":"tea"}'))
  * event?.data // { sku: 'tea' }
  * ```
@@ -44,9 +52,12 @@ export function decodeHttp(headers: HttpHeaders, body: Uint8Array): CloudEvent[]
   return decodeTexts(headers, body).map((decoded) => decoded.event)
 }
 
-/** An event of a message. Its data stays the JSON text that came until somebody asks for it: a parser takes long for a hostile text, and loses digits. */
+/**
+ * An event of a message. Its data stays the JSON text of the message until code reads it: parsing hostile text takes
+ * long, and parsing loses digits of numbers.
+ */
 export class DecodedEvent {
-  /** All attributes; and the data where it did not come as JSON (text, or `data_base64`). */
+  /** All attributes; and the data if it is not JSON (text, or `data_base64`). */
   readonly attributes: CloudEvent
   readonly dataText: string | undefined
 
@@ -62,7 +73,10 @@ export class DecodedEvent {
   }
 }
 
-/** As `decodeHttp`, with the texts of the data. @throws INVALID_EVENT */
+/**
+ * Like `decodeHttp`, with the texts of the data.
+ * @throws INVALID_EVENT
+ */
 export function decodeTexts(headers: HttpHeaders, body: Uint8Array): DecodedEvent[] {
   if (!(body instanceof Uint8Array)) throw refuse(`the body of a message must be a Uint8Array; it is ${shown(body)}`)
   const fields = fieldsOf(headers)
@@ -119,10 +133,13 @@ function batchOf(scanner: JsonScanner, text: string): DecodedEvent[] {
   return events
 }
 
-/** Longest text of an attribute that is parsed: each character may be written as an escape. */
+/** The longest text of an attribute that is parsed: each character may be written as an escape of six characters. */
 const ATTRIBUTE_TEXT_MAX = 6 * LIMITS.attributeCharsMax + 2
 
-/** The event of the JSON format that begins at a place. @throws JsonRefusal · INVALID_EVENT */
+/**
+ * The event in JSON format that begins at index `at`.
+ * @throws JsonRefusal · INVALID_EVENT
+ */
 function eventAt(
   scanner: JsonScanner,
   text: string,
@@ -133,7 +150,10 @@ function eventAt(
   return { decoded: new DecodedEvent(checked(attributes, index, dataText !== undefined), dataText), end }
 }
 
-/** What a text says of an event, not yet looked at. @throws INVALID_EVENT when it is no JSON object, or more than an event may be */
+/**
+ * The members of an event's text, not validated yet.
+ * @throws INVALID_EVENT when the text is not a JSON object, or is larger than an event may be
+ */
 export function membersOfText(text: string): Members {
   return scanned(text, (scanner) => {
     const members = membersAt(scanner, text, scanner.start(), undefined)
@@ -148,7 +168,7 @@ export interface Members {
   readonly end: number
 }
 
-/** The attributes are parsed, no more of them than an event may have; the data is not. */
+/** Parses the attributes, up to the number that an event may have, and leaves the data as text. */
 function membersAt(scanner: JsonScanner, text: string, at: number, index: number | undefined): Members {
   if (text.charAt(at) !== '{') throw invalid(['an event must be a JSON object'], index)
   const attributes: Record<string, unknown> = {}
@@ -167,20 +187,23 @@ function membersAt(scanner: JsonScanner, text: string, at: number, index: number
   return { attributes, dataText, end }
 }
 
-/** The JSON value at a place. Most attributes are strings without escapes: calling the parser for each would take most of the time. */
+/**
+ * The JSON value in a range of the text. Most attributes are strings without escapes; calling the parser for each would
+ * take most of the time.
+ */
 function valueIn(text: string, at: number, end: number): unknown {
   const json = text.slice(at, end)
   return json.startsWith('"') && !json.includes('\\') ? json.slice(1, -1) : (JSON.parse(json) as unknown)
 }
 
-/** Sets a property that the object has itself, whatever its name is. */
+/** Sets an own property of any name, `__proto__` too. */
 function setOwn(target: Record<string, unknown>, name: string, value: unknown): void {
   if (name === '__proto__')
     Object.defineProperty(target, name, { value, enumerable: true, writable: true, configurable: true })
   else target[name] = value
 }
 
-/** How a message carries events, by its headers. */
+/** The content mode of a message, by its headers. */
 export function httpModeOf(headers: HttpHeaders): ContentMode {
   return modeOf(fieldsOf(headers))
 }
@@ -238,14 +261,14 @@ interface BinaryData {
   readonly dataText?: string
 }
 
-/** The body as the JSON format has it: JSON as itself, text as a string, other bytes in base64. */
+/** The body as data in the JSON format: JSON as a value, text as a string, other bytes in base64. */
 function binaryData(contentType: string | undefined, body: Uint8Array): BinaryData {
   if (contentType !== undefined && contentType !== '') {
     if (isJson(contentType)) return { dataText: jsonTextOf(body, contentType) }
     const text = isUtf8Text(contentType) ? textOf(body) : undefined
     return text === undefined ? { data_base64: base64Of(body) } : { data: text }
   }
-  // Without a type the body may be JSON, which is what a reader of the JSON format will take it for.
+  // Without a content type, the body is JSON if it can be parsed as JSON, as readers of the JSON format assume.
   try {
     return { dataText: jsonTextOf(body, undefined) }
   } catch {
@@ -275,7 +298,7 @@ function textOfJson(body: Uint8Array, contentType: string | undefined): string {
   return text
 }
 
-/** The text of a body that is JSON as a whole. */
+/** The text of a body that is one JSON value. */
 function jsonTextOf(body: Uint8Array, contentType: string | undefined): string {
   const text = textOfJson(body, contentType)
   scanned(text, (scanner) => scanner.whole())
@@ -292,7 +315,7 @@ function checked(event: Readonly<Record<string, unknown>>, index: number | undef
   return valid
 }
 
-/** Reasons that are told. */
+/** The longest list of reasons in an error. */
 const REASONS_MAX = 10
 
 function invalid(reasons: readonly string[], index: number | undefined): MillraceError {

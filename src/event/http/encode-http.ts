@@ -1,5 +1,5 @@
 /**
- * From CloudEvents to an HTTP message: the binary, structured and batched content modes. Pure.
+ * Encodes CloudEvents as an HTTP message: binary, structured and batched content mode. Pure.
  * @see https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md
  */
 import { MillraceError } from '../../base/errors.ts'
@@ -13,12 +13,12 @@ export interface HttpMessage {
   readonly body: Uint8Array
 }
 
-/** Members that are not attributes, and the one that `content-type` carries. */
+/** Members that are not attributes, and the attribute that `content-type` carries. */
 const NOT_ATTRIBUTES = new Set(['data', 'data_base64', 'datacontenttype', 'offset'])
 
 /**
- * The event in the JSON format: an `Uint8Array` in `data` becomes `data_base64`, and a stored event's `offset`, which is
- * the channel's and not the event's, is left out.
+ * The event in the JSON format: a `Uint8Array` in `data` becomes `data_base64`. The `offset` of a stored event is left
+ * out, because it belongs to the channel and not to the event.
  */
 export function toJsonFormat(event: CloudEvent | StoredEvent): CloudEvent {
   const { offset: _, [SHADOWED]: shadowed, ...members } = event as StoredEvent & { readonly [SHADOWED]?: Shadowed }
@@ -29,16 +29,16 @@ export function toJsonFormat(event: CloudEvent | StoredEvent): CloudEvent {
 }
 
 /**
- * An HTTP message that carries the events.
+ * Encodes events as an HTTP message. `binary` and `structured` take one event, `batched` any number.
  *
- * `binary` and `structured` carry one event, `batched` any number.
- *
- * @throws INVALID_OPTION when `binary` or `structured` is asked for with other than one event · INVALID_EVENT when an event cannot be written as JSON
+ * @throws INVALID_OPTION when `binary` or `structured` gets another number of events than one · INVALID_EVENT when an
+ * event cannot be written as JSON
  * @example
  * ```ts
  * import { encodeHttp } from 'millrace'
  *
- * const event = { specversion: '1.0' as const, id: '1', source: '/shop', type: 'cart.item.added', data: { sku: 'tea' } }
+ * const data = { sku: 'tea' }
+ * const event = { specversion: '1.0' as const, id: '1', source: '/shop', type: 'cart.item.added', data }
  * encodeHttp([event], 'binary').headers['ce-type'] // 'cart.item.added'
  * ```
  * @see https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md
@@ -93,7 +93,7 @@ function binaryMessage(event: CloudEvent): HttpMessage {
   return { headers, body }
 }
 
-/** JSON data as JSON text, text of other types as itself, binary data as its bytes. */
+/** The body of binary mode: JSON data as JSON text, text of other types unchanged, binary data as its bytes. */
 function binaryBody(event: CloudEvent): Uint8Array {
   const { data, data_base64: base64 } = event
   if (base64 !== undefined && base64 !== null) return Buffer.from(base64, 'base64')

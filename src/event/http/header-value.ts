@@ -1,16 +1,16 @@
 /**
- * CloudEvents attribute values in HTTP headers: percent-encoding both ways.
+ * CloudEvents attribute values in HTTP headers: percent-encoding and decoding.
  * @see https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md §3.1.3.2
  */
 import { MillraceError } from '../../base/errors.ts'
 
-/** Space, `"`, `%` and all outside U+0021–U+007E, whole code points. */
+/** Characters to encode, as whole code points: space, `"`, `%`, and everything outside U+0021–U+007E. */
 const TO_ENCODE = /[^\x21\x23\x24\x26-\x7e]/gu
 const ENCODED = /(?:%[0-9A-Fa-f]{2})+/g
 const QUOTED = /^"((?:[^"\\]|\\.)*)"$/
 const strict = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
-/** The attribute's value as a header carries it. */
+/** The attribute value encoded for a header. */
 export function encodeHeaderValue(value: string): string {
   return value.replace(TO_ENCODE, (char) => {
     let text = ''
@@ -20,8 +20,8 @@ export function encodeHeaderValue(value: string): string {
 }
 
 /**
- * The value that a header carries: quotes undone, then percent-decoding, once. A `%` without two hexadecimal digits stands
- * for itself, as senders exist that do not encode it.
+ * The attribute value of a header: quotes are removed, then it is percent-decoded once. A `%` without two hexadecimal
+ * digits stays as it is, because some senders do not encode it.
  * @throws INVALID_EVENT when the decoded bytes are not UTF-8 (overlong forms included)
  */
 export function decodeHeaderValue(name: string, value: string): string {

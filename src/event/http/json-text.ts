@@ -1,6 +1,6 @@
-/** JSON as text: how deep it is, without building it. */
+/** Reads JSON as text, without building values. */
 
-/** Deepest nesting of a JSON text: a bound on what the parser and every later reader must hold. */
+/** How deep a JSON text is nested: a bound on what the parser and every later reader must hold. */
 export function depthOf(text: string): number {
   let depth = 0
   let deepest = 0
@@ -13,7 +13,7 @@ export function depthOf(text: string): number {
   return deepest
 }
 
-/** Where the string that begins at `start` ends: the place of its closing quote, or the text's end. */
+/** The index of the closing quote of the string that begins at `start`, or the end of the text. */
 export function stringEnd(text: string, start: number): number {
   for (let end = text.indexOf('"', start + 1); end >= 0; end = text.indexOf('"', end + 1)) {
     let slashes = 0
@@ -23,7 +23,7 @@ export function stringEnd(text: string, start: number): number {
   return text.length
 }
 
-/** Texts of the items of an array. `text` is a valid JSON array. */
+/** The texts of an array's items. `text` must be a valid JSON array. */
 export function itemTexts(text: string): string[] {
   const items: string[] = []
   for (let at = afterSpace(text, afterSpace(text, 0) + 1); text.charCodeAt(at) !== 0x5d; ) {
@@ -34,7 +34,9 @@ export function itemTexts(text: string): string[] {
   return items
 }
 
-/** The text of a member of an object, or of the last member of that name. `text` is a valid JSON object. */
+/**
+ * The text of a member of an object, the last one if the name occurs several times. `text` must be a valid JSON object.
+ */
 export function memberText(text: string, name: string): string | undefined {
   const range = memberRange(text, name)
   return range === null ? undefined : text.slice(range.start, range.end)
@@ -46,7 +48,7 @@ export function withMemberText(text: string, name: string, value: string): strin
   return range === null ? text : text.slice(0, range.start) + value + text.slice(range.end)
 }
 
-/** Where the value of a member stands in the text of an object. */
+/** The range of a member's value in the text of an object. */
 function memberRange(text: string, name: string): { readonly start: number; readonly end: number } | null {
   let found: { readonly start: number; readonly end: number } | null = null
   for (let at = afterSpace(text, afterSpace(text, 0) + 1); text.charCodeAt(at) !== 0x7d; ) {
@@ -79,7 +81,7 @@ function isSpace(char: number): boolean {
   return char === 0x20 || char === 0x0a || char === 0x0d || char === 0x09
 }
 
-/** Just behind the value that begins at `start`. */
+/** The index after the value that begins at `start`. */
 function valueEnd(text: string, start: number): number {
   const first = text.charCodeAt(start)
   if (first === 0x22) return stringEnd(text, start) + 1
@@ -94,7 +96,7 @@ function valueEnd(text: string, start: number): number {
   return text.length
 }
 
-/** Of a number, `true`, `false` or `null`. */
+/** The index after a number, `true`, `false` or `null`. */
 function scalarEnd(text: string, start: number): number {
   let at = start
   for (

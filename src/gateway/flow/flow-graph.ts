@@ -1,19 +1,19 @@
 /**
- * What flows where, as data: sources → channels → consumers, and rules → channels. Made from what the broker describes, what rules say, and what was seen in
- * events. Pure: the same facts give the same graph.
+ * The flow as a graph: sources → channels → consumers, and rules → channels. It is made from the broker's description,
+ * the rules, and what was seen in sampled events. Pure: the same facts give the same graph.
  */
 import { compileWildcard, isWildcard } from '../../base/names.ts'
 import type { BrokerDescription, ChannelDescription, ConsumerDescription } from '../../broker/description.ts'
 import type { Origins } from './origins.ts'
 
-/** `source`: a CloudEvents source that publishes · `target`: a server that a rule calls. */
+/** `source`: a CloudEvents source that publishes. `target`: a server that a rule calls. */
 export type FlowKind = 'source' | 'channel' | 'consumer' | 'rule' | 'target'
 
 export interface FlowPart {
   readonly id: string
   readonly kind: FlowKind
   readonly name: string
-  /** Of a channel: stream or queue. */
+  /** Of a channel: `stream` or `queue`. */
   readonly detail?: string
 }
 
@@ -21,14 +21,17 @@ export interface FlowLine {
   readonly id: string
   readonly from: string
   readonly to: string
-  /** `emit` lines of a consumer are seen by `causationid`: not certain where several consumers read the cause. */
+  /**
+   * False: the line is likely. What a consumer emits is recognised by `causationid`, which is not certain if several
+   * consumers read the cause.
+   */
   readonly certain: boolean
 }
 
-/** What changes all the time, apart from the parts. */
+/** The numbers, which change all the time, apart from the parts. */
 export interface FlowNumbers {
   readonly parts: Readonly<Record<string, Readonly<Record<string, unknown>>>>
-  /** Events a second. */
+  /** Events a second by line. */
   readonly lines: Readonly<Record<string, number>>
 }
 
@@ -38,21 +41,21 @@ export interface FlowGraph {
   readonly numbers: FlowNumbers
 }
 
-/** What the flow must know of a rule. */
+/** What the graph needs to know of a rule. */
 export interface FlowRule {
   readonly name: string
   readonly enabled: boolean
   readonly problem: string | null
   readonly on: readonly string[]
-  /** Channels that it emits or forwards to. */
+  /** The channels that the rule emits or forwards to. */
   readonly writes: readonly string[]
-  /** Servers that it calls. */
+  /** The servers that the rule calls. */
   readonly calls: readonly string[]
 }
 
 export const idOf = (kind: FlowKind, name: string): string => `${kind}:${name}`
 
-/** Channels and consumers of Millrace itself: rules and their queues, the audit trail. */
+/** Whether a channel or consumer belongs to Millrace itself: rules and their queues, the audit trail. */
 export function isOwn(name: string): boolean {
   return name.startsWith('$') || name.startsWith('rules.') || name.startsWith('rule.')
 }
@@ -94,7 +97,7 @@ class Draft {
     this.#rates[id] = rounded((this.#rates[id] ?? 0) + rate)
   }
 
-  /** What a source sends is the sum of its lines. */
+  /** Add to the rate of a source, which is the sum of its lines. */
   add(id: string, rate: number): void {
     const numbers = this.#partNumbers[id]
     if (numbers !== undefined) numbers['rate'] = rounded(Number(numbers['rate'] ?? 0) + rate)
@@ -109,7 +112,7 @@ class Draft {
   }
 }
 
-/** A rate changes its digits all the time; two of them after the point are enough to see. */
+/** A rate with two digits after the point: more would change all the time. */
 function rounded(rate: number): number {
   return Math.round(rate * 100) / 100
 }
@@ -175,7 +178,7 @@ function drawRule(
   }
 }
 
-/** Where a channel's events came from lately, each with its share of the channel's rate. */
+/** Draw where the recent events of a channel came from. Each origin gets its share of the channel's rate. */
 function drawOrigins(draft: Draft, channel: ChannelDescription, origins: Origins): void {
   const to = idOf('channel', channel.name)
   for (const { kind, name, share, lastMs, certain } of origins.of(channel.name)) {

@@ -1,4 +1,7 @@
-/** The flow over HTTP: as it is now, and as it changes. A caller sees the parts of the channels for which it has a permission. */
+/**
+ * The flow over HTTP: its current state, and its changes. A caller sees the parts whose channels it has a permission
+ * for.
+ */
 
 import { ACTIONS } from '../access/permissions.ts'
 import type { Principal } from '../access/principal.ts'
@@ -102,7 +105,7 @@ export class FlowPartOfGateway implements GatewayPart {
   }
 }
 
-/** Whether it was woken, or nothing came for a heartbeat's time. */
+/** True if it was woken; false after the time of a heartbeat. */
 function waited(arm: (resolve: () => void) => void): Promise<boolean> {
   return new Promise((resolve) => {
     const timer = setTimeout(() => resolve(false), HEARTBEAT_MS).unref()
@@ -131,7 +134,7 @@ function seenBy(state: FlowState, { permits }: Principal): Seen {
   }
 }
 
-/** What one client has got, so that it is sent no more than what has changed. */
+/** What one client has received, so that only changes are sent. */
 class Changes {
   #structure = ''
   readonly #sent = new Map<string, string>()

@@ -1,7 +1,7 @@
 /**
- * Looks at the broker while somebody watches the flow, one look for all who watch, and not at all while nobody does.
+ * Describes the flow while at least one client watches it: one look for all clients, and no look without a client.
  *
- * A look describes the broker and samples new events of some channels. It never takes part in publishing or delivering.
+ * A look describes the broker, and samples new events of some channels. It takes no part in publishing or delivering.
  */
 import { isMillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
@@ -25,7 +25,7 @@ export interface FlowState extends FlowGraph {
   readonly engine: string
   readonly alarms: readonly Alarm[]
   readonly atMs: number
-  /** The channels that a part belongs to: who may see one of them may see the part. */
+  /** The channels that a part belongs to. A caller that may see one of them may see the part. */
   readonly channelsOf: ReadonlyMap<string, readonly string[]>
 }
 
@@ -44,7 +44,7 @@ export class FlowWatch {
   readonly #host: GatewayHost
   readonly #listeners = new Set<Listener>()
   readonly #origins = new Origins()
-  /** The offset in each channel from which events were not sampled yet. */
+  /** By channel: the offset after the last sampled event. */
   readonly #sampled = new Map<string, number>()
   readonly #gone = new Map<string, Gone>()
   #rules: Rules | null = null
@@ -58,14 +58,14 @@ export class FlowWatch {
     this.#host = host
   }
 
-  /** Told of each look, until the answer is called. */
+  /** Call the listener with each look. Returns a function that ends this. */
   watch(listener: Listener): () => void {
     this.#listeners.add(listener)
     if (this.#listeners.size === 1 && this.#timer === null) this.#later(0)
     return () => this.#listeners.delete(listener)
   }
 
-  /** The flow as it is now. */
+  /** The flow at this moment. */
   look(): Promise<FlowState> {
     this.#looking ??= this.#look().finally(() => {
       this.#looking = null
@@ -90,7 +90,7 @@ export class FlowWatch {
     const startedMs = performance.now()
     const state = await this.look().catch((error: Error) => error)
     for (const listener of [...this.#listeners]) listener(state)
-    // A broker that takes long to describe is asked less often: a tenth of the time at most.
+    // A look takes at most a tenth of the time: if the broker takes long to describe, the next look is later.
     this.#later(Math.max(LIMITS.flowLookMs, 9 * (performance.now() - startedMs)))
   }
 
@@ -120,7 +120,10 @@ export class FlowWatch {
     return rules
   }
 
-  /** New events of the channels in turn: first all ids, so that the order of channels does not matter, then where each comes from. */
+  /**
+   * Sample new events, a number of channels in each look. First all ids are learnt, then the origins, so the order of
+   * channels does not matter.
+   */
   async #sample(channels: readonly ChannelDescription[], readers: Readers): Promise<void> {
     const busy = channels.filter(
       ({ name, next, first }) => !isOwn(name) && next > Math.max(first, this.#sampled.get(name) ?? 0),
@@ -139,7 +142,7 @@ export class FlowWatch {
     this.#origins.learn(facts, readers)
   }
 
-  /** What was there a while ago and is not now, added to what is there. */
+  /** Add the parts that were there a while ago and are not there now. */
   #withGone(
     graph: FlowGraph,
     channelsOf: Map<string, readonly string[]>,
@@ -191,13 +194,13 @@ function flowRule({ name, enabled, problem, definition }: RuleDescription): Flow
       calls: serversOf(definition.then),
     }
   } catch (error) {
-    // A rule of another version of Millrace: `problem` says so.
+    // A rule that this version of Millrace cannot read: `problem` says so.
     if (isMillraceError(error)) return { name, enabled, problem, on, writes: [], calls: [] }
     throw error
   }
 }
 
-/** The servers that `http` actions name, where the name is not made by a template. */
+/** The servers that `http` actions call, if a template does not make the host's name. */
 function serversOf(then: unknown): string[] {
   const urls = [then].flat().flatMap((action) => {
     const http = typeof action === 'object' && action !== null && 'http' in action ? action.http : undefined
@@ -234,7 +237,7 @@ async function sampleOf(host: BrokerHost, channel: string, from: number, next: n
       if (bytes > LIMITS.flowSampleBytes || facts.length >= LIMITS.flowSampleMax) break
     }
   } catch (error) {
-    // Events that retention has deleted meanwhile, and channels that are gone, are not there to be seen.
+    // The events were removed by retention meanwhile, or the channel was removed: there is nothing to sample.
     if (!isMillraceError(error, 'UNKNOWN_CHANNEL') && !isMillraceError(error, 'OFFSET_OUT_OF_RANGE')) throw error
   } finally {
     reading.abort()

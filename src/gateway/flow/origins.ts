@@ -1,10 +1,10 @@
 /**
- * Where the events of each channel come from, as far as it was seen: by their `source`, and, for what a consumer or rule emitted, by their `causationid`.
- * Learnt from samples; bounded in channels, origins and remembered ids.
+ * Where the events of each channel come from, as far as samples show it: their `source`, and for emissions of consumers
+ * and rules their `causationid`. The numbers of channels, origins and remembered ids are bounded.
  */
 import { LIMITS } from '../../base/limits.ts'
 
-/** What of an event tells its origin. */
+/** The parts of an event that show its origin. */
 export interface EventFacts {
   readonly channel: string
   readonly id: string
@@ -13,18 +13,18 @@ export interface EventFacts {
   readonly timeMs: number
 }
 
-/** Who reads and writes what: which consumers and rules can have caused an event. */
+/** Which consumers and rules can have caused an event. */
 export interface Readers {
-  /** Consumers of a channel. */
+  /** The consumers of a channel. */
   consumersOf(channel: string): readonly string[]
-  /** Rules from one channel to another. */
+  /** The rules that read one channel and write to the other. */
   rulesBetween(from: string, to: string): readonly string[]
 }
 
 export interface Origin {
   readonly kind: 'source' | 'consumer' | 'rule'
   readonly name: string
-  /** Of the channel's events lately: 0 to 1. */
+  /** The origin's share of the channel's recent events, from 0 to 1. */
   readonly share: number
   readonly lastMs: number
   readonly certain: boolean
@@ -38,15 +38,15 @@ interface Weight {
   lastMs: number
 }
 
-/** A sample outweighs those before it, so that the shares follow what happens now. */
+/** Before each new sample, earlier weights are multiplied by this, so the shares follow recent events. */
 const FADING = 0.7
 
 export class Origins {
   readonly #byChannel = new Map<string, Map<string, Weight>>()
-  /** Channels in which an id was seen. The oldest ids are forgotten first. */
+  /** The channels in which an id was seen, by id. The oldest ids are forgotten first. */
   readonly #channelsOfId = new Map<string, readonly string[]>()
 
-  /** Learn from events of several channels, those of one channel in their order. */
+  /** Learn from sampled events of several channels. The events of one channel are in order. */
   learn(facts: readonly EventFacts[], readers: Readers): void {
     for (const { id, channel } of facts) this.#remember(id, channel)
     for (const [channel, weights] of this.#byChannel)
@@ -66,7 +66,7 @@ export class Origins {
     }))
   }
 
-  /** Forget channels that are gone, and origins that were not seen since a time. */
+  /** Forget channels that were removed, and origins that were last seen before a time. */
   forget(there: ReadonlySet<string>, beforeMs: number): void {
     for (const [channel, weights] of this.#byChannel) {
       if (!there.has(channel)) this.#byChannel.delete(channel)
@@ -89,7 +89,7 @@ export class Origins {
     for (const [kind, name] of made) this.#add(fact, kind, name, made.length === 1, 1 / made.length)
   }
 
-  /** What can have published the event; none where its cause is not known. */
+  /** What can have published the event; empty if its cause is not known. */
   #madeBy({ channel, id, source, causationid }: EventFacts, readers: Readers): (readonly [Origin['kind'], string])[] {
     const copied = (this.#channelsOfId.get(id) ?? []).flatMap((other) =>
       other === channel ? [] : readers.rulesBetween(other, channel),

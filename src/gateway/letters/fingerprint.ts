@@ -1,6 +1,6 @@
 /**
- * What makes two failures the same: the error's name and code, and the first place of the application in its stack. Where there is no such place, the message
- * with its numbers and quoted texts left out.
+ * What makes two failures count as the same: the error's name and code, and the first stack frame in the application.
+ * Without such a frame it is the message, with numbers and quoted texts left out.
  */
 import { createHash } from 'node:crypto'
 import { dirname, join } from 'node:path'
@@ -14,13 +14,13 @@ export interface Fingerprint {
   readonly name: string
   readonly code: string | null
   readonly kind: Failure['kind']
-  /** Such as `sendMail (src/mail.ts:31)`. */
+  /** For example `sendMail (src/mail.ts:31)`. */
   readonly place: string | null
 }
 
 type FailureFacts = Omit<Failure, 'code'> & { readonly code?: string | null }
 
-/** The folder of this package's code: its frames are not the application's. */
+/** The folder of this package: stack frames in it are not the application's. */
 const OWN = join(dirname(fileURLToPath(import.meta.url)), '../..')
 const FRAME = /^\s*at (?:(?:async )?(.+?) \()?((?:file:\/\/)?[^()]+):(\d+):\d+\)?$/
 

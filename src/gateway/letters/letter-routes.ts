@@ -1,4 +1,7 @@
-/** Dead letters as a workbench: grouped by what failed, and redriven carefully, in jobs that go on without the page that began them. */
+/**
+ * Dead letters grouped by failure, and careful redrives. A redrive runs as a job that continues if the page that
+ * started it is closed.
+ */
 import { randomUUID } from 'node:crypto'
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
@@ -120,7 +123,7 @@ export class LettersPart implements GatewayPart {
       handle: async (request) => {
         const consumer = await this.#permitted(request, 'manage')
         const plan = await planOf(request, consumer)
-        // So that an unknown consumer is told at once.
+        // So an unknown consumer is refused at once.
         await this.#host.broker.deadLetters(consumer).list({ limit: 1 })
         return Response.json(this.#start(plan).progress, { status: 202 })
       },

@@ -1,8 +1,9 @@
 /**
- * A redrive that begins carefully: one dead letter, then ten, then so many a second. It stops by itself when a letter comes back with the error that it was
- * started for, and says at its end what became of all of them. It runs in the gateway's process and does not need the page that started it.
+ * A redrive that begins carefully: one dead letter, then ten, then a number of letters a second. It stops by itself
+ * when a letter comes back with the error that the redrive is for. At the end it reports what became of all letters. It
+ * runs in the gateway's process, and does not need the page that started it.
  *
- * Letters are redriven from the oldest on, so that the order of each key is kept.
+ * Letters are redriven from the oldest to the newest, so the order of each key is kept.
  */
 import { isMillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
@@ -12,12 +13,12 @@ import { fingerprintOf } from './fingerprint.ts'
 
 export interface RedrivePlan {
   readonly consumer: string
-  /** Null for every error. */
+  /** The failure whose letters are redriven; null for every failure. */
   readonly fingerprint: string | null
   readonly channel: string | null
   readonly key: string | null
   readonly perSecond: number
-  /** Without it, the redrive begins with its full pace. */
+  /** False: the redrive begins with its full rate. */
   readonly canary: boolean
 }
 
@@ -26,11 +27,11 @@ export interface RedriveProgress extends RedrivePlan {
   readonly startedMs: number
   readonly endedMs: number | null
   readonly phase: 'one' | 'ten' | 'all' | 'done' | 'stopped' | 'returned' | 'failed'
-  /** Given back to the consumer. */
+  /** How many letters were given back to the consumer. */
   readonly redriven: number
-  /** Of those, dead again. */
+  /** How many of them are dead letters again. */
   readonly back: number
-  /** Dead letters of the plan that are still to be redriven, as far as one look sees. */
+  /** How many letters of the plan are still to be redriven, as far as one list of letters shows. */
   readonly left: number
   readonly problem: string | null
 }
@@ -44,7 +45,7 @@ export class RedriveJob {
   readonly done: Promise<void>
   readonly #broker: Broker
   readonly #stopping = new AbortController()
-  /** Places that were redriven and were not seen dead since, the newest last. */
+  /** Letters that were redriven and are not known to be dead again, in the order of redriving. */
   readonly #out = new Map<string, Place>()
   readonly #back = new Set<string>()
   #progress: RedriveProgress
@@ -92,7 +93,7 @@ export class RedriveJob {
     }
   }
 
-  /** Redrive the next ones; false when there are none, or it was stopped. */
+  /** Redrive the next letters. Returns false if there are none, or if the job was stopped. */
   async #step(size: number): Promise<boolean> {
     const waiting = await this.#waiting()
     this.#set({ left: waiting.length })
@@ -101,7 +102,7 @@ export class RedriveJob {
       try {
         await this.#letters().redrive({ channel, offset })
       } catch (error) {
-        // Somebody else has redriven or dropped it.
+        // The letter was redriven or dropped by someone else.
         if (!isMillraceError(error, 'UNKNOWN_DEAD_LETTER')) throw error
         continue
       }
@@ -111,7 +112,7 @@ export class RedriveJob {
     return waiting.length > 0
   }
 
-  /** Letters of the plan that died before it began, or after it without having been redriven by it. */
+  /** Letters of the plan that this job has not redriven yet. */
   async #waiting(): Promise<DeadLetter[]> {
     const { channel, key, fingerprint } = this.#progress
     const query = { ...(channel !== null && { channel }), ...(key !== null && { key }), limit: LIMITS.redriveLookMax }
@@ -124,7 +125,7 @@ export class RedriveJob {
     )
   }
 
-  /** Whether what was redriven has come to rest without coming back. */
+  /** Whether the redriven letters are done. Ends the job if one comes back, or if they stay undecided for too long. */
   async #settled(): Promise<boolean> {
     const untilMs = performance.now() + LIMITS.redriveObserveMs
     for (let quiet = 0; quiet < 3; ) {
@@ -144,7 +145,7 @@ export class RedriveJob {
     return consumer === undefined || (consumer.inFlight === 0 && consumer.retrying === 0)
   }
 
-  /** Count those that are dead again; ends the job when one has the error that the redrive is for. */
+  /** Count letters that are dead again. Ends the job if one has the failure that the redrive is for. */
   async #returned(): Promise<boolean> {
     const looked = [...this.#out].slice(-LIMITS.redriveWatchMax)
     for (const [place, query] of looked) {
@@ -164,7 +165,7 @@ export class RedriveJob {
   async #finish(): Promise<void> {
     if (this.#stopping.signal.aborted) return this.#end('stopped', null)
     if (!(await this.#settled())) return
-    // Those that came back while others were watched.
+    // Letters that came back while others were watched.
     for (const { channel, offset, deadAtMs } of await this.#letters().list({ limit: LIMITS.redriveLookMax }))
       if (this.#out.has(`${channel}/${offset}`) && deadAtMs >= this.#progress.startedMs)
         this.#back.add(`${channel}/${offset}`)
@@ -172,7 +173,7 @@ export class RedriveJob {
     this.#end('done', null)
   }
 
-  /** Wait; false when it was stopped meanwhile. */
+  /** Wait. Returns false if the job was stopped meanwhile. */
   #pause(ms: number): Promise<boolean> {
     const { signal } = this.#stopping
     return new Promise((resolve) => {

@@ -1,4 +1,6 @@
-/** What a client does with a lease: complete (with events that it emits), retry, reject, release, extend; one by one, or many in one request. */
+/**
+ * The routes of leases: complete (with emissions), retry, reject, release and extend, one lease or many in one request.
+ */
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import { checkName } from '../../base/names.ts'
@@ -22,7 +24,7 @@ import type { PullConsumers, Settled } from './pull-consumers.ts'
 const VERBS = ['complete', 'retry', 'reject', 'release', 'extend'] as const
 type Verb = (typeof VERBS)[number]
 
-/** What the body of each verb may hold. */
+/** The members that the body of each verb may have. */
 const MEMBERS: Readonly<Record<Verb, readonly Member[]>> = {
   complete: ['emit'],
   retry: ['delay', 'reason'],
@@ -71,7 +73,7 @@ export function leaseRoutes(host: GatewayHost, consumers: PullConsumers): Route[
   return [...VERBS.map((verb) => verbRoute(host, consumers, verb)), settleRoute(host, consumers)]
 }
 
-/** The permission is for the channel of the lease, and so `settle` asks for it. */
+/** The permission needed is for the channel of the lease, so `settle` checks it. */
 const common = { method: 'POST', tag: 'consume', access: 'known' } as const
 
 function verbRoute(host: GatewayHost, consumers: PullConsumers, verb: Verb): Route {
@@ -234,7 +236,7 @@ async function settle(
   }
 }
 
-/** Asked again for what was done: the answer may have been lost on its way. */
+/** Answers a repeated request for a settled lease: the first answer may have been lost. */
 function again(verb: Verb, id: string, settled: Settled): Settling {
   const same: Readonly<Record<Verb, readonly Settled[]>> = {
     complete: ['completed'],
@@ -281,7 +283,10 @@ async function settleAs(
   }
 }
 
-/** What a completion emits. The events are taken from the text of the request, so that their data keeps its digits. */
+/**
+ * The emissions of a completion. The events are taken from the text of the request, so that numbers in their data keep
+ * all digits.
+ */
 async function emissionsOf(
   request: GatewayRequest,
   { encoder, engine }: BrokerHost,

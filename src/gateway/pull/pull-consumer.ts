@@ -1,9 +1,11 @@
 /**
- * A consumer whose events clients pull: an instance on the engine, whose deliveries are leased to clients one by one.
+ * A consumer whose events clients pull: one instance on the engine, whose deliveries are leased to clients one by one.
  *
- * The engine's own lease on the instance is renewed while the gateway lives; a client's lease is the gateway's, and when it runs out the event has used
- * an attempt and goes to whoever pulls next. Bounded: nothing is fetched unless somebody waits, what was fetched and is not asked for goes back, and
- * no more is held than the shared bound allows.
+ * The gateway renews the engine's lease of the instance as long as it runs. The leases of clients belong to the
+ * gateway: when one expires, the event has used an attempt, and goes to the next client that pulls.
+ *
+ * Memory is bounded. Events are fetched only while a client waits. Fetched events that no client takes go back to the
+ * engine. The bytes held are bounded for all pulled consumers together.
  */
 import { randomBytes } from 'node:crypto'
 import type { Clock } from '../../base/clock.ts'
@@ -19,20 +21,20 @@ import { ConsumerReport } from '../../consumer/consumer-report.ts'
 import { failureOf } from '../../consumer/failure.ts'
 import type { PullSpec } from './pull-spec.ts'
 
-/** An event in a client's hands. */
+/** An event that is leased to a client. */
 export interface Lease {
   readonly id: string
   readonly delivery: Delivery
   readonly consumer: PullConsumer
-  /** When it runs out, by the clock's `elapsed`. */
+  /** When the lease expires, by the clock's `elapsed`. */
   untilMs: number
 }
 
 /** What all pulled consumers of a gateway share. */
 export interface PullShelf {
-  /** By id. */
+  /** The leases by id. */
   readonly leases: Map<string, Lease>
-  /** Bytes of events that are held. */
+  /** The bytes of all events that are fetched or leased. */
   bytes: number
   report(error: unknown): void
 }
@@ -47,7 +49,7 @@ export class PullConsumer implements DeliverySink, Stoppable {
   readonly passesOn = false
   readonly spec: PullSpec
   readonly done: Promise<void>
-  /** When it was last asked for anything, by the clock's `elapsed`. */
+  /** When a client last called this consumer, by the clock's `elapsed`. */
   askedAtMs: number
   readonly #clock: Clock
   readonly #random: () => number
@@ -56,7 +58,7 @@ export class PullConsumer implements DeliverySink, Stoppable {
   readonly #leases = new Map<Delivery, Lease>()
   readonly #waiters = new Set<Waiter>()
   #subscription!: Subscription
-  /** Fetched, and nobody's yet. */
+  /** Deliveries that are fetched and not leased. */
   #spare: Delivery[] = []
   #spareSinceMs = 0
   #draining = false
@@ -109,12 +111,12 @@ export class PullConsumer implements DeliverySink, Stoppable {
     return this.#leases.size
   }
 
-  /** Nothing of it is in anybody's hands, and nobody waits. */
+  /** Whether no event is leased and no client waits. */
   get idle(): boolean {
     return this.#leases.size === 0 && this.#waiters.size === 0
   }
 
-  /** Up to `max` leases, waiting for the first one. `cancelled` ends the waiting. */
+  /** Up to `max` leases. Waits for the first one up to `waitMs`; `cancelled` ends the wait. */
   pull(max: number, waitMs: number, cancelled: AbortSignal): Promise<Lease[]> {
     this.askedAtMs = this.#clock.elapsed()
     if (this.#draining || cancelled.aborted) return Promise.resolve([])
@@ -134,7 +136,7 @@ export class PullConsumer implements DeliverySink, Stoppable {
       }
       const nothing = (): void => answer([])
       const waiter: Waiter = { max, answer }
-      // Without waiting, the engine still gets the moment that it takes to hand over what it has.
+      // Also without a wait, the engine gets 20 ms to deliver what it has.
       const cancelTimer = this.#clock.after(Math.max(waitMs, 20), nothing)
       cancelled.addEventListener('abort', nothing)
       this.#waiters.add(waiter)
@@ -171,14 +173,17 @@ export class PullConsumer implements DeliverySink, Stoppable {
     this.#failed(delivery, null, failureOf(error))
   }
 
-  /** The event is done, with what it emitted. Answers whether it still was the client's. */
+  /** Complete the event, with its emissions. Returns whether the client still had it. */
   complete({ delivery }: Lease, emissions: readonly Emission[]): boolean {
     const done = this.#subscription.complete(delivery, emissions)
     this.#forget(delivery)
     return done
   }
 
-  /** Try again, after `delayMs` or as the consumer's backoff says; after the last attempt it is a dead letter. */
+  /**
+   * Fail the attempt: try again after `delayMs`, or by the consumer's backoff. After the last attempt the event is a
+   * dead letter.
+   */
   retry({ delivery }: Lease, delayMs: number | null, failure: Failure): 'retried' | 'dead-lettered' | null {
     this.#forget(delivery)
     return this.#failed(delivery, delayMs, failure)
@@ -193,18 +198,18 @@ export class PullConsumer implements DeliverySink, Stoppable {
     return after?.became ?? null
   }
 
-  /** Give up now: `failure` is of the kind `rejected`. */
+  /** Make the event a dead letter now. `failure` has the kind `rejected`. */
   reject(lease: Lease, failure: Failure): boolean {
     return this.retry(lease, null, failure) !== null
   }
 
-  /** Hand back: it counts as no attempt. */
+  /** Hand the event back without using an attempt. */
   release({ delivery }: Lease): boolean {
     this.#forget(delivery)
     return this.#subscription.release(delivery)
   }
 
-  /** When the lease runs out, in milliseconds since the epoch. */
+  /** When the lease expires, in milliseconds since the epoch. */
   expiresAtMs(lease: Lease): number {
     return this.#clock.now() + lease.untilMs - this.#clock.elapsed()
   }
@@ -214,12 +219,12 @@ export class PullConsumer implements DeliverySink, Stoppable {
     lease.untilMs = this.#clock.elapsed() + leaseMs
   }
 
-  /** Resolves when all that was settled is durable. */
+  /** Resolves when everything settled so far is durable. */
   flushed(): Promise<void> {
     return this.#subscription.flushed()
   }
 
-  /** Give nothing more out: who waits is answered with nothing. What is leased may be settled until `stop`. */
+  /** Lease nothing more, and answer waiting clients with nothing. Leased events can be settled until `stop`. */
   drain(): void {
     this.#draining = true
     this.#subscription.pause()
@@ -243,7 +248,7 @@ export class PullConsumer implements DeliverySink, Stoppable {
     }
   }
 
-  /** Ask the engine for more: somebody waits. */
+  /** Ask the engine for more events, because a client waits. */
   #fetch(): void {
     if (this.#shelf.bytes < LIMITS.gatewayPullBytesMax) this.#subscription.resume()
   }
@@ -253,11 +258,11 @@ export class PullConsumer implements DeliverySink, Stoppable {
       if (this.#spare.length === 0) return
       waiter.answer(this.#take(waiter.max))
     }
-    // Everyone has something: what the engine has besides is for other instances.
+    // Every waiting client has an answer, so further events are left to other instances.
     if (this.#waiters.size === 0) this.#subscription.pause()
   }
 
-  /** Lease out what is spare, as much as one answer holds. */
+  /** Lease fetched events, up to the size of one answer. */
   #take(max: number): Lease[] {
     const untilMs = this.#clock.elapsed() + this.spec.leaseMs
     const leases: Lease[] = []
@@ -276,7 +281,7 @@ export class PullConsumer implements DeliverySink, Stoppable {
     return leases
   }
 
-  /** It is nobody's any more. */
+  /** Drop the lease of a delivery. */
   #forget(delivery: Delivery): void {
     const lease = this.#leases.get(delivery)
     if (lease === undefined) return

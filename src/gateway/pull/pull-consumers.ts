@@ -1,4 +1,4 @@
-/** The pulled consumers of a gateway: opened when they are asked for, bounded in number, closed when nobody asks any more. */
+/** The pulled consumers of a gateway: opened on demand, bounded in number, and closed when they are idle. */
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import { closedGateway } from '../channel-texts.ts'
@@ -14,9 +14,9 @@ export class PullConsumers {
   readonly #drainMs: number
   readonly #shelf: PullShelf
   readonly #open = new Map<string, PullConsumer>()
-  /** Those that open or close: one at a time for each name. */
+  /** Opening and closing that runs now, by consumer: one at a time for each name. */
   readonly #busy = new Map<string, Promise<unknown>>()
-  /** What became of leases lately, by id, oldest first. */
+  /** How leases were settled recently, by id, oldest first. */
   readonly #settled = new Map<string, Settled>()
   #idleTimer: NodeJS.Timeout | undefined
   #closing = false
@@ -36,7 +36,8 @@ export class PullConsumers {
   }
 
   /**
-   * The consumer, opened if it is not. One that is open with other settings is opened anew when `replace` says so.
+   * The consumer, opened if it is not open. If it is open with other settings, it is opened again if `replace` is true,
+   * and else refused.
    * @throws INVALID_REQUEST (409) · BACKPRESSURE when too many are open · UNKNOWN_CHANNEL · CLOSED
    */
   async join(
@@ -65,7 +66,7 @@ export class PullConsumers {
     return { consumer: await this.#alone(name, () => this.#reopen(name, spec, found)), opened: true }
   }
 
-  /** Close a consumer: what is leased or fetched goes back. Its place in its channels stays. */
+  /** Close a consumer: leased and fetched events go back. Its positions in its channels stay. */
   async leave(name: string): Promise<boolean> {
     await this.#quiet(name)
     const consumer = this.#open.get(name)
@@ -77,7 +78,10 @@ export class PullConsumers {
     return true
   }
 
-  /** The lease, or what became of it. @throws LEASE_LOST when it is nobody's any more */
+  /**
+   * The lease, or how it was settled.
+   * @throws LEASE_LOST when the lease is unknown or has expired
+   */
   lease(id: string): Lease | Settled {
     const found = this.#shelf.leases.get(id) ?? this.#settled.get(id)
     if (found !== undefined) return found
@@ -90,14 +94,14 @@ export class PullConsumers {
     )
   }
 
-  /** Keep in mind what became of a lease, for whoever asks again because the answer was lost. */
+  /** Remember how a lease was settled, for a client that repeats its request because the answer was lost. */
   remember(id: string, settled: Settled): void {
     this.#settled.set(id, settled)
     if (this.#settled.size > LIMITS.gatewayPullSettledMax)
       this.#settled.delete(this.#settled.keys().next().value as string)
   }
 
-  /** Give nothing more out, wait until what is leased is settled (for so long as a closing gateway waits), close. */
+  /** Lease nothing more, wait up to the drain time until the leases are settled, and close. */
   async close(): Promise<void> {
     this.#closing = true
     clearInterval(this.#idleTimer)
@@ -119,7 +123,7 @@ export class PullConsumers {
       start: (host) => PullConsumer.start(name, spec, host, this.#shelf),
     })
     this.#open.set(name, consumer)
-    // The broker may close first.
+    // The broker may close before the gateway.
     void consumer.done.then(() => {
       if (this.#open.get(name) === consumer) this.#open.delete(name)
     })
@@ -127,7 +131,10 @@ export class PullConsumers {
     return consumer
   }
 
-  /** Until nobody opens or closes it. Whoever goes on first is waited for by the next. */
+  /**
+   * Resolves when no call opens or closes this consumer. Of several callers the first continues, and the others wait
+   * for it.
+   */
   async #quiet(name: string): Promise<void> {
     for (let busy = this.#busy.get(name); busy !== undefined; busy = this.#busy.get(name))
       await busy.catch(() => undefined)

@@ -1,10 +1,11 @@
 /**
- * Consuming with nothing but HTTP: join or pull, then settle each lease.
+ * Consuming by plain HTTP: pull, then settle each lease.
  *
  *     curl -X POST localhost:8080/consumers/stock/pull -d '{"channels": ["orders"], "max": 10, "wait": "20s"}'
  *     curl -X POST localhost:8080/leases/<lease>/complete
  *
- * What a settlement answers is durable. A lease is 144 random bits: who has it may settle it, with the permission to consume its channel.
+ * A settlement is durable when its answer is sent. A lease id has 144 random bits: everybody who has the id and the
+ * permission to consume the channel can settle the lease.
  */
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
@@ -39,7 +40,7 @@ const PULL_BODY = {
   },
 }
 
-/** The part of the gateway by which clients consume. */
+/** The routes by which clients consume, and what closes with the gateway. */
 export function pullPart(host: GatewayHost, drainMs: number): GatewayPart {
   const consumers = new PullConsumers(host, drainMs)
   return {
@@ -166,7 +167,10 @@ async function opened(
   return mine(request, consumers, name)
 }
 
-/** The consumer that is open under the name. Whoever may not consume all of its channels is told the same as where there is none. */
+/**
+ * The open consumer of this name. A caller without permission for all of its channels gets the same answer as for a
+ * name that is not open.
+ */
 function mine(request: GatewayRequest, consumers: PullConsumers, name: string): PullConsumer {
   const found = consumers.get(name)
   if (found === undefined) {
@@ -202,7 +206,7 @@ function described({ name, spec, leased }: PullConsumer): object {
   }
 }
 
-/** The events as the texts that they are stored as. */
+/** The answer with the leases. Each event is the text that is stored. */
 function deliveries(leases: readonly Lease[]): Response {
   const texts = leases.map((lease) => {
     const { channel, offset, key, attempt, redriven, text } = lease.delivery
@@ -220,7 +224,7 @@ function deliveries(leases: readonly Lease[]): Response {
   return new Response(`{"deliveries":[${texts.join(',')}]}`, { headers: { 'content-type': 'application/json' } })
 }
 
-/** Aborts when the client has gone, so that nothing is leased to nobody. */
+/** Aborts when the client has disconnected, so that no event is leased in vain. */
 function goneSignal({ outgoing, signal }: GatewayRequest): AbortSignal {
   if (outgoing === undefined) return signal
   const gone = new AbortController()
@@ -229,7 +233,10 @@ function goneSignal({ outgoing, signal }: GatewayRequest): AbortSignal {
   return gone.signal
 }
 
-/** Pull for as long as the caller's credentials hold: what was leased when they no longer do goes back. @throws UNAUTHENTICATED */
+/**
+ * Pull while the caller's credentials are valid. If they expire meanwhile, the leased events go back.
+ * @throws UNAUTHENTICATED
+ */
 async function pullHeld(
   request: GatewayRequest,
   { vigil }: GatewayHost,
@@ -248,7 +255,7 @@ async function pullHeld(
   }
 }
 
-/** What could not be sent is nobody's: it goes back at once, and not when its lease runs out. */
+/** Hand back events whose answer could not be sent, at once instead of when their leases expire. */
 function handBackUnsent({ outgoing }: GatewayRequest, leases: readonly Lease[]): void {
   outgoing?.once('close', () => {
     if (outgoing.writableFinished) return

@@ -1,4 +1,7 @@
-/** What a pulled consumer is, from the JSON that a client sends: checked in full before anything is opened. */
+/**
+ * The settings of a pulled consumer, from the JSON that a client sends. They are checked completely before anything is
+ * opened.
+ */
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import { checkName, compileWildcard, isWildcard } from '../../base/names.ts'
@@ -27,16 +30,16 @@ export const PULL_MEMBERS = [
 export type PullJson = Partial<Record<(typeof PULL_MEMBERS)[number], unknown>>
 
 export interface PullSpec {
-  /** Names and wildcards. */
+  /** Channel names and wildcards. */
   readonly channels: readonly string[]
   readonly wants: readonly Want[]
   readonly from: From
   readonly leaseMs: number
-  /** Leases out at once. */
+  /** How many events may be leased at the same time. */
   readonly leases: number
   readonly retry: AttemptPolicy
   readonly onDead: OnDead | null
-  /** The JSON in one form: two that agree have the same. */
+  /** The settings as canonical JSON text: equal settings have equal texts. */
   readonly form: string
 }
 

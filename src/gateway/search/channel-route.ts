@@ -1,4 +1,7 @@
-/** `GET /api/channels/{channel}`: what a channel is, with the JSON Schemas that are kept with its declaration, and where it begins and ends. */
+/**
+ * `GET /api/channels/{channel}`: the declaration of a channel, with the JSON Schemas of its event types, and its first
+ * and next offset.
+ */
 import { MillraceError } from '../../base/errors.ts'
 import { engineOf } from '../../broker/engine-of.ts'
 import type { GatewayHost } from '../gateway-host.ts'

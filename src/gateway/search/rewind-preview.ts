@@ -1,4 +1,4 @@
-/** `GET /api/consumers/{consumer}/rewind-preview`: what a rewind would do, before it is done. */
+/** `GET /api/consumers/{consumer}/rewind-preview`: what a rewind would do. Nothing is changed. */
 import { isMillraceError, MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import { checkName } from '../../base/names.ts'
@@ -12,14 +12,14 @@ import { CONSUMER, json } from '../schemas.ts'
 
 interface ChannelPreview {
   readonly channel: string
-  /** Where it would continue. */
+  /** The offset at which the consumer would continue. */
   readonly to: number
   readonly floor: number
-  /** Settled events that would be delivered again; below zero: events that would be passed over. */
+  /** How many settled events would be delivered again; negative: how many events would be skipped. */
   readonly events: number
   readonly oldest: string | null
   readonly keys: number
-  /** False: the keys are those of the events that were looked at, and there are more events. */
+  /** False: only a part of the events was read, so there may be more keys. */
   readonly keysOfAll: boolean
 }
 

@@ -1,6 +1,7 @@
 /**
- * `GET /channels/{channel}/search`: a search through a channel that says how far it has looked. It looks as fast as its client takes what is found, from the
- * newest event or the oldest, until it has looked at everything, has found enough, or the client leaves. What it says at its end leads on from there.
+ * `GET /channels/{channel}/search`: a search through a channel that reports its progress. It reads as fast as the
+ * client takes the results, from the newest event or from the oldest. It ends when everything is read, when enough is
+ * found, or when the client disconnects. Its last message says where another search can continue.
  */
 import { isMillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
@@ -15,12 +16,12 @@ import type { GatewayRequest, Parameter, Route } from '../route.ts'
 import { CHANNEL, FILTER, FROM, WHERE } from '../schemas.ts'
 import { type SseMessage, sseAnswer } from '../sse-answer.ts'
 
-/** Offsets that are looked through at once, backwards. */
+/** How many offsets are read at once in a search from the newest event. */
 const WINDOW = 2000
 
 interface Search {
   readonly channel: string
-  /** Offsets from `from` up to `to`, without it. */
+  /** Offsets from `from` (inclusive) to `to` (exclusive). */
   readonly from: number
   readonly to: number
   readonly newestFirst: boolean
@@ -147,7 +148,7 @@ async function* eventsIn(
     const range = { from: { offset: from }, to: { offset: to }, signal }
     for await (const batch of await readTexts(host.core, channel, range)) yield* batch
   } catch (error) {
-    // Retention has deleted them meanwhile: there is nothing to look at.
+    // Retention has removed the events meanwhile, so there is nothing to read.
     if (!isMillraceError(error, 'OFFSET_OUT_OF_RANGE')) throw error
   }
 }
