@@ -9,162 +9,223 @@ import type { Channel } from '../channel/channel.ts'
 import type { StoredEvent } from '../event/cloud-event.ts'
 import type { OutputOf, TypeOf } from '../event/event.ts'
 
+/** How often, and after which delays, a failed event is tried again. */
 export interface RetryOptions {
-  /** Attempts at an event in total, 1 to 1,000. @default 8 */
+  /**
+   * The number of attempts at an event in total, 1 to 1,000. After the last one the event is a dead letter.
+   * @default 8
+   */
   readonly attempts?: number
   /**
-   * `exponential`: doubles from `min` to `max`, with full jitter. `fixed`: `min` each time. A function gives
-   * milliseconds for the attempt that failed. @default 'exponential'
+   * The delay after a failed attempt. `exponential`: a random time (full jitter) up to a bound that doubles from `min`
+   * to `max`. `fixed`: `min` each time. A function returns the delay after the given attempt, up to ten years; if it
+   * throws, the delay is that of `exponential`.
+   * @default 'exponential'
    */
   readonly backoff?: 'exponential' | 'fixed' | ((attempt: number, error: unknown) => Duration)
-  /** @default '1s' */
+  /**
+   * The first bound of `exponential`, and the delay of `fixed`.
+   * @default '1s'
+   */
   readonly min?: Duration
-  /** @default '10m' */
+  /**
+   * The last bound of `exponential`, at least `min` and up to ten years.
+   * @default '10m', or `min` if that is longer
+   */
   readonly max?: Duration
 }
 
+/** The options of a consumer. They hold for every instance that is started from the definition. */
 export interface ConsumerOptions {
-  /** Handlers that run at once in this instance, 1 to 10,000; events of one key still go one at a time. @default 16 */
+  /**
+   * How many handlers run at the same time in this instance, 1 to 10,000. Events of one key are still handled one at a
+   * time.
+   * @default 16
+   */
   readonly concurrency?: number
+  /**
+   * How often, and after which delays, a failed event is tried again.
+   * @default 8 attempts with exponential backoff
+   */
   readonly retry?: RetryOptions
   /**
-   * After a dead letter: `park` the later events of its key behind it, `skip` to them, or `block` everything. @default
-   * `park` with a key, `skip` without
+   * What happens to later events when an event becomes a dead letter. `park`: later events of its key wait behind it.
+   * `skip`: they are handled. `block`: all events of the consumer in the channel wait.
+   * @default `park` for an event with a key, `skip` for one without
    */
   readonly onDead?: OnDead
-  /** Where a consumer that is new to a channel begins. @default 'beginning' */
+  /**
+   * Where the consumer begins in a channel that it has never consumed. It has no effect in a queue.
+   * @default 'beginning'
+   */
   readonly from?: From
   /**
-   * A handler's time limit, from its call. After it, `ctx.signal` aborts and the attempt has failed with
-   * HANDLER_TIMEOUT, whatever the handler does. The next attempt waits until the handler has ended. Until then the
+   * The time limit of a handler, from its call. When it passes, `ctx.signal` aborts, and the attempt has failed with
+   * HANDLER_TIMEOUT, whatever the handler does then. The next attempt waits until the handler has ended. Until then the
    * handler keeps its key and its slot of `concurrency`.
    * @default none: handlers may run for hours
    */
   readonly timeout?: Duration
   /**
-   * An instance that does not renew its lease for this time loses its events to others. At least 50 ms. Its handlers
-   * run on with an aborted signal: in the same process the next handler of their keys waits until they have ended;
-   * another process begins at once.
+   * How long an instance may be silent. An instance that does not renew its lease for this time loses its events to
+   * other instances. Handlers that still run get an aborted signal. In the same process, the next handler of their keys
+   * waits until they have ended; another process begins at once. At least 50 ms.
    * @default '30s'
    */
   readonly lease?: Duration
-  /** How long `stop()` waits for running handlers before it hands their events back. @default '30s' */
+  /**
+   * How long `stop()` waits for running handlers before it hands their events back.
+   * @default '30s'
+   */
   readonly drain?: Duration
-  /** It is reported as stalled when it has work and makes no progress for this time. @default '30s' */
+  /**
+   * A consumer that has work and settles nothing for this time is reported as stalled.
+   * @default '30s'
+   */
   readonly stall?: Duration
-  /** Functions that are called for failed attempts, retries, dead letters and stalls of this instance. */
+  /** Functions that are called after failed attempts, retries, dead letters and stalls of this instance. */
   readonly on?: ConsumerHooks
 }
 
 /** A failed attempt, as hooks get it. */
 export interface FailedAttempt {
+  /** The consumer's name. */
   readonly consumer: string
+  /** The name of the event's channel. */
   readonly channel: string
+  /** The event's offset in its channel. */
   readonly offset: number
+  /** The event's key; `null` if it has none. */
   readonly key: string | null
   /** The event's id. */
   readonly id: string
+  /** The event's type. */
   readonly type: string
-  /** 1 for the first. */
+  /** The number of the attempt, from 1. */
   readonly attempt: number
   /** The value that was thrown. */
   readonly error: unknown
-  /** The same as plain text, as it is kept with the event. */
+  /** The same error as plain data, as it is stored with the event. */
   readonly failure: Failure
 }
 
-/** A failed attempt that is followed by another. */
+/** A failed attempt after which the event is tried again. */
 export interface RetriedAttempt extends FailedAttempt {
+  /** The delay before the next attempt, in milliseconds. */
   readonly delayMs: number
+  /** When the next attempt is due. */
   readonly nextAttemptAt: Date
 }
 
 /** A consumer that has work and makes no progress. */
 export interface ConsumerStall {
+  /** The consumer's name. */
   readonly consumer: string
+  /** Since when nothing was settled. */
   readonly since: Date
+  /** Why there is no progress, in words for the person on call. */
   readonly reason: string
 }
 
 /**
- * Functions of the application for events of a consumer's life. Hooks run in the instance that had the event, after the
- * decision; they may be asynchronous and nothing waits for them. A hook that throws or rejects causes a line in the
- * log, and changes nothing.
+ * The application's functions for events of a consumer's life. A hook is called in the instance that had the event,
+ * after the decision. Nothing waits for an asynchronous hook. A hook that throws or rejects causes a line in the log,
+ * and changes nothing.
  */
 export interface ConsumerHooks {
-  /** Each attempt that failed, and each that passed its time limit. */
+  /** Called after each failed attempt; an attempt that exceeds its time limit is one. */
   readonly failed?: (attempt: FailedAttempt) => unknown
-  /** The event is tried again. */
+  /** Called when the event will be tried again. */
   readonly retried?: (attempt: RetriedAttempt) => unknown
-  /** The event is a dead letter. */
+  /** Called when the event has become a dead letter. */
   readonly dead?: (attempt: FailedAttempt) => unknown
-  /** There is work, and nothing was settled for the consumer's `stall`. Called again while this lasts. */
+  /** Called when the consumer has work and has settled nothing for its `stall`. Called again as long as this lasts. */
   readonly stalled?: (stall: ConsumerStall) => unknown
 }
 
-/** Writes lines with the consumer, the event and the attempt to the broker's `logger`. They are not grouped. */
+/**
+ * Writes lines to the broker's `logger`, with the consumer, the event and the attempt as fields. Each line is written:
+ * equal lines are not counted together.
+ */
 export interface ContextLog {
   info(message: string, fields?: Readonly<Record<string, unknown>>): void
   warn(message: string, fields?: Readonly<Record<string, unknown>>): void
   error(message: string, fields?: Readonly<Record<string, unknown>>): void
 }
 
-/** `ctx.emit`, for functions that take it. */
+/** The type of `ctx.emit`, for functions that take it as an argument. */
 export type Emit = <C extends Channel | string>(
   channel: C,
   event: Publishable<C> | readonly Publishable<C>[],
   options?: PublishOptions,
 ) => Promise<void>
 
-/** What a handler can do besides returning. One per event and attempt. */
+/** What a handler knows of its event and can do with it. Each attempt at an event has its own context. */
 export interface HandlerContext {
   /** The consumer's name. */
   readonly consumer: string
+  /** The name of the event's channel. */
   readonly channel: string
+  /** The event's offset in its channel. */
   readonly offset: number
+  /** The event's key; `null` if it has none. */
   readonly key: string | null
-  /** 1 for the first. */
+  /** The number of the attempt, from 1. */
   readonly attempt: number
-  /** The event comes back from the dead letters. */
+  /** Whether the event was a dead letter and was redriven. */
   readonly redriven: boolean
   /** Writes lines about this event to the broker's logger. */
   readonly log: ContextLog
-  /** Aborts when the handler has lost its event: time limit, lost lease, or stop after `drain`. */
+  /**
+   * Aborts when the handler no longer has its event: after the time limit, after a lost lease, or when `stop()` has
+   * waited for `drain`.
+   */
   readonly signal: AbortSignal
   /**
-   * Publish together with this event's completion, or not at all: emissions of a failed attempt are dropped. An
-   * emission that is refused, and that the handler does not await, fails the attempt. @throws as `publish`, LEASE_LOST
+   * Publish events together with this event's completion, or not at all: emissions of a failed attempt are dropped. The
+   * promise resolves when the emission is accepted; it is stored with the completion. If an emission is refused and the
+   * handler does not await it, the attempt fails.
+   * @throws the codes of `publish` · LEASE_LOST
    */
   readonly emit: Emit
   /**
-   * Give up on this event now: it goes to the dead letters. Takes any value that a `catch` clause gives. Never returns.
+   * Give up on this event now: it becomes a dead letter. `reason` can be any value that a `catch` clause gets. Never
+   * returns.
    */
   reject(reason: unknown): never
-  /** Fail this attempt and try again after this time, up to ten years. Never returns. */
+  /** Fail this attempt, and try again after this delay, up to ten years. Never returns. */
   retryAfter(delay: Duration, reason?: unknown): never
 }
 
-/** The event that a handler of this definition gets. */
+/** The event that a handler of this event type gets. */
 export type EventOf<Definition> = StoredEvent<TypeOf<Definition>, OutputOf<Definition>>
+/**
+ * Handles an event. The event is done when the handler returns, or when its promise resolves. If it throws or rejects,
+ * the attempt has failed.
+ */
 export type Handler<Event = StoredEvent> = (event: Event, ctx: HandlerContext) => unknown
 
-/** An event of a batch with its context. */
+/** An event of a batch, with its context. */
 export interface BatchItem {
+  /** The event. */
   readonly event: StoredEvent
+  /** The context of the event. */
   readonly ctx: HandlerContext
 }
 
-/** What a middleware gets: a handler's context. */
+/** The context that a middleware gets: a handler's context, and the batch. */
 export interface MiddlewareContext extends HandlerContext {
-  /** Around a batch handler, all events of the batch; `null` around other handlers. */
+  /** Around a batch handler: all events of the batch. Around other handlers: `null`. */
   readonly batch: readonly BatchItem[] | null
 }
 
 /**
- * Runs around the handlers of an event, or around a batch's handler: then `event` and `ctx` are those of the batch's
- * first event, and `ctx.batch` has all. `next` runs the middleware after it and the handlers, once; its promise rejects
- * when they fail. Throwing fails the attempt. An attempt whose middleware neither throws nor calls `next` is done
- * without its handlers. If a middleware catches the error of `next`, the attempt is done as well.
+ * A function around the handlers of an event, or around a batch handler. For a batch, `event` and `ctx` are those of
+ * its first event, and `ctx.batch` has all events.
+ *
+ * `next` runs the following middleware and the handlers, once. Its promise rejects if they fail. If the middleware
+ * throws, the attempt fails. If it neither throws nor calls `next`, the event is done without its handlers. If it
+ * catches the error of `next`, the event is done as well.
  */
 export type Middleware<Event = StoredEvent> = (
   event: Event,
@@ -172,44 +233,57 @@ export type Middleware<Event = StoredEvent> = (
   next: () => Promise<void>,
 ) => unknown
 
-/** What became of one event of a batch: nothing or `'done'`, or an `Error` for a failed attempt. */
+/** The outcome for one event of a batch: nothing or `'done'` if it is done, an `Error` if the attempt failed. */
 export type BatchOutcome = undefined | null | 'done' | Error
-/** Returns nothing when all are done, or one outcome for each event, in order. Throwing fails them all. */
+/**
+ * Handles a batch of events. It returns nothing if all events are done, or one outcome for each event, in order. If it
+ * throws, all attempts of the batch fail.
+ */
 export type BatchHandler<Event = StoredEvent> = (
   events: readonly Event[],
   contexts: readonly HandlerContext[],
 ) => undefined | readonly BatchOutcome[] | Promise<undefined | readonly BatchOutcome[]> | Promise<void> | void
 
+/** The options of a batch handler. */
 export interface BatchOptions {
-  /** Most events of a batch, 1 to 10,000. */
+  /** The largest number of events in a batch, 1 to 10,000. */
   readonly size: number
-  /** How long to wait until a batch is full. @default '0ms': take the events that are available */
+  /**
+   * How long to wait until a batch is full.
+   * @default 0: a batch takes the events that are available
+   */
   readonly wait?: Duration
 }
 
 /** A running instance of a consumer. `await using` stops it. */
 export interface Running extends AsyncDisposable {
+  /** The consumer's name. */
   readonly name: string
   /**
-   * Take no more events, wait for running handlers (up to `drain`), hand back the rest. Resolves with a summary since
-   * the start. A handler may call it: then it does not wait for that handler, whose event is done when the handler
-   * returns. `done` resolves when the consumer has stopped.
+   * Stop: take no more events, wait up to `drain` for running handlers, and hand back the other events. Resolves with a
+   * summary of the time since the start. A handler may call it. The call then does not wait for that handler, and its
+   * event is done when the handler returns. `done` resolves when the consumer has stopped.
    */
   stop(): Promise<RunSummary>
-  /** No new events until `resume`; running handlers end normally. */
+  /** Take no more events until `resume`. Running handlers end normally. */
   pause(): void
+  /** Take events again after `pause`. */
   resume(): void
   /**
-   * Resolves when the consumer has stopped, by `stop` or with its broker; rejects if its completions could not be made
+   * Resolves when the consumer has stopped, by `stop` or with its broker. Rejects if its completions could not be made
    * durable.
    */
   readonly done: Promise<RunSummary>
 }
 
-/** What an instance did since it started. */
+/** How many deliveries an instance has settled since it started, by outcome. */
 export interface RunSummary {
+  /** Events that were handled. */
   readonly completed: number
+  /** Failed attempts after which the event is tried again. */
   readonly retried: number
+  /** Events that became dead letters. */
   readonly deadLettered: number
+  /** Events that were handed back without using an attempt. */
   readonly released: number
 }
