@@ -1,6 +1,7 @@
 /**
- * The metrics of a broker: what this process counted, and what `describe()` says of all. Names are those of OpenTelemetry's messaging conventions, as
- * Prometheus has them; what the conventions lack begins with `millrace_`.
+ * The metrics of a broker: what this process counts, and the numbers of `describe()`. Names are those of
+ * OpenTelemetry's messaging conventions, in Prometheus form. Metrics that the conventions do not have begin with
+ * `millrace_`.
  */
 import { LIMITS } from '../base/limits.ts'
 import { VERSION } from '../base/version.ts'
@@ -9,7 +10,7 @@ import { type Meter, OTHER } from './meter.ts'
 import type { Family, HistogramSample, Labels, Sample } from './prometheus-text.ts'
 import { systemOf } from './semantic-conventions.ts'
 
-/** Which channels are told of. */
+/** Which channels the reader may see. */
 export type Visible = (channel: string) => boolean
 
 const PUBLISH = 'publish'
@@ -37,7 +38,7 @@ export function metricFamilies(meter: Meter, description: BrokerDescription, vis
   ]
 }
 
-/** Millrace's own channels are told of to nobody: their traffic is not the application's. */
+/** Whether a channel is reported. Millrace's own channels never are, because their traffic is not the application's. */
 function shown(channel: string, visible: Visible): boolean {
   return !channel.startsWith('$') && (channel === OTHER || visible(channel))
 }
@@ -205,7 +206,7 @@ function alarms(description: BrokerDescription): Sample[] {
   return [...byCode].map(([code, count]): Sample => [{ code }, count])
 }
 
-/** The first of many, and one that has the sums of the others' numbers. */
+/** The first items, and if there are more, one item with the sums of the others. */
 function bounded<Item extends { readonly name: string }>(items: readonly Item[], most: number): readonly Item[] {
   const rest = items.slice(most)
   const [first] = rest

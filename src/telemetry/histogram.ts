@@ -1,16 +1,16 @@
-/** A histogram of fixed buckets in a plain array: to record costs an addition. */
+/** A histogram with fixed buckets in a plain array: recording a value costs one addition. */
 
-/** Upper bounds of the messaging conventions, in seconds. */
+/** The bounds of the messaging conventions, in seconds. */
 export const DURATION_BOUNDS: readonly number[] = [
   0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10,
 ]
 
-/** For durable writes, of which most take less than the least of those. */
+/** The bounds for durable writes, most of which take less time than the smallest of `DURATION_BOUNDS`. */
 export const COMMIT_BOUNDS: readonly number[] = [0.0005, 0.001, 0.0025, ...DURATION_BOUNDS]
 
 export class Histogram {
   readonly bounds: readonly number[]
-  /** One for each bound, and one for what is above all; not cumulated. */
+  /** One count for each bound, and one for greater values. Not cumulative. */
   readonly counts: Float64Array
   sum = 0
   count = 0
@@ -20,7 +20,7 @@ export class Histogram {
     this.counts = new Float64Array(bounds.length + 1)
   }
 
-  /** Several at once, of one value. */
+  /** Record a value, several times if `times` is given. */
   record(seconds: number, times = 1): void {
     let at = 0
     while (at < this.bounds.length && seconds > (this.bounds[at] as number)) at++

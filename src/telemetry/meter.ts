@@ -1,23 +1,25 @@
 /**
- * What a process counts of its publishes and its consumers, in plain arrays. Nothing is computed before somebody reads.
+ * What a process counts of its publishes and its consumers, in plain arrays. Nothing is computed until the numbers are
+ * read.
  *
- * Bounded: beyond a number of channels and of consumers the others are one series, `other`. Millrace's own channels are not counted.
+ * Bounded: beyond a number of channels and of consumers, the others share one series, `other`. Millrace's own channels
+ * are not counted.
  */
 import { LIMITS } from '../base/limits.ts'
 import { COMMIT_BOUNDS, Histogram } from './histogram.ts'
 
-/** The name of what is counted together. */
+/** The name of the series that the others share. */
 export const OTHER = 'other'
 
 export interface PublishSeries {
   readonly channel: string
-  /** Events stored: published, or emitted by handlers here. */
+  /** Events that were stored: published, or emitted by handlers of this process. */
   messages: number
-  /** By error code. */
+  /** Failed publishes by error code. */
   readonly failed: Map<string, number>
-  /** Publish calls, from call to answer. */
+  /** The duration of publish calls, from call to answer. */
   readonly calls: Histogram
-  /** Until events were durable, from when the engine got them. */
+  /** The time until events were durable, from when the engine got them. */
   readonly commits: Histogram
 }
 
@@ -32,18 +34,18 @@ export interface ConsumeSeries {
   deadLettered: number
   released: number
   lost: number
-  /** Failed attempts, by error code or name. */
+  /** Failed attempts by error code or name. */
   readonly failed: Map<string, number>
-  /** Attempts, from the handler's call to the settlement. */
+  /** The duration of attempts, from the call of the handler to the settlement. */
   readonly attempts: Histogram
 }
 
-/** Kinds of errors of one series; more are `other`. */
+/** How many error codes one series has; further ones count as `other`. */
 const ERRORS_MAX = 20
 
 export class Meter {
   readonly #published = new Map<string, PublishSeries>()
-  /** By consumer, then by channel. */
+  /** Series by consumer, then by channel. */
   readonly #consumed = new Map<string, Map<string, ConsumeSeries>>()
   #consumedCount = 0
 
@@ -55,7 +57,7 @@ export class Meter {
     return [...this.#consumed.values()].flatMap((channels) => [...channels.values()])
   }
 
-  /** Null for channels of Millrace itself. */
+  /** The series of a channel; null for Millrace's own channels. */
   ofChannel(channel: string): PublishSeries | null {
     const known = this.#published.get(channel)
     if (known !== undefined) return known
@@ -72,7 +74,7 @@ export class Meter {
     return made
   }
 
-  /** Null for channels of Millrace itself. */
+  /** The series of a consumer in a channel; null for Millrace's own channels. */
   ofConsumer(consumer: string, channel: string): ConsumeSeries | null {
     const known = this.#consumed.get(consumer)?.get(channel)
     if (known !== undefined) return known

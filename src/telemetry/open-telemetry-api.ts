@@ -1,6 +1,6 @@
 /**
- * What Millrace uses of OpenTelemetry's API, in its shapes. The application passes its own copy of `@opentelemetry/api`: one that Millrace brought
- * would not see the SDK that the application registered with another.
+ * The types of what Millrace uses of OpenTelemetry's API. The application passes its own copy of `@opentelemetry/api`:
+ * a copy of Millrace's would not see the SDK that the application registered.
  */
 
 /** `SpanKind`. */
@@ -18,7 +18,7 @@ export interface OtelSpanContext {
   traceState?: OtelTraceState
 }
 
-/** Declared with the members that the API's own type has, so that one is taken for the other. */
+/** Declared with the members of the API's own type, so that the two types are assignable to each other. */
 export interface OtelTraceState {
   set(key: string, value: string): OtelTraceState
   unset(key: string): OtelTraceState
@@ -39,7 +39,7 @@ export interface OtelSpanOptions {
   links: { context: OtelSpanContext }[]
 }
 
-/** What is current. Declared with the members of the API's own type. */
+/** The active context. Declared with the members of the API's own type. */
 export interface OtelContext {
   getValue(key: symbol): unknown
   setValue(key: symbol, value: unknown): OtelContext
@@ -67,7 +67,7 @@ export interface OtelMeter {
   ): void
 }
 
-/** `import * as api from '@opentelemetry/api'`: version 1.3 or later. */
+/** The result of `import * as api from '@opentelemetry/api'`, version 1.3 or later. */
 export interface OtelApi {
   readonly trace: {
     getTracer(name: string, version?: string): OtelTracer

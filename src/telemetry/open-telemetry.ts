@@ -1,4 +1,4 @@
-/** `openTelemetry(api)`: what `connect` takes as `telemetry`. */
+/** `openTelemetry(api)`: makes the value of `connect`'s option `telemetry`. */
 import { MillraceError } from '../base/errors.ts'
 import { shown } from '../base/shown.ts'
 import { knownOptions } from '../base/units.ts'
@@ -15,14 +15,15 @@ const SCOPE = 'millrace'
 
 export interface OpenTelemetryOptions {
   /**
-   * The part of the chains of events that is traced, from 0 to 1. An event that has a trace context, or is published
-   * within a span, goes by that one's sampled flag. Decided before the SDK is called: leave its sampler as it is.
+   * The share of chains of events that is traced, from 0 to 1. An event with a trace context, or one that is published
+   * within a span, follows the sampled flag of that context instead. Millrace decides before it calls the SDK, so leave
+   * the SDK's sampler at its default.
    * @default 1
    */
   readonly sample?: number
   /**
-   * `auto`: a handler's span is the child of the span that published its event, unless it handles a batch. `never`: it
-   * begins a trace of its own. It is linked to in both cases.
+   * `auto`: the span of a handler is a child of the span that published its event, except for a batch handler. `never`:
+   * it begins a trace of its own. In both cases it has a link to the publishing span.
    * @default 'auto'
    */
   readonly parent?: 'auto' | 'never'
@@ -31,8 +32,8 @@ export interface OpenTelemetryOptions {
 }
 
 /**
- * Spans and metrics by OpenTelemetry's messaging conventions. Pass the API object of your application, with which its
- * SDK is registered: Millrace brings none. What the SDK throws is logged, and harms no event.
+ * Spans and metrics by OpenTelemetry's messaging conventions. Pass the API object of your application, at which its SDK
+ * is registered; Millrace does not contain one. An error that the SDK throws is logged, and affects no event.
  *
  * @throws INVALID_OPTION
  * @example

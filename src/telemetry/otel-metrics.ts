@@ -1,5 +1,6 @@
 /**
- * Metrics by observable instruments: read when the SDK exports, nothing an event. Histograms have no observable form; `/metrics` has them.
+ * Metrics by observable instruments: they are read when the SDK exports, and cost nothing for an event. Histograms
+ * cannot be observed, so only `/metrics` has them.
  */
 import { LIMITS } from '../base/limits.ts'
 import type { BrokerCore } from '../broker/engine-of.ts'
@@ -7,7 +8,7 @@ import type { Meter } from './meter.ts'
 import type { OtelAttributes, OtelMeter, OtelObservableResult } from './open-telemetry-api.ts'
 import { ATTR, METRIC, systemOf } from './semantic-conventions.ts'
 
-/** Answers what ends the reporting. */
+/** Starts reporting. Returns a function that ends it. */
 export function observeMetrics(to: OtelMeter, meter: Meter, core: BrokerCore): () => void {
   const counter = (name: string, description: string, unit: string): object =>
     to.createObservableCounter(name, { description, unit })

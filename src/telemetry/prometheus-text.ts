@@ -1,5 +1,5 @@
 /**
- * Metrics as Prometheus reads them: its text format 0.0.4, and OpenMetrics 1.0.
+ * Metrics in the text formats that Prometheus reads: its own format 0.0.4, and OpenMetrics 1.0.
  * @see https://prometheus.io/docs/instrumenting/exposition_formats/
  * @see https://github.com/prometheus/OpenMetrics/blob/main/specification/OpenMetrics.md
  */
@@ -7,11 +7,11 @@ import type { Histogram } from './histogram.ts'
 
 export type Labels = Readonly<Record<string, string>>
 
-/** One number, with its labels. */
+/** A number with its labels. */
 export type Sample = readonly [labels: Labels, value: number]
 export type HistogramSample = readonly [labels: Labels, value: Histogram]
 
-/** A metric: its name without `_total`, and with its unit. */
+/** A metric with its samples. The name includes the unit, and not `_total`. */
 export type Family = {
   readonly name: string
   readonly help: string
@@ -28,7 +28,7 @@ export const CONTENT_TYPES: Readonly<Record<Exposition, string>> = {
   openmetrics: 'application/openmetrics-text; version=1.0.0; charset=utf-8',
 }
 
-/** Families without samples are left out. */
+/** The text of the metrics. A family without samples is left out. */
 export function prometheusText(families: readonly Family[], exposition: Exposition): string {
   const lines: string[] = []
   for (const family of families) {
@@ -59,7 +59,7 @@ function bucketLines(name: string, labels: Labels, { bounds, counts, sum, count 
   return lines
 }
 
-/** OpenMetrics asks for a point in it, and the older format takes one. */
+/** The bound as text. OpenMetrics requires a decimal point in it; the older format allows one. */
 function boundText(bound: number): string {
   return Number.isInteger(bound) ? `${bound}.0` : String(bound)
 }

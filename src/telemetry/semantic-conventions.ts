@@ -1,6 +1,6 @@
 /**
- * The names of OpenTelemetry's semantic conventions 1.45 that Millrace uses: messaging spans and metrics, CloudEvents, errors. A test compares them with
- * the package `@opentelemetry/semantic-conventions`.
+ * The names of OpenTelemetry's semantic conventions 1.45 that Millrace uses: messaging spans and metrics, CloudEvents,
+ * errors. A test compares them with the package `@opentelemetry/semantic-conventions`.
  * @see https://opentelemetry.io/docs/specs/semconv/messaging/
  */
 export const ATTR = {
@@ -26,7 +26,7 @@ export const METRIC = {
   processDuration: 'messaging.process.duration',
 } as const
 
-/** `messaging.system`: the broker as its clients know it. */
+/** The value of `messaging.system`: the broker that the engine uses, by its common name. */
 export function systemOf(engine: string): string {
   return engine === 'memory' || engine === 'file' ? 'millrace' : engine
 }

@@ -1,9 +1,9 @@
 /**
- * Spans of the messaging conventions: `publish` for a publish call, `create` for each event of a batch and each emission, `process` for an attempt, `retry`
- * and `dead-letter` for how it was settled.
+ * Makes spans by the messaging conventions: `publish` for a publish call, `create` for each event of a batch and each
+ * emission, `process` for an attempt, `retry` and `dead-letter` for how the attempt was settled.
  *
- * The context in an event is linked to in any case, and the parent only of a single event whose handler has no other. A context that is in an event
- * already is never changed.
+ * A `process` span has links to the sampled trace contexts of its events. The context of a single event is also its
+ * parent, unless the calling code already runs in a span. A trace context that is in an event is never changed.
  * @see https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/
  */
 import { isMillraceError } from '../base/errors.ts'
@@ -32,9 +32,12 @@ export interface SpanSettings {
   readonly parent: 'auto' | 'never'
 }
 
-/** Links of one span, and events of one batch that have a span of their own: as many links as the SDK keeps. */
+/**
+ * The largest number of links of a span, and of events of a batch with a span of their own. The SDK keeps as many
+ * links.
+ */
 const LINKS_MAX = 128
-/** Attempts that failed and are linked to by the next one. */
+/** How many failed attempts are remembered, so that the next attempts can link to them. */
 const FAILED_MAX = 1000
 const NO_TRACE = '0'.repeat(32)
 
@@ -42,7 +45,7 @@ export class SpanTracer implements Tracer {
   readonly #api: OtelApi
   readonly #tracer: OtelTracer
   readonly #settings: SpanSettings
-  /** Spans of failed attempts, by consumer and event. */
+  /** The spans of failed attempts, by consumer and event. */
   readonly #failed = new Map<string, OtelSpanContext>()
 
   constructor(api: OtelApi, tracer: OtelTracer, settings: SpanSettings) {
@@ -94,7 +97,7 @@ export class SpanTracer implements Tracer {
     })
   }
 
-  /** A span without length: an event was made. */
+  /** Make a span without duration for the creation of an event. */
   #create(channel: string, context: OtelContext, attributes: OtelAttributes): TraceText {
     const span = this.#start('create', 'create', channel, true, context, { attributes, links: [] })
     span.end()
@@ -214,7 +217,7 @@ export class SpanTracer implements Tracer {
     return this.#api.trace.setSpanContext(this.#api.ROOT_CONTEXT, { ...remote(context).context, ...traceState })
   }
 
-  /** The span in which the calling code runs. */
+  /** The span in which the calling code runs; null if there is none. */
   #ambient(): OtelSpanContext | null {
     const context = this.#api.trace.getSpan(this.#api.context.active())?.spanContext()
     return context === undefined || context.traceId === NO_TRACE ? null : context
@@ -225,7 +228,10 @@ function isSampled({ traceFlags }: OtelSpanContext): boolean {
   return (traceFlags & 1) !== 0
 }
 
-/** That of another process. It is sampled: otherwise nothing is made of it. */
+/**
+ * The span context of another process. Its sampled flag is set, because links and parents are only made of sampled
+ * contexts.
+ */
 function remote({ traceId, spanId }: TraceContext): { context: OtelSpanContext } {
   return { context: { traceId, spanId, traceFlags: 1, isRemote: true } }
 }

@@ -1,6 +1,7 @@
 /**
- * Observes a broker: counts always, and makes spans if there is a tracer. One for each broker, made when the first metrics are asked for or a tracer
- * is given. What a tracer throws is logged and harms no publish and no attempt.
+ * Observes a broker: it always counts, and makes spans if there is a tracer. There is one for each broker, made when
+ * metrics are first read or when a tracer is given. An error that the tracer throws is logged, and affects no publish
+ * and no attempt.
  */
 import { isMillraceError } from '../base/errors.ts'
 import { namedMessageOf } from '../base/thrown.ts'
@@ -17,19 +18,19 @@ type Traces = readonly (TraceText | null)[] | null
 /** A publish that is traced. */
 export interface TracedPublish {
   readonly traces: Traces
-  /** `error` is null if it was stored. */
+  /** `error` is null if the events were stored. */
   end(error: unknown): void
 }
 
-/** A handler's call that is traced: one attempt, or a batch of them. */
+/** A traced call of a handler: one attempt, or a batch of them. */
 export interface TracedHandling {
-  /** Call the handler in the span's context. */
+  /** Call the handler in the context of the span. */
   within<Result>(handle: () => Result): Result
   emitting(channel: string): TraceText | null
   settled(attempt: ObservedAttempt, outcome: AttemptOutcome, failure: Failure | null): void
 }
 
-/** Makes spans. Null says that this one is not traced. */
+/** Makes spans. Its methods return null for what is not traced. */
 export interface Tracer {
   publish(channel: string, events: readonly Encodable[]): TracedPublish | null
   handle(
@@ -40,7 +41,7 @@ export interface Tracer {
   ): TracedHandling | null
 }
 
-/** What is known of an attempt from its handler's call to its settlement. */
+/** What is known of an attempt, from the call of its handler to its settlement. */
 interface Observed {
   readonly startedMs: number
   readonly series: ConsumeSeries | null
@@ -49,7 +50,7 @@ interface Observed {
 
 const observers = new WeakMap<BrokerCore, TelemetryObserver>()
 
-/** The observer of a broker; from now on it counts. */
+/** The observer of a broker. It counts from the first call on. */
 export function observerOf(core: BrokerCore): TelemetryObserver {
   let observer = observers.get(core)
   if (observer === undefined) {
@@ -145,13 +146,19 @@ export class TelemetryObserver implements BrokerObserver {
     if (series !== null) series.deadLettered++
   }
 
-  /** Its handler was never called: its text is no event, or its schema refused it; or it was called before this observer came. */
+  /**
+   * Count an attempt without a known handler call: the event's text is invalid, its schema refused it, or the handler
+   * was called before this observer existed.
+   */
   #unhandled(consumer: string, attempt: ObservedAttempt, outcome: AttemptOutcome, failure: Failure | null): void {
     const series = this.meter.ofConsumer(consumer, attempt.delivery.channel)
     if (series !== null) count(series, outcome, failure)
   }
 
-  /** What the tracer throws around the handler is not the handler's, which is called once in any case. */
+  /**
+   * Call the handler within its span, exactly once, also if the tracer throws. Errors of the tracer do not reach the
+   * handler's result.
+   */
   #within(traced: TracedHandling, handle: () => unknown): unknown {
     let outcome: { readonly result: unknown } | { readonly error: unknown } | null = null
     const once = (): unknown => {
@@ -170,7 +177,7 @@ export class TelemetryObserver implements BrokerObserver {
     return ended.result
   }
 
-  /** What the SDK throws is logged, and otherwise not there. */
+  /** Call the SDK. If it throws, log that, and return `otherwise`. */
   guarded<Result>(trace: () => Result, otherwise: Result): Result {
     try {
       return trace()
@@ -193,7 +200,7 @@ function count(series: ConsumeSeries, outcome: AttemptOutcome, failure: Failure 
   if (failure !== null) countFailure(series.failed, errorType(failure))
 }
 
-/** What the conventions call `error.type`: the code if there is one, else the error's class. */
+/** The conventions' `error.type`: the error's code, or without one its name. */
 export function errorType({ code, name }: Failure): string {
   return code ?? name
 }

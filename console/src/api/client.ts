@@ -1,7 +1,7 @@
 /**
- * The gateway's API, as the page calls it. A refusal is an `ApiProblem` that says what was wrong: nothing here turns a failure into an empty answer.
+ * Calls the gateway's API. A refusal throws an `ApiProblem` with the reason: no failure becomes an empty answer.
  *
- * The token stays in this tab: it is sent in a header, and is in no URL.
+ * The token is kept in this tab. It is sent in a header, and is never part of a URL.
  */
 const TOKEN = 'millrace.token'
 
@@ -10,7 +10,7 @@ function rootOf(): URL {
   return new URL(written, document.baseURI)
 }
 
-/** Where the gateway begins. The console may be mounted at any path below it. */
+/** The URL of the gateway's root. The console may be at any path below it. */
 export const ROOT: URL = rootOf()
 
 export class ApiProblem extends Error {
@@ -29,7 +29,7 @@ export class ApiProblem extends Error {
 
 export interface Call {
   readonly method?: 'GET' | 'POST' | 'PUT' | 'DELETE'
-  /** Below the gateway's root, without a slash at its beginning. */
+  /** The path below the gateway's root, without a leading slash. */
   readonly path: string
   readonly query?: Readonly<Record<string, string | number | null | undefined>>
   readonly body?: unknown
@@ -52,7 +52,7 @@ export const token = {
   },
 }
 
-/** Told when the gateway asks for a token, or one was given. */
+/** Called when the gateway asks for a token, and when one is given. */
 const listeners = new Set<() => void>()
 let asked = false
 
@@ -61,7 +61,7 @@ export const access = {
     listeners.add(listener)
     return () => listeners.delete(listener)
   },
-  /** Whether the gateway refused for want of a valid token. */
+  /** Whether the gateway refused a call because there was no valid token. */
   isAsked: (): boolean => asked,
 }
 
@@ -116,7 +116,10 @@ export interface Message {
   readonly data: unknown
 }
 
-/** Server-Sent Events over fetch, which can send the token in a header. Ends when the server ends the stream. @throws ApiProblem */
+/**
+ * Server-Sent Events over fetch, which can send the token in a header. Ends when the server ends the stream.
+ * @throws ApiProblem
+ */
 export async function* messages(call: Call, signal: AbortSignal): AsyncGenerator<Message, void, undefined> {
   const response = await send(call, signal)
   const reader = textsOf(response)
@@ -156,7 +159,10 @@ function messageOf(block: string): Message | null {
   return { event, data: id === undefined ? value : { id, value } }
 }
 
-/** JSON lines, as they come. @throws ApiProblem */
+/**
+ * JSON lines as they arrive.
+ * @throws ApiProblem
+ */
 export async function* lines(call: Call, signal: AbortSignal): AsyncGenerator<unknown, void, undefined> {
   const response = await send(call, signal)
   const reader = textsOf(response)

@@ -1,4 +1,4 @@
-/** What the gateway answers, as far as the page uses it. */
+/** The gateway's answers, as far as the page uses them. */
 
 export interface CloudEvent {
   readonly id: string
@@ -109,7 +109,7 @@ export interface FlowLine {
   readonly certain: boolean
 }
 
-/** The numbers of a part; which of them it has depends on its kind. */
+/** The numbers of a part. Which of them exist depends on the part's kind. */
 export interface PartNumbers {
   readonly rate?: number
   readonly first?: number

@@ -1,4 +1,4 @@
-/** A channel: its events as they come, or a search through them. */
+/** A channel: its events as they arrive, or a search through them. */
 import { type FormEvent, type ReactNode, useId, useState } from 'react'
 import { useNumbers, useStructure } from '../live/live-flow.ts'
 import { bytes, count, plain, rate } from '../parts/format.ts'

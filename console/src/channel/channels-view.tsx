@@ -1,4 +1,4 @@
-/** All channels, with what each keeps and how busy it is. */
+/** All channels, with what each stores and its rate. */
 import { type ReactNode, useId } from 'react'
 import { useNumbers, useStructure } from '../live/live-flow.ts'
 import { bytes, count, plain, rate } from '../parts/format.ts'

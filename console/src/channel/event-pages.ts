@@ -1,4 +1,6 @@
-/** Events of a channel by their offsets, loaded in pages of 100 when a row of them is seen. Few pages are kept. */
+/**
+ * Events of a channel by offset, loaded in pages of 100 when one of their rows becomes visible. A few pages are kept.
+ */
 import { useEffect, useMemo, useReducer } from 'react'
 import { api } from '../api/client.ts'
 import type { CloudEvent, Page } from '../api/types.ts'
@@ -6,12 +8,12 @@ import type { CloudEvent, Page } from '../api/types.ts'
 const PAGE = 100
 const PAGES_KEPT = 60
 
-/** `undefined`: not loaded yet · `null`: not kept any more. */
+/** `undefined`: not loaded yet. `null`: no longer stored. */
 export type EventAt = CloudEvent | null | undefined
 
 interface Loaded {
   readonly events: ReadonlyMap<number, CloudEvent>
-  /** Offsets below are answered for. */
+  /** The offset up to which the page is loaded. */
   readonly upTo: number
 }
 
@@ -34,7 +36,7 @@ export class EventPages {
     return page.events.get(offset) ?? null
   }
 
-  /** Load what rows from one offset to another need. `next` is where the channel ends. */
+  /** Load the events between two offsets. `next` is the end of the channel. */
   want(from: number, to: number, next: number): void {
     for (let page = Math.floor(from / PAGE); page * PAGE < to; page++) {
       const end = Math.min(next, (page + 1) * PAGE)

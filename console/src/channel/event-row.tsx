@@ -1,4 +1,4 @@
-/** One event in a list: what most people look for first, in a line. */
+/** One event as a line of a list. */
 import type { ReactNode } from 'react'
 import { brief, clock, plain } from '../parts/format.ts'
 import { To } from '../shell/route.tsx'

@@ -1,4 +1,7 @@
-/** The events of a channel, the newest first, as they come. Only the rows that are seen are in the page, and only their events are loaded. */
+/**
+ * The events of a channel as they arrive, the newest first. Only visible rows are in the page, and only their events
+ * are loaded.
+ */
 import { useVirtualizer } from '@tanstack/react-virtual'
 import { type ReactNode, useEffect, useRef, useState } from 'react'
 import { useNumbers } from '../live/live-flow.ts'
@@ -8,7 +11,7 @@ import { useEventPages } from './event-pages.ts'
 import { EventRow, EventRowHead } from './event-row.tsx'
 
 const ROW = 36
-/** A browser's scrolled area has a greatest height: what is older is found by the search or by its offset. */
+/** The most rows: browsers limit the height of a scrolled area. Older events are found by search or by offset. */
 const ROWS_MAX = 400_000
 
 export function LiveTable({ channel, from }: { readonly channel: string; readonly from: number | null }): ReactNode {
@@ -55,7 +58,7 @@ export function LiveTable({ channel, from }: { readonly channel: string; readonl
         ref={box}
         aria-label={`Events of ${channel}`}
         onScroll={({ currentTarget }) => {
-          // Who reads older events does not want them to move away.
+          // When a reader scrolls to older events, the list stops moving.
           if (held === null && currentTarget.scrollTop > ROW) setHeld(next)
         }}
       >

@@ -1,6 +1,6 @@
 /**
- * Search through a channel. It shows what it finds as it finds it, says how much of how many events it has looked at, can be stopped and continued, and says
- * "none" only when it has looked at all of them.
+ * Search through a channel. Results are shown as they are found, with how many of the events were searched. The search
+ * can be stopped and continued. It says "None" only after it has searched all events.
  */
 import { type ReactNode, useCallback, useEffect, useRef, useState } from 'react'
 import { ApiProblem, type Call, messages } from '../api/client.ts'
@@ -25,7 +25,7 @@ interface State {
   readonly hits: readonly Placed[]
   readonly looked: number
   readonly of: number
-  /** Where a further search continues; null when all was looked at. */
+  /** Where another search continues; null if everything was searched. */
   readonly next: number | null
   readonly phase: 'running' | 'stopped' | 'done' | 'failed'
   readonly problem: Error | null
@@ -110,7 +110,7 @@ function wordsOf({ hits, looked, of, phase, next, perSecond }: State): string {
   return hits.length === 0 ? `None: searched all ${exact(of)} events` : `${found}: searched all ${exact(of)} events`
 }
 
-/** Show what comes a few times a second, however fast it comes. */
+/** Read the search's messages, and update the page a few times a second, however fast they arrive. */
 async function follow(call: Call, signal: AbortSignal, before: State, show: (state: State) => void): Promise<void> {
   const startedMs = performance.now()
   let state: State = { ...before, phase: 'running', problem: null }
@@ -142,7 +142,7 @@ async function follow(call: Call, signal: AbortSignal, before: State, show: (sta
       }
       tell(event === 'end')
     }
-    // A stream that ends without its last message was cut: what it found is not everything.
+    // A stream that ends without its last message was cut off, so the results are not complete.
     if (state.phase === 'running')
       throw new ApiProblem(0, 'UNREACHABLE', 'the connection was cut before the search had ended')
   } catch (error) {
@@ -152,7 +152,10 @@ async function follow(call: Call, signal: AbortSignal, before: State, show: (sta
   }
 }
 
-/** A search that was stopped begins again at the last place that it told, and may find a few once more. */
+/**
+ * Add a result, unless it is there already: a continued search begins at the last reported position, and may find a few
+ * events again.
+ */
 function add(hits: Placed[], hit: Placed): void {
   if (!hits.some(({ offset }) => offset === hit.offset)) hits.push(hit)
 }

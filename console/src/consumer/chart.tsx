@@ -1,4 +1,4 @@
-/** Rate, lag and age of a part since the page was opened, drawn by uPlot. Drag to zoom, double click to see all. */
+/** A chart of rate, lag or age since the page was opened, drawn by uPlot. Drag to zoom, double-click to reset. */
 import { type ReactNode, useEffect, useRef } from 'react'
 import uPlot from 'uplot'
 import 'uplot/dist/uPlot.min.css'
@@ -68,13 +68,13 @@ function dataOf(id: string, of: (sample: Sample) => number): uPlot.AlignedData {
   return [samples.map(({ atMs }) => atMs / 1000), samples.map(of)]
 }
 
-/** At least a minute: from a single moment the axis would make years. */
+/** At least a minute: with one sample, uPlot would draw an axis of years. */
 function timeRange(_: uPlot, least: number | null, most: number | null): uPlot.Range.MinMax {
   const end = most ?? Date.now() / 1000
   return least === null || end - least < 5 ? [end - 60, end] : [least, end]
 }
 
-/** Whether the reader has chosen a part of the time. */
+/** Whether the reader has zoomed in. */
 function zoomed(chart: uPlot): boolean {
   const times = chart.data[0]
   const { min, max } = chart.scales['x'] ?? {}

@@ -1,4 +1,4 @@
-/** One consumer: how far behind it is and since when, where it stands in each channel, and what can be done to it. */
+/** One consumer: its lag, its position in each channel, and the actions on it. */
 import { type ReactNode, useState } from 'react'
 import { api, type Call } from '../api/client.ts'
 import type { ConsumerDescription, Description } from '../api/types.ts'

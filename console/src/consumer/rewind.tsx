@@ -1,4 +1,4 @@
-/** Rewind a consumer: where to, what that would deliver again, and then do it. */
+/** Rewind a consumer: choose a position, see what would be delivered again, and then do it. */
 import { type ReactNode, useId, useState } from 'react'
 import { api, type Call } from '../api/client.ts'
 import { useAsked, useSettled } from '../parts/async.ts'

@@ -1,4 +1,4 @@
-/** What caused an event and what it caused, as the gateway finds it, with the time at which each was stored. */
+/** The causes and effects of an event, as the gateway finds them, with the time at which each was stored. */
 import { type ReactNode, useEffect, useState } from 'react'
 import { lines } from '../api/client.ts'
 import type { CloudEvent } from '../api/types.ts'
@@ -19,7 +19,7 @@ interface Walk {
   readonly found: readonly Related[]
   readonly looked: number
   readonly over: boolean
-  /** Why it is not complete; null when all was seen. */
+  /** Why the tree is not complete; null if everything was searched. */
   readonly ended: string | null
   readonly problem: Error | null
 }
@@ -157,7 +157,7 @@ function TimeBar({
   )
 }
 
-/** From the first cause down: each event stands below the one that caused it. */
+/** The tree from the first cause down: each event is below the one that caused it. */
 function branchesOf(
   start: Pick<Related, 'channel' | 'offset' | 'event'>,
   causes: readonly Related[],

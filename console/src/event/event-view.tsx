@@ -1,4 +1,7 @@
-/** One event: its envelope and data, what became of it as far as that is known, and what it is connected with. */
+/**
+ * One event: its attributes and data, which consumers have handled it as far as that is known, and its causes and
+ * effects.
+ */
 import type { ReactNode } from 'react'
 import { api } from '../api/client.ts'
 import type { CloudEvent, ConsumerDescription, DeadLetter, Description, Page } from '../api/types.ts'
@@ -98,7 +101,10 @@ interface Fate {
   readonly letter: DeadLetter | null
 }
 
-/** From positions and dead letters. When and in how many attempts a handler succeeded is not kept, and the page says so. */
+/**
+ * Computed from positions and dead letters. The broker does not store when a handler succeeded, or after how many
+ * attempts; the page says so.
+ */
 function Handled({ channel, offset }: { readonly channel: string; readonly offset: number }): ReactNode {
   const { value, problem, again } = useAsked((signal) => fatesOf(channel, offset, signal), [channel, offset], 2000)
   return (

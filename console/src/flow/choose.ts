@@ -1,27 +1,30 @@
-/** Which parts of the flow are shown: search, problems only, two steps around one part, and grouping by the first word of a name. Pure. */
+/**
+ * Chooses the parts of the flow to show: by search, only problems, two steps around one part, or grouped by the first
+ * word of the name. Pure.
+ */
 import type { FlowLine, FlowPart, PartKind } from '../api/types.ts'
 
 export interface Choice {
   readonly search: string
-  /** Only these, with their neighbours; null for all. */
+  /** Show only these parts and their neighbours; null for all parts. */
   readonly troubled: ReadonlySet<string> | null
-  /** A part whose surroundings are shown; empty for all. */
+  /** Show only the surroundings of this part; empty for all parts. */
   readonly around: string
   readonly grouped: boolean
 }
 
-/** A part, or several of one kind and prefix as one. */
+/** A part, or several parts of one kind and prefix as one. */
 export interface ShownPart extends FlowPart {
   readonly members: readonly string[]
 }
 
 export interface Shown {
   readonly parts: readonly ShownPart[]
-  /** `ids` are the lines that are drawn as one. */
+  /** `ids` are the lines that are drawn as one line. */
   readonly lines: readonly (FlowLine & { readonly ids: readonly string[] })[]
 }
 
-/** Above this number of parts they are grouped, unless the reader said otherwise. */
+/** Above this number of parts they are grouped, unless the reader chose otherwise. */
 export const GROUP_ABOVE = 60
 const GROUP_LEAST = 3
 
@@ -48,7 +51,7 @@ function both(one: ReadonlySet<string>, other: ReadonlySet<string>): Set<string>
   return new Set([...one].filter((id) => other.has(id)))
 }
 
-/** Everything that is at most so many lines away. */
+/** Everything that is up to `steps` lines away. */
 function within(from: ReadonlySet<string>, lines: readonly FlowLine[], steps: number): Set<string> {
   const reached = new Set(from)
   for (let step = 0; step < steps; step++) {

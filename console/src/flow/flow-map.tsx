@@ -1,4 +1,4 @@
-/** The map of the flow. Its arrays change when parts come or go, never with the numbers. */
+/** The map of the flow. Its arrays of nodes and edges change when parts come or go, never when numbers change. */
 import {
   Background,
   BackgroundVariant,

@@ -1,4 +1,4 @@
-/** The flow as a table: for small screens, for screen readers, and to sort by what is worst. */
+/** The flow as a table: for small screens, for screen readers, and to sort parts by problem. */
 import { type ReactNode, useMemo } from 'react'
 import type { FlowLine } from '../api/types.ts'
 import { troubleOf, useNumbers } from '../live/live-flow.ts'

@@ -1,4 +1,4 @@
-/** The first screen: everything that flows, alive. */
+/** The first screen: the whole flow with its current numbers. */
 import { lazy, type ReactNode, Suspense, useEffect, useMemo, useState } from 'react'
 import { live, troubleOf, useOf, useStatus, useStructure } from '../live/live-flow.ts'
 import { Copy } from '../parts/commands.tsx'
@@ -64,7 +64,7 @@ function troubledIds(): string[] {
   return live.structure?.parts.flatMap(({ id }) => (troubleOf(live.numbers(id)) === null ? [] : [id])) ?? []
 }
 
-/** A map on a small screen is a keyhole: there the table is shown unless the map is asked for. */
+/** Whether to show the table. On a small screen the table is the default, because a map would show too little. */
 function useAsTable(said: string): boolean {
   const [narrow, setNarrow] = useState(() => matchMedia(NARROW).matches)
   useEffect(() => {
@@ -76,7 +76,7 @@ function useAsTable(said: string): boolean {
   return said === '' ? narrow : said === 'table'
 }
 
-/** One key each: `p` problems only, `g` groups, `/` search, `Escape` everything. */
+/** Keyboard shortcuts: `p` shows only problems, `g` groups, `/` searches, `Escape` shows everything. */
 function useKeys(query: ReturnType<typeof useQuery>): void {
   useEffect(() => {
     const press = (event: KeyboardEvent): void => {

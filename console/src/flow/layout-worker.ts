@@ -1,4 +1,4 @@
-/** The worker that places the parts from left to right, by dagre. */
+/** The worker that computes the positions of the parts from left to right, with dagre. */
 import { Graph, layout } from '@dagrejs/dagre'
 import type { LayoutAsked, LayoutDone, Places } from './layout.ts'
 

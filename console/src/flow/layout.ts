@@ -1,4 +1,7 @@
-/** Asks the worker for places: the page stays responsive however many parts there are, and dagre is loaded in one place only. */
+/**
+ * Asks the worker for the positions of the parts. The page stays responsive with any number of parts, and only the
+ * worker loads dagre.
+ */
 export interface LayoutAsked {
   readonly turn: number
   readonly parts: readonly { readonly id: string; readonly width: number; readonly height: number }[]

@@ -1,4 +1,4 @@
-/** A line as the map draws it, with its own rate. A dashed line is likely, not certain. */
+/** A line of the map, with its own rate. A dashed line is likely, not certain. */
 import { BaseEdge, type Edge, EdgeLabelRenderer, type EdgeProps, getBezierPath } from '@xyflow/react'
 import { memo, type ReactNode } from 'react'
 import { live, useLineRate, useOf } from '../live/live-flow.ts'
@@ -30,7 +30,7 @@ export const LineEdgeView = memo(function LineEdgeView(props: EdgeProps<LineEdge
   )
 })
 
-/** The width changes in steps, so that the line is not drawn again with each change of its rate. */
+/** The width changes in steps, so that a line is not drawn again with every change of its rate. */
 function useLevel(ids: readonly string[]): number {
   return useOf(() => {
     const sum = ids.reduce((total, id) => total + live.rate(id), 0)

@@ -1,4 +1,4 @@
-/** A part as the map draws it. It subscribes to its own numbers: React Flow's array of nodes does not change with them. */
+/** A part of the map. It subscribes to its own numbers: React Flow's array of nodes does not change with them. */
 import { Handle, type Node, type NodeProps, Position } from '@xyflow/react'
 import { memo, type ReactNode } from 'react'
 import { live, troubleOf, useNumbers, useOf } from '../live/live-flow.ts'

@@ -1,4 +1,4 @@
-/** What is known of the chosen part, and where to go from it. */
+/** What is known of the chosen part, and links to its pages. */
 import type { ReactNode } from 'react'
 import type { FlowLine } from '../api/types.ts'
 import { troubleOf, useNumbers } from '../live/live-flow.ts'

@@ -1,4 +1,7 @@
-/** A corrected event: a new one, with the dead letter as its cause and with what was changed. */
+/**
+ * Makes the corrected event of a dead letter: a new event, with the dead letter as its cause, and with a list of the
+ * changes.
+ */
 import type { CloudEvent } from '../api/types.ts'
 
 export interface Change {
@@ -31,7 +34,9 @@ function textOf(value: unknown): string {
   return value === undefined ? 'nothing' : JSON.stringify(value)
 }
 
-/** Its id is made from the letter's and the new data: pressed twice, it is stored once. */
+/**
+ * The id is made from the letter's id and the new data, so the same correction is stored once even if it is sent twice.
+ */
 export function editedEvent(event: CloudEvent, data: unknown, changes: readonly Change[], reason: string): CloudEvent {
   const { time: _, ...kept } = event
   const difference = JSON.stringify(changes.map(({ path, before, after }) => [path, before, after]))
@@ -49,7 +54,7 @@ export function editedEvent(event: CloudEvent, data: unknown, changes: readonly 
   }
 }
 
-/** FNV-1a: tells edits apart, and protects nothing. */
+/** FNV-1a: it tells corrections apart, and is no protection. */
 function hashOf(text: string): string {
   let hash = 0x811c9dc5
   for (let at = 0; at < text.length; at++) hash = Math.imul(hash ^ text.charCodeAt(at), 0x01000193)

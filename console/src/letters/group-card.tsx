@@ -1,4 +1,4 @@
-/** Dead letters with one fingerprint: what failed where, how often, since when, and what to do about all of them. */
+/** Dead letters with one fingerprint: what failed where, how often, since when, and actions on all of them. */
 import { type ReactNode, useState } from 'react'
 import { api, type Call } from '../api/client.ts'
 import type { DeadLetter } from '../api/types.ts'
@@ -149,7 +149,7 @@ function RedriveDialog({
       act={async (reason) => {
         await api(call(reason))
         done()
-        // Its progress and its result stand on the consumer's page, also when there are no dead letters left.
+        // The consumer's page shows progress and result, also after the last dead letter.
         go({ view: 'letters', consumer })
       }}
     >

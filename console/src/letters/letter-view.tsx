@@ -1,4 +1,4 @@
-/** One dead letter: its failure and its event; redrive it, drop it, or publish a corrected event in its place. */
+/** One dead letter: its failure and its event. Redrive it, drop it, or publish a corrected event in its place. */
 import { type ReactNode, useState } from 'react'
 import { api, type Call } from '../api/client.ts'
 import type { CloudEvent, DeadLetter } from '../api/types.ts'
@@ -136,7 +136,7 @@ function Edit({ letter, close, done }: Asking): ReactNode {
     if (data === undefined) throw new Error('the data is not JSON: correct it first')
     if (changes.length === 0) throw new Error('nothing is changed: redrive the letter instead')
     await api(publish(reason))
-    // The corrected event is stored: now the letter may go. If this fails, the letter is still there, and is seen.
+    // The corrected event is stored, so the letter is dropped now. If that fails, the letter stays visible.
     const query = { channel: letter.channel, offset: letter.offset, reason: `replaced by ${event(reason).id}` }
     await api({ method: 'POST', path: `api/consumers/${encodeURIComponent(letter.consumer)}/dead-letters/drop`, query })
     done()

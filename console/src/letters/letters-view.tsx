@@ -1,4 +1,4 @@
-/** Dead letters as a workbench: which consumers have them, grouped by what failed; look at one, edit it, redrive carefully, or drop. */
+/** Dead letters by consumer, grouped by failure: look at one, edit it, redrive carefully, or drop. */
 import type { ReactNode } from 'react'
 import { api } from '../api/client.ts'
 import { live, useNumbers, useOf, useStructure } from '../live/live-flow.ts'

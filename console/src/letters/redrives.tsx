@@ -1,4 +1,4 @@
-/** Redrives that run in the gateway or have ended there: progress, and what became of them. */
+/** Redrives that run or ran in the gateway, with their progress and their results. */
 import type { ReactNode } from 'react'
 import { api } from '../api/client.ts'
 import { useAction } from '../parts/async.ts'

@@ -1,6 +1,6 @@
 /**
- * What the server sends of the flow, kept outside React: one stream for the page, and a subscription for each part and line that is shown. A number that changes
- * renders the one component that shows it.
+ * The flow as the server sends it, kept outside React: one stream for the page, and a subscription for each part and
+ * line that is shown. A changed number renders only the component that shows it.
  */
 import { useSyncExternalStore } from 'react'
 import { ApiProblem, access, messages } from '../api/client.ts'
@@ -127,7 +127,7 @@ class LiveFlow {
   }
 }
 
-/** Resolves when somebody has given a token. */
+/** Resolves when a token is given. */
 function tokenGiven(): Promise<void> {
   return new Promise((resolve) => {
     const leave = access.subscribe(() => {
@@ -161,7 +161,7 @@ export function useLineRate(line: string): number {
   )
 }
 
-/** A text made of many numbers, such as a sum: renders when the text changes. */
+/** Subscribes to a text made from many numbers, such as a sum. The component renders when the text changes. */
 export function useOf<T extends string | number | boolean>(make: () => T): T {
   return useSyncExternalStore((listener) => {
     const [one, other] = [live.on('*', listener), live.onStructure(listener)]
@@ -172,7 +172,7 @@ export function useOf<T extends string | number | boolean>(make: () => T): T {
   }, make)
 }
 
-/** What of a part needs somebody, the gravest first; null where all is well. */
+/** The worst problem of a part that needs a person; null if there is none. */
 export function troubleOf(numbers: PartNumbers): { readonly level: 'bad' | 'warn'; readonly text: string } | null {
   if (numbers.goneMs !== undefined) return null
   if (numbers.problem != null) return { level: 'bad', text: 'cannot act' }

@@ -1,8 +1,8 @@
-/** Asking for something and showing what came of it: waiting, an answer, or a problem. Never an empty answer for a failed question. */
+/** Calls and their states: waiting, an answer, or a problem. A failed call never looks like an empty answer. */
 import { useCallback, useEffect, useRef, useState } from 'react'
 
 export interface Asked<T> {
-  /** The last answer, also while it is asked again. */
+  /** The last answer. It is kept while the call is repeated. */
   readonly value: T | undefined
   readonly problem: Error | null
   readonly busy: boolean
@@ -28,7 +28,7 @@ export function useAsked<T>(
     asking.current?.abort()
     const its = new AbortController()
     asking.current = its
-    // An answer to another question is not shown while this one is asked.
+    // The answer to an earlier question is not shown while the new question waits.
     setState((before) =>
       before.key === key ? { ...before, busy: true } : { value: undefined, problem: null, busy: true, key },
     )
@@ -48,7 +48,7 @@ export function useAsked<T>(
   return { ...state, again }
 }
 
-/** Runs an action at a time: whether it runs, what went wrong, and the way to run it. */
+/** Runs an action, one at a time. Returns whether it runs, its problem, and the function that runs it. */
 export function useAction(): {
   readonly busy: boolean
   readonly problem: Error | null
@@ -68,7 +68,7 @@ export function useAction(): {
   return { ...state, run }
 }
 
-/** The value, when it has not changed for a time: for what is typed. */
+/** The value after it has not changed for a time, for text that is typed. */
 export function useSettled<T>(value: T, ms: number): T {
   const [settled, setSettled] = useState(value)
   useEffect(() => {

@@ -1,8 +1,11 @@
-/** Every action as a command line and as curl, to be copied. No token is copied: curl takes it from the environment. */
+/**
+ * Shows an action as a `millrace` command and as a curl command, to copy. No token is copied: curl takes it from the
+ * environment.
+ */
 import { type ReactNode, useState } from 'react'
 import { type Call, token, urlOf } from '../api/client.ts'
 
-/** A word of a shell. */
+/** A text as one word of a shell command. */
 export function shellWord(text: string): string {
   return /^[\w@%+=:,./>-]+$/.test(text) && !text.includes('>') ? text : `'${text.replaceAll("'", "'\\''")}'`
 }

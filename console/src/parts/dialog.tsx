@@ -1,4 +1,4 @@
-/** Dialogs by the browser's own `dialog`: focus stays in it, Escape closes it. */
+/** Dialogs with the browser's own `dialog` element: it keeps the focus, and Escape closes it. */
 import { type ReactNode, useEffect, useId, useRef, useState } from 'react'
 import type { Call } from '../api/client.ts'
 import { useAction } from './async.ts'
@@ -37,7 +37,10 @@ export function Dialog({
   )
 }
 
-/** Asks for a reason before something is destroyed or repeated. The reason goes with the call, into the audit trail. */
+/**
+ * Asks for a reason before something is destroyed or repeated. The reason is sent with the call, and is stored in the
+ * audit trail.
+ */
 export function Confirm({
   title,
   children,

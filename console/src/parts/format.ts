@@ -1,4 +1,7 @@
-/** Numbers and texts for people. Event data is hostile until shown: `plain` makes invisible and direction-changing characters visible. */
+/**
+ * Formats numbers and texts for people. Event data may be hostile: `plain` makes invisible and direction-changing
+ * characters visible.
+ */
 
 const whole = new Intl.NumberFormat('en', { maximumFractionDigits: 0 })
 const short = new Intl.NumberFormat('en', { notation: 'compact', maximumFractionDigits: 1 })
@@ -49,7 +52,7 @@ export function clock(at: string | number | undefined): string {
   return date.toDateString() === new Date().toDateString() ? time : `${date.toLocaleDateString('en-CA')} ${time}`
 }
 
-/** Controls, zero-width and direction characters, and lone surrogates: none of them may change how the page reads. */
+/** Control, zero-width and direction characters, and lone surrogates. They must not change how the page reads. */
 const UNSEEN = /(?![\n\r\t])[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu
 
 export function plain(text: string, most = 2000): string {
@@ -57,7 +60,7 @@ export function plain(text: string, most = 2000): string {
   return part.replace(UNSEEN, (one) => `⟨U+${(one.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, '0')}⟩`)
 }
 
-/** A value in a line. */
+/** A value in one line. */
 export function brief(value: unknown, most = 160): string {
   if (value === undefined) return ''
   const text = typeof value === 'string' ? value : (JSON.stringify(value) ?? '')

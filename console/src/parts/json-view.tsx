@@ -1,4 +1,4 @@
-/** A JSON value as a tree that opens on demand: only what is open is in the page, so that size and depth of an event cannot harm it. */
+/** A JSON value as a tree. Only opened branches are in the page, so an event of any size and depth can be shown. */
 import { type ReactNode, useState } from 'react'
 import { brief, exact, plain } from './format.ts'
 

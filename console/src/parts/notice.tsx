@@ -1,4 +1,4 @@
-/** What the page says instead of content: a problem, that it waits, that there is nothing yet and what to do then. */
+/** What a page shows instead of content: a problem, a wait, or that there is nothing yet and what to do then. */
 import type { ReactNode } from 'react'
 import { ApiProblem } from '../api/client.ts'
 import { plain } from './format.ts'

@@ -1,4 +1,7 @@
-/** Publish an event by hand: a form made from the JSON Schema of its type, or from an event that is stored, with the JSON beside it. */
+/**
+ * Publish an event by hand: a form made from the JSON Schema of its type or from a stored event, with the JSON beside
+ * it.
+ */
 import { type ReactNode, useId, useState } from 'react'
 import { api, type Call } from '../api/client.ts'
 import type { CloudEvent, Page } from '../api/types.ts'
@@ -20,7 +23,7 @@ interface ChannelFacts {
 
 interface Known {
   readonly facts: ChannelFacts
-  /** Of the newest events, one of each type. */
+  /** The newest event of each type, among the newest events of the channel. */
   readonly examples: readonly CloudEvent[]
 }
 

@@ -1,4 +1,7 @@
-/** Fields for a JSON Schema: objects, texts, numbers, choices, yes or no. What it does not know is edited as JSON beside it. */
+/**
+ * A form for a JSON Schema: objects, texts, numbers, choices, booleans. Anything else is edited as JSON beside the
+ * form.
+ */
 import { type ReactNode, useId } from 'react'
 import { plain } from '../parts/format.ts'
 
@@ -25,7 +28,7 @@ function kindOf({ type, enum: choices, properties }: Schema): string {
   return first ?? (properties === undefined ? 'other' : 'object')
 }
 
-/** The schema of a value as it is: what a form can be made of where no schema is known. */
+/** A schema that describes a given value: for a form where no schema is known. */
 export function schemaOf(value: unknown, depth = 0): Schema {
   if (typeof value === 'string') return { type: 'string' }
   if (typeof value === 'number') return { type: 'number' }

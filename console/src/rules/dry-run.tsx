@@ -1,4 +1,4 @@
-/** What a rule would have done with the events that are stored: nothing is done. */
+/** Shows what a rule would have done with stored events. Nothing is done. */
 import { type ReactNode, useId, useState } from 'react'
 import { api, type Call } from '../api/client.ts'
 import { useAction } from '../parts/async.ts'

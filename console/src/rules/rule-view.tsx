@@ -1,4 +1,7 @@
-/** One rule: edit it as JSON with what is wrong said while you type, try it on what is stored, switch it, and see who changed it. */
+/**
+ * One rule: edit it as JSON, with errors shown while you type; try it on stored events; switch it on or off; see who
+ * changed it.
+ */
 import { type ReactNode, useId, useState } from 'react'
 import { api, type Call } from '../api/client.ts'
 import type { RuleDescription } from '../api/types.ts'
@@ -134,7 +137,7 @@ function ruleIn(text: string, name: string): RuleText | null {
   }
 }
 
-/** The gateway judges it, as it would when it is saved: nothing is done. */
+/** Whether the gateway accepts the rule, by the same checks as when it is saved. Nothing is saved. */
 function useValidity(rule: RuleText | null): Asked<boolean> {
   const settled = useSettled(JSON.stringify(rule), 250)
   return useAsked(

@@ -1,4 +1,4 @@
-/** All rules, and what each does in a line. */
+/** All rules, each with a summary of what it does. */
 import type { ReactNode } from 'react'
 import { api } from '../api/client.ts'
 import type { RuleDescription } from '../api/types.ts'

@@ -22,7 +22,7 @@ const views: Readonly<Record<string, { readonly title: string; readonly view: Re
   publish: { title: 'Publish', view: lazy(() => import('../publish/publish-view.tsx')) },
 }
 const MENU = ['flow', 'channels', 'consumers', 'letters', 'rules', 'publish'] as const
-/** Which entry of the menu a view belongs to. */
+/** The entry of the menu that a view belongs to. */
 const UNDER: Readonly<Record<string, string>> = {
   channel: 'channels',
   event: 'channels',

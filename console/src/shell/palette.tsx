@@ -1,4 +1,4 @@
-/** The command palette: every part and every view by its name. Ctrl+K opens it, arrows choose, Enter goes. */
+/** The command palette: finds parts and views by name. Ctrl+K opens it, the arrow keys choose, Enter opens. */
 import { type KeyboardEvent, type ReactNode, useMemo, useState } from 'react'
 import type { FlowPart } from '../api/types.ts'
 import { useStructure } from '../live/live-flow.ts'
@@ -23,7 +23,7 @@ const VIEWS: readonly Entry[] = [
 ]
 const SHOWN = 12
 
-/** The page of a part; a source and a server have none but their place in the flow. */
+/** The page of a part. A source or a target has no page, so its place in the flow is opened. */
 export function placeOf({ id, kind, name }: FlowPart): Place {
   return kind === 'source' || kind === 'target' ? { part: id } : { view: kind, name }
 }

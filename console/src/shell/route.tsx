@@ -1,4 +1,4 @@
-/** The view and its state, which are in the URL's query: a link shows what its sender saw. */
+/** The view and its state, which are in the query of the URL: a link shows what its sender saw. */
 import { type MouseEvent, type ReactNode, useMemo, useSyncExternalStore } from 'react'
 
 export type Place = Readonly<Record<string, string | number | null | undefined>>
@@ -31,7 +31,10 @@ export function go(place: Place, { replace = false }: { readonly replace?: boole
 export interface Query {
   readonly all: Readonly<Record<string, string>>
   get(name: string): string
-  /** Change some of it; the rest stays. Typing replaces the entry in the history instead of adding one for each letter. */
+  /**
+   * Change some values and keep the others. With `replace`, the history entry is replaced, so that typing does not add
+   * an entry for each letter.
+   */
   set(changes: Place, options?: { readonly replace?: boolean }): void
 }
 

@@ -1,4 +1,4 @@
-/** Asks for a token when the gateway does. */
+/** Asks for a token when the gateway requires one. */
 import { type FormEvent, type ReactNode, useId, useState } from 'react'
 import { api, token } from '../api/client.ts'
 import type { Description } from '../api/types.ts'

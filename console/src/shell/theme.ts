@@ -1,4 +1,4 @@
-/** Light, dark, or as the system says: kept in this browser. */
+/** Light, dark, or the system's setting: stored in this browser. */
 import { useState } from 'react'
 
 const THEMES = ['system', 'light', 'dark'] as const
