@@ -1,6 +1,6 @@
 /**
- * End to end without telemetry, with metrics only, with one chain of events in a hundred traced, and with all: the real OpenTelemetry SDK, with a batch
- * processor whose exporter drops what it gets.
+ * End to end without telemetry, with metrics only, with one of a hundred chains of events traced, and with all traced.
+ * It uses the real OpenTelemetry SDK, with a batch processor whose exporter drops the spans.
  */
 import * as api from '@opentelemetry/api'
 import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks'

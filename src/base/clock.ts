@@ -7,17 +7,22 @@ export interface Clock {
   /** Milliseconds since some past moment. Never jumps and never goes back: use it to measure spans. */
   elapsed(): number
   /**
-   * Run `task` once when a span of `delayMs` has passed, however long it is and however the wall clock jumps meanwhile; the returned function cancels it.
-   * Never keeps the process alive. A `beat` is a sign of life, or a look after those of others: while nothing is in hand, a clock that a test moves need
-   * not run each of them. `work` is a short wait between two steps of what the library has begun: it keeps the process alive, and goes on where a test has
-   * put fake timers in the place of the platform's.
+   * Run `task` once after `delayMs`, however long that is, and however the wall clock jumps meanwhile. The returned
+   * function cancels it. It does not keep the process alive.
+   *
+   * A `beat` sends or checks a sign of life: a test's clock need not run each of them while nothing is in flight.
+   * `work` is a short wait between two steps of work that the library has begun: it keeps the process alive, and runs
+   * even if a test replaces the platform's timers with fake ones.
    */
   after(delayMs: number, task: () => void, kind?: 'beat' | 'work'): () => void
-  /** Run `task` once at a time of `now()`, or within a minute after the clock jumped past it. Otherwise like `after`. */
+  /**
+   * Run `task` once at a time of `now()`, or within a minute after the clock has jumped past it. Otherwise like
+   * `after`.
+   */
   at(timeMs: number, task: () => void): () => void
 }
 
-/** Longest single wait for a time: a wall clock that jumps is noticed within this time. */
+/** The longest single wait: a jump of the wall clock is noticed within this time. */
 const WAIT_MS_MAX = 60_000
 
 export const systemClock: Clock = {

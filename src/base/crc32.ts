@@ -27,7 +27,10 @@ function multiply(a: number, b: number): number {
   return product >>> 0
 }
 
-/** The checksum of a piece with the sum `first`, followed by one of `bytes` bytes (less than 2 GiB) with the sum `second`. */
+/**
+ * The checksum of a piece with the sum `first`, followed by one of `bytes` bytes (less than 2 GiB) with the sum
+ * `second`.
+ */
 export function joinCrc32(first: number, second: number, bytes: number): number {
   let shift = 0x80000000
   for (let left = bytes, index = 3; left > 0; left >>>= 1, index++)

@@ -2,8 +2,8 @@
  * The members of an error's `details`, for each code. `isMillraceError(error, code)` narrows to it, and
  * `docs/errors.md` lists it.
  *
- * A member is always there unless it is optional: then it depends on what failed. A test reads this file and compares what the library throws with it:
- * the names of the members, and that none is missing.
+ * A member is always there unless it is optional: then it depends on what failed. A test reads this file, and compares
+ * the names of the members with the errors that the library throws; none may be missing.
  */
 
 /** An issue of Standard Schema, as the schema library reports it. */

@@ -60,7 +60,10 @@ export const ERROR_CODES = {
   DATA_MISSING: { retryable: false },
   /** The disk is full: nothing was acknowledged, nothing was lost, publishing works again when there is space. */
   DISK_FULL: { retryable: true },
-  /** Too many files are open: nothing was acknowledged, nothing was lost, publishing works again when there are file descriptors. */
+  /**
+   * Too many files are open: nothing was acknowledged, nothing was lost, publishing works again when there are file
+   * descriptors.
+   */
   TOO_MANY_FILES: { retryable: true },
   /** An alarm: old events of a channel cannot be deleted. Millrace tries again by itself. */
   RETENTION_FAILED: { retryable: true },
@@ -112,7 +115,8 @@ export type ErrorDetailsOf<Code extends ErrorCode> = ErrorDetails & DetailsByCod
  * ```ts
  * import { MillraceError } from 'millrace'
  *
- * const error = new MillraceError('UNKNOWN_CHANNEL', 'channel "cart" is not declared; did you mean "carts"?', { channel: 'cart' })
+ * const text = 'channel "cart" is not declared; did you mean "carts"?'
+ * const error = new MillraceError('UNKNOWN_CHANNEL', text, { channel: 'cart' })
  * error.code // 'UNKNOWN_CHANNEL'
  * error.retryable // false
  * ```

@@ -20,9 +20,12 @@ export const LIMITS = {
   eventAttributesMax: 256,
   /** Deepest nesting of an event's data. */
   dataDepthMax: 128,
-  /** Members of all objects in an event's data together, if the event comes over HTTP, over a connection, or from a plain client of another broker. */
+  /**
+   * Members of all objects in an event's data together, if the event comes over HTTP, over a connection, or from a
+   * plain client of another broker.
+   */
   dataNamesMax: 100_000,
-  /** Values in an event's data, items of arrays included, if the event comes from one of these. */
+  /** Values in the data of such an event, items of arrays included. */
   dataValuesMax: 1_000_000,
   /** Longest message of an error, and longest text in its details, in characters. */
   errorTextCharsMax: 4096,
@@ -30,9 +33,12 @@ export const LIMITS = {
   eventBytesDefault: 1_048_576,
   /** Largest event that any channel may allow. */
   eventBytesMax: 16_777_216,
-  /** Least limit on the size of its events that a channel may have. */
+  /** The smallest limit on the size of its events that a channel may set. */
   eventBytesMin: 256,
-  /** JSON Schemas of a channel's events that are kept with its declaration, in bytes. Types are taken in the order of their names; a type whose schema does not fit is kept without one. */
+  /**
+   * JSON Schemas of a channel's events that are kept with its declaration, in bytes. Types are taken in the order of
+   * their names; a type whose schema does not fit is kept without one.
+   */
   keptSchemaBytesMax: 65_536,
   /** Most events in one batch publish. */
   batchEventsMax: 65_536,
@@ -42,9 +48,9 @@ export const LIMITS = {
   commitBytesMax: 4_194_304,
   /** Event bytes accepted by `publish` and waiting for their commit; more is refused with BACKPRESSURE. */
   pendingBytesMax: 67_108_864,
-  /** Events that a walk through causes or effects looks at, unless it is given another number. */
+  /** Events that a walk through causes or effects reads, unless it is given another number. */
   causalScanDefault: 100_000,
-  /** Most events that such a walk may look at. */
+  /** Most events that such a walk may read. */
   causalScanMax: 10_000_000,
   /** Events that such a walk finds, unless it is given another number. */
   causalFoundDefault: 1000,
@@ -52,29 +58,41 @@ export const LIMITS = {
   causalFoundMax: 10_000,
   /** Channels that such a walk reads at once. */
   causalReadersMax: 8,
-  /** Events that such a walk holds while it does not know yet whether they belong to the tree. */
+  /** Events that such a walk keeps until it knows whether they belong to the tree. */
   causalWaitingMax: 10_000,
-  /** Chains with a correlation id of their own that such a walk follows at once. */
+  /** Chains with a correlation id of their own that wait for their pass of such a walk. */
   causalChainsMax: 100,
-  /** Requests of a gateway that look through causes and effects at once. */
+  /** Requests for causes or effects that a gateway answers at once. */
   gatewayWalksMax: 16,
-  /** Channels, and pairs of consumer and channel, that metrics tell apart; the others are counted together as `other`. */
+  /**
+   * Channels, and pairs of consumer and channel, with metrics of their own; the others are counted together as `other`.
+   */
   metricSeriesMax: 1000,
   /** Ids that a channel remembers for deduplication, at least. */
   dedupeCountDefault: 100_000,
   /** How long a channel remembers an id for deduplication, at most. */
   dedupeAgeMsDefault: 600_000,
-  /** How long a Redis server may take to answer a command, before it counts as hung and the connection is made again. */
+  /**
+   * How long a Redis server may take to answer a command, before it counts as hung and the connection is made again.
+   */
   serverAnswerMs: 5000,
   /** Handlers of one consumer instance that run at once. */
   concurrencyDefault: 16,
   /** Largest `concurrency` of a consumer instance. */
   concurrencyMax: 10_000,
-  /** Offsets that a consumer may have taken and not settled in one channel (in flight, waiting for their key, in backoff). */
+  /**
+   * Offsets that a consumer may have taken and not settled in one channel (in flight, waiting for their key, in
+   * backoff).
+   */
   outstandingMax: 100_000,
-  /** Delayed events whose ids a process knows on NATS, Kafka and Redis. Beyond this number, duplicates of the oldest are detected only when they become due. */
+  /**
+   * Delayed events whose ids a process knows on NATS, Kafka and Redis. Beyond this number, duplicates of the oldest are
+   * detected only when they become due.
+   */
   waitingIdsMax: 1_000_000,
-  /** Bytes of a channel's log that a process keeps in memory for its consumers on Kafka, which all read the same topic. */
+  /**
+   * Bytes of a channel's log that a process keeps in memory for its consumers on Kafka, which all read the same topic.
+   */
   kafkaCacheBytes: 8_388_608,
   /** Bytes of events read ahead for a consumer. */
   readAheadBytes: 1_048_576,
@@ -98,7 +116,7 @@ export const LIMITS = {
   logRepeatMs: 10_000,
   /** Kinds of lines that the log tells apart at once; the others are counted together. */
   logKindsMax: 200,
-  /** How long after an event's delivery the journal may record it as in flight, at most. */
+  /** A delivery that is not settled within this time is recorded as in flight, with the next commit. */
   inFlightRecordMs: 5,
   /** Longest time ahead that `delay` or `at` may name. */
   delayMsMax: 315_360_000_000,
@@ -132,7 +150,10 @@ export const LIMITS = {
   ruleChannelsMax: 32,
   /** Actions of one rule. */
   ruleActionsMax: 20,
-  /** Rules that an event may pass, each caused by the one before. The next rule fails, so that rules that trigger each other end. */
+  /**
+   * Rules that an event may pass, each caused by the one before. The next rule fails, so that rules that trigger each
+   * other end.
+   */
   ruleHopsMax: 16,
   /** Events that a rules router has in flight at once, for each channel or wildcard that rules name. */
   ruleRouterEventsMax: 1024,
@@ -184,39 +205,45 @@ export const LIMITS = {
   gatewayStreamChannelsMax: 32,
   /** Event streams open at once. */
   gatewayStreamsMax: 5000,
-  /** Bytes that may wait for the client of one event stream. The gateway reads no more events for it until the client has taken some. */
+  /**
+   * Bytes that may wait for the client of one event stream. The gateway reads no more events for it until the client
+   * has taken some.
+   */
   gatewayStreamBytesMax: 65_536,
   /** A silent event stream sends a heartbeat after this time. */
   gatewayHeartbeatMs: 15_000,
   /** An event stream is closed if its client takes nothing for this time although something waits for it. */
   gatewayStallMs: 30_000,
-  /** How often open requests, streams and sockets check that their credentials are still valid, and how often the file of tokens is read. */
+  /**
+   * How often open requests, streams and sockets check that their credentials are still valid, and how often the file
+   * of tokens is read.
+   */
   gatewayCredentialsMs: 500,
-  /** How often the flow of the console is looked at anew, at most; less often where describing the broker takes long. */
+  /** The shortest time between two updates of the console's flow; longer if describing the broker takes long. */
   flowLookMs: 250,
-  /** New events of one channel that the flow looks at in one look, to learn where they come from. */
+  /** New events of one channel that an update of the flow reads, to learn where they come from. */
   flowSampleMax: 200,
-  /** Bytes of one channel's events that the flow reads in one look. */
+  /** Bytes of one channel's events that an update of the flow reads. */
   flowSampleBytes: 262_144,
-  /** Channels that the flow samples in one look. */
+  /** Channels from which an update of the flow reads events. */
   flowChannelsMax: 32,
   /** Origins that the flow keeps for one channel. */
   flowOriginsMax: 100,
   /** Event ids that the flow remembers, to find what caused an event. */
   flowIdsMax: 50_000,
-  /** What was seen in the flow and is gone stays visible for this time. */
+  /** Parts of the flow that no longer exist stay visible for this time. */
   flowFadeMs: 600_000,
-  /** Dead letters that one look of a redrive or of their groups reads, the oldest first. */
+  /** Dead letters that a redrive, or the list of groups, reads at once, the oldest first. */
   redriveLookMax: 1000,
-  /** A careful redrive waits for this time until the first events that it gave back are done or dead again. */
+  /** How long a careful redrive waits until the first events that it gave back are done or dead again. */
   redriveObserveMs: 30_000,
-  /** Redriven events that a redrive looks for among the dead letters, each second. */
+  /** Redriven events that a redrive searches among the dead letters, each second. */
   redriveWatchMax: 50,
   /** Redrives that run at once. */
   redriveJobsMax: 10,
   /** Redrives whose results the gateway keeps. */
   redriveKeptMax: 100,
-  /** Events that the preview of a rewind looks at in one channel, to count keys. */
+  /** Events of one channel that the preview of a rewind reads, to count keys. */
   rewindPreviewMax: 20_000,
   /** Consumers that the gateway keeps open for clients that pull. */
   gatewayPullConsumersMax: 1000,
@@ -224,7 +251,10 @@ export const LIMITS = {
   gatewayPullLeasesDefault: 100,
   /** Largest number of such leases that a pull may set. */
   gatewayPullLeasesMax: 10_000,
-  /** Bytes of events that all pulled consumers hold together, leased or fetched for the next pull (one larger event goes alone). */
+  /**
+   * Bytes of events that all pulled consumers hold together, leased or fetched for the next pull (one larger event goes
+   * alone).
+   */
   gatewayPullBytesMax: 134_217_728,
   /** Events of one pull, unless the pull says otherwise. */
   gatewayPullEventsDefault: 10,
@@ -234,9 +264,9 @@ export const LIMITS = {
   gatewayPullWaitMsMax: 60_000,
   /** Longest lease of a pulled event; it can be extended. */
   gatewayPullLeaseMsMax: 43_200_000,
-  /** Events that were fetched for pulls and that nobody pulls within this time go back, for other instances. */
+  /** Events that were fetched for pulls and not pulled within this time go back to the engine, for other instances. */
   gatewayPullSpareMs: 1000,
-  /** A pulled consumer that nobody asks for this time, and that has nothing leased, is closed. */
+  /** A pulled consumer without pulls for this time, and without leased events, is closed. */
   gatewayPullIdleMs: 600_000,
   /** Settled leases that the gateway remembers, so that a settlement that is sent again gets the same answer. */
   gatewayPullSettledMax: 10_000,
@@ -250,7 +280,10 @@ export const LIMITS = {
   pushReplyBytesMax: 1_048_576,
   /** Longest pause that a subscriber can ask for; after it one event is tried. */
   pushHoldMsMax: 60_000,
-  /** How often a gateway looks for subscriptions that were changed elsewhere, and tries to start those that could not be started. */
+  /**
+   * How often a gateway looks for subscriptions that were changed elsewhere, and tries to start those that could not be
+   * started.
+   */
   pushTendMs: 1000,
   /** How old a webhook may be, if its time is signed. */
   webhookToleranceMs: 300_000,
@@ -268,15 +301,23 @@ export const LIMITS = {
   wireHelloBytesMax: 65_536,
   /** How long a client may take to send its first frame, and a server to answer it. */
   wireHelloMs: 10_000,
-  /** How often each end of a connection sends a ping. A connection on which nothing came for three of them is closed. */
+  /**
+   * How often each end of a connection sends a ping. A connection on which nothing came for three of them is closed.
+   */
   wireHeartbeatMs: 10_000,
   /** How long a server keeps the session of a lost connection; longer if its leases are longer. */
   wireSessionMs: 60_000,
   /** Most sessions of one server, including those without a connection. */
   wireSessionsMax: 10_000,
-  /** Bytes that a session has sent and the other end has not acknowledged. Beyond it, the server sends no more deliveries. */
+  /**
+   * Bytes that a session has sent and the other end has not acknowledged. Beyond it, the server sends no more
+   * deliveries.
+   */
   wireSentBytesMax: 8_388_608,
-  /** Bytes of publishes of one session that wait for their commit. Beyond it, the server reads no more until some are durable. */
+  /**
+   * Bytes of publishes of one session that wait for their commit. Beyond it, the server reads no more until some are
+   * durable.
+   */
   wirePublishBytesMax: 16_777_216,
   /** Bytes of one read that may be on their way to its reader. */
   wireReadBytes: 2_097_152,
@@ -286,16 +327,25 @@ export const LIMITS = {
   wireCallsMax: 10_000,
   /** Longest wait before the next attempt to connect; it starts at 20 ms and doubles. */
   wireReconnectMsMax: 1000,
-  /** The same for processes that share a data directory, one of which becomes the next owner. */
+  /** The same for processes that share a data directory: one of them becomes the next owner. */
   sharedReconnectMsMax: 100,
-  /** After a takeover of a data directory: how long the new owner keeps events that were in flight for the processes that were handling them. */
+  /**
+   * After a takeover of a data directory: how long the new owner keeps events that were in flight for the processes
+   * that were handling them.
+   */
   sharedClaimsMs: 1000,
   /** How long the owner of a data directory may take to answer before it counts as silent. */
   sharedAnswerMs: 1000,
-  /** Without a connection for this time, calls fail with UNAVAILABLE, and an alarm is raised. Publishes continue to wait. */
+  /**
+   * Without a connection for this time, calls fail with UNAVAILABLE, and an alarm is raised. Publishes continue to
+   * wait.
+   */
   wireUnavailableMs: 30_000,
   /** How long `close()` waits for answers to publishes while there is no connection. */
   wireCloseMs: 5000,
-  /** How long a call waits for the servers of another broker (NATS …) to answer or to come back, before it fails with UNAVAILABLE. */
+  /**
+   * How long a call waits for the servers of another broker (NATS …) to answer or to come back, before it fails with
+   * UNAVAILABLE.
+   */
   brokerPatienceMs: 30_000,
 } as const

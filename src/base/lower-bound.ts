@@ -1,7 +1,7 @@
 /**
- * The first index in a sorted sequence whose item is not before what is looked for; `high` where all items are before it.
+ * The first index in a sorted sequence whose item is not before the wanted one; `high` if all items are before it.
  *
- * `isBefore` answers for the item at an index. It must answer true up to some index and false from there on.
+ * `isBefore` says whether the item at an index is before it. It must be true up to some index, and false from there on.
  */
 export function lowerBound(low: number, high: number, isBefore: (index: number) => boolean): number {
   let [from, to] = [low, high]

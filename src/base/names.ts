@@ -8,7 +8,8 @@ const WILDCARD = /^(?:\*|[A-Za-z0-9_$][A-Za-z0-9_$-]*)(?:\.(?:\*|[A-Za-z0-9_$][A
 
 /**
  * The name, if it is one.
- * @throws INVALID_NAME when it is empty, too long, or has characters besides letters, digits, `_`, `$`, `-` and single dots between words.
+ * @throws INVALID_NAME when it is empty, too long, or has characters besides letters, digits, `_`, `$`, `-` and single
+ * dots between words.
  */
 export function checkName(name: unknown, of: 'channel' | 'consumer' | 'event type'): string {
   if (isName(name)) return name
@@ -71,7 +72,10 @@ export function compileWildcard(wildcard: string): (name: string) => boolean {
   return (name) => form.test(name)
 }
 
-/** First words of the names of Millrace's own consumers (`rules.orders`, `rule.large.http`, `push.billing`), and the channel that says what they do. */
+/**
+ * The first words of the names of Millrace's own consumers (`rules.orders`, `rule.large.http`, `push.billing`), and the
+ * channel that configures them.
+ */
 const OWN_CONSUMERS: ReadonlyMap<string, '$rules' | '$push'> = new Map([
   ['rules', '$rules'],
   ['rule', '$rules'],

@@ -2,7 +2,9 @@
 
 const CHARS_MAX = 60
 
-/** A value in an error message. It never throws, whatever the value is, and never shows more than 60 characters of it. */
+/**
+ * A value in an error message. It never throws, whatever the value is, and never shows more than 60 characters of it.
+ */
 export function shown(value: unknown): string {
   try {
     return shownAs(value)

@@ -129,7 +129,8 @@ export interface Broker extends AsyncDisposable {
    * import { connect } from 'millrace'
    *
    * const broker = await connect('file:./data')
-   * for await (const { channel, event } of broker.tail(['orders.*', 'payments'], { from: '1h' })) console.log(channel, event.type)
+   * const tail = broker.tail(['orders.*', 'payments'], { from: '1h' })
+   * for await (const { channel, event } of tail) console.log(channel, event.type)
    * await broker.close()
    * ```
    */
@@ -138,9 +139,9 @@ export interface Broker extends AsyncDisposable {
     options?: ReadOptions,
   ): AsyncIterableIterator<TailedEvent>
   /**
-   * What caused an event, by `causationid`, over all channels: its cause first, then that one's cause. Reads; publishing
-   * pays nothing for it. `progress.complete` says at the end whether the beginning of the chain was reached; an event
-   * that retention removed, or that a queue has done with, is not found.
+   * What caused an event, by `causationid`, over all channels: its cause first, then that one's cause. Reads;
+   * publishing pays nothing for it. `progress.complete` says at the end whether the beginning of the chain was reached;
+   * an event that retention removed, or that a queue has done with, is not found.
    *
    * @throws UNKNOWN_CHANNEL · OFFSET_OUT_OF_RANGE when there is no such event · INVALID_OPTION · INVALID_NAME · CLOSED
    * @see effects
@@ -175,7 +176,10 @@ export interface Broker extends AsyncDisposable {
   alarms(): Promise<readonly Alarm[]>
   /** One channel: describe, read, delayed events, remove. Asks nothing until a method of the handle is called. */
   channel<C extends Channel | string>(channel: C): ChannelHandle<C>
-  /** One consumer: describe, dead letters, rewind, pause, resume, remove. Asks nothing until a method of the handle is called. */
+  /**
+   * One consumer: describe, dead letters, rewind, pause, resume, remove. Asks nothing until a method of the handle is
+   * called.
+   */
   consumer(consumer: string | { readonly name: string }): ConsumerHandle
   /** The dead letters of a consumer: the same as `broker.consumer(consumer).deadLetters`. */
   deadLetters(consumer: string | { readonly name: string }): DeadLetters

@@ -26,7 +26,10 @@ export const CLAUSES = {
 
 export type Clause = keyof typeof CLAUSES
 
-/** How an engine holds a clause: with a feature of its own, built from its parts, or not at all (asking for it is an error). */
+/**
+ * How an engine fulfils a clause: with a feature of its own, built from its parts, or not at all. A refused feature is
+ * an error when it is used.
+ */
 export interface Capability {
   readonly support: 'native' | 'emulated' | 'refused'
   /** Which parts it is built with, or why it is refused. */

@@ -7,7 +7,8 @@ export interface Consumers {
   describe(consumer: string): Promise<ConsumerDescription | null>
   /**
    * Move a consumer to a position, in one channel or (null) all of its streams. Deliveries in flight are revoked.
-   * @throws UNKNOWN_CONSUMER · UNKNOWN_CHANNEL · INVALID_OPTION when there is no stream of it to rewind · OFFSET_OUT_OF_RANGE
+   * @throws UNKNOWN_CONSUMER · UNKNOWN_CHANNEL · INVALID_OPTION when there is no stream of it to rewind ·
+   * OFFSET_OUT_OF_RANGE
    */
   rewind(consumer: string, to: Position, channel: string | null): Promise<void>
   /**
@@ -16,7 +17,10 @@ export interface Consumers {
    * @throws UNKNOWN_CONSUMER
    */
   setPause(consumer: string, pause: ConsumerPause | null): Promise<void>
-  /** Forget a consumer: position, retries, dead letters and pause. @throws UNKNOWN_CONSUMER · INVALID_OPTION while it runs */
+  /**
+   * Forget a consumer: position, retries, dead letters and pause.
+   * @throws UNKNOWN_CONSUMER · INVALID_OPTION while it runs
+   */
   remove(consumer: string): Promise<void>
   /**
    * Dead letters, the oldest first: within a channel in offset order; between channels, the letter that died first.

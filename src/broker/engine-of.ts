@@ -1,9 +1,10 @@
 /**
- * The seam beneath a broker: rooms that work with stored events as they are (copy, rules, gateway, command line) reach the
- * engine here.
+ * The seam beneath a broker: rooms that work with stored events as they are (copy, rules, gateway, command line) reach
+ * the engine here.
  *
- * A broker has its core as a property under a symbol that only this copy of the package knows. A wrapper that forwards every
- * property of a broker forwards this one too. A broker of another copy of the package has another symbol, and is refused.
+ * A broker has its core as a property under a symbol that only this copy of the package knows. A wrapper that forwards
+ * every property of a broker forwards this one too. A broker of another copy of the package has another symbol, and is
+ * refused.
  */
 import { MillraceError } from '../base/errors.ts'
 import { shown } from '../base/shown.ts'
@@ -33,7 +34,10 @@ export function checkBroker(broker: unknown, of: string): void {
   coreOf(broker as Broker, of)
 }
 
-/** Does not look whether the broker is closed. @throws INVALID_OPTION when it is a broker of another copy of the package */
+/**
+ * Works also on a closed broker.
+ * @throws INVALID_OPTION when it is a broker of another copy of the package
+ */
 export function coreOf(broker: Broker, of = 'this'): BrokerCore {
   const core = (broker as { readonly [CORE]?: BrokerCore })[CORE]
   if (core !== undefined) return core

@@ -99,7 +99,9 @@ export interface DeliverySink {
    * in this process, so that the other process works meanwhile.
    */
   readonly passesOn: boolean
-  /** New deliveries, at most as many as there is credit for. Not called before `subscribe` has resolved. Must not throw. */
+  /**
+   * New deliveries, at most as many as there is credit for. Not called before `subscribe` has resolved. Must not throw.
+   */
   deliver(deliveries: readonly Delivery[]): void
   /** These deliveries are taken from this instance: it can no longer settle them. */
   revoked(deliveries: readonly Delivery[]): void
@@ -159,22 +161,23 @@ export interface Subscription {
   resume(): void
   flushed(): Promise<void>
   /**
-   * Why the consumer has work and has made no progress for its `stallMs`, as far as this process knows. Null when it has
-   * no work, or makes progress.
+   * Why the consumer has work and has made no progress for its `stallMs`, as far as this process knows. Null when it
+   * has no work, or makes progress.
    */
   stalled(): string | null
   /** The deliveries in flight in this instance. */
   readonly held: Iterable<Delivery>
   /**
-   * Asked once, at the beginning, of an engine over data that another engine owned before. The claims are deliveries that
-   * this instance got from that engine and still works on. `kept` ones are delivered once more, with the same attempt, to
-   * this instance only. `done` ones were settled durably. `lost` ones belong to other instances, or the engine cannot
-   * keep them.
+   * Asked once, at the beginning, of an engine over data that another engine owned before. The claims are deliveries
+   * that this instance got from that engine and still works on. `kept` ones are delivered once more, with the same
+   * attempt, to this instance only. `done` ones were settled durably. `lost` ones belong to other instances, or the
+   * engine cannot keep them.
    */
   claim(claims: readonly HeldClaim[]): ClaimOutcome[]
   /**
    * The engine is about to close, and the instance continues under the next owner of the data. Deliveries in flight are
-   * neither released nor failed: the instance claims them there. False when the engine has no next owner: close instead.
+   * neither released nor failed: the instance claims them there. False when the engine has no next owner: close
+   * instead.
    */
   abandon(): boolean
   /**
@@ -215,7 +218,10 @@ export interface Engine {
   channel(name: string): Promise<ChannelSpec | undefined>
   /** All channels except internal ones. */
   channels(): Promise<readonly ChannelSpec[]>
-  /** Where a channel begins and ends. The cost does not depend on other channels, or on consumers. @throws UNKNOWN_CHANNEL */
+  /**
+   * Where a channel begins and ends. The cost does not depend on other channels, or on consumers.
+   * @throws UNKNOWN_CHANNEL
+   */
   bounds(channel: string): Promise<Bounds>
   /**
    * Store one event; resolves when it is durable. The channel is declared. `dueAtMs` holds it back until then.
@@ -227,8 +233,8 @@ export interface Engine {
   /** Read without consuming. Yields batches in offset order; memory holds one batch at a time. */
   read(channel: string, options: EngineReadOptions): AsyncIterable<readonly StoredText[]>
   /**
-   * Begin a subscription. The sink is not called before the promise has resolved and the functions that wait for it have
-   * run: a subscriber needs no buffer for deliveries that come before it has its subscription.
+   * Begin a subscription. The sink is not called before the promise has resolved and the functions that wait for it
+   * have run: a subscriber needs no buffer for deliveries that come before it has its subscription.
    */
   subscribe(spec: ConsumerSpec, sink: DeliverySink): Promise<Subscription>
   /** Delete a channel with its events. Its consumers continue without it. */

@@ -1,8 +1,8 @@
 /**
  * Clauses 5 and 6: what follows a failed attempt. The event is tried again after a delay, or it becomes a dead letter.
  *
- * It is decided here for handlers, for consumers that clients pull, and for a client of an older version whose completion
- * the server could not store.
+ * It is decided here for handlers, for consumers that clients pull, and for a client of an older version whose
+ * completion the server could not store.
  */
 import { LIMITS } from '../base/limits.ts'
 import type { Delivery, Subscription } from './engine.ts'

@@ -97,7 +97,10 @@ export interface ChannelHandle<C extends Channel | string = string> {
  */
 export interface ConsumerHandle {
   readonly name: string
-  /** Its positions and lag in each channel, instances, dead letters, rate, pause and stall. @throws UNKNOWN_CONSUMER · CLOSED */
+  /**
+   * Its positions and lag in each channel, instances, dead letters, rate, pause and stall.
+   * @throws UNKNOWN_CONSUMER · CLOSED
+   */
   describe(): Promise<ConsumerDescription>
   /**
    * Move it to another position, running or not, in all of its streams or in one. Its events in flight are taken back.
@@ -117,6 +120,9 @@ export interface ConsumerHandle {
   pause(options?: PauseOptions): Promise<void>
   /** Let it continue where it was. @throws UNKNOWN_CONSUMER · CLOSED */
   resume(): Promise<void>
-  /** Remove it with its positions, retries and dead letters. @throws UNKNOWN_CONSUMER · INVALID_OPTION while it runs · CLOSED */
+  /**
+   * Remove it with its positions, retries and dead letters.
+   * @throws UNKNOWN_CONSUMER · INVALID_OPTION while it runs · CLOSED
+   */
   remove(): Promise<void>
 }

@@ -1,8 +1,9 @@
 /**
- * The seam for telemetry: what a broker and its consumers tell of each publish and each attempt, and where trace contexts enter events.
+ * The seam for telemetry: a broker and its consumers report each publish and each attempt, and trace contexts enter
+ * events here.
  *
- * A broker that nobody observes has none, and pays one comparison. An observer must not throw, must call what it is given to call, once and at once,
- * and returns what that returned.
+ * A broker without an observer only pays one comparison. An observer must not throw. It must call the function that it
+ * gets exactly once, synchronously, and return its result.
  */
 
 import type { StoredEvent } from '../event/cloud-event.ts'
@@ -11,7 +12,7 @@ import type { TraceText } from '../event/trace-context.ts'
 import type { Delivery, Emission } from './engine.ts'
 import type { Failure } from './failure.ts'
 
-/** How an attempt ended. `lost`: the event was not this instance's any more. */
+/** How an attempt ended. `lost`: the event did not belong to this instance any more. */
 export type AttemptOutcome = 'completed' | 'retried' | 'dead-lettered' | 'released' | 'lost'
 
 /** An attempt at an event. */
@@ -23,7 +24,7 @@ export interface ObservedAttempt {
 }
 
 export interface BrokerObserver {
-  /** `perform` takes the trace contexts to be written into the events that have none: one for each event, or null for none. */
+  /** Call `perform` with the trace contexts for events that have none: one for each event, or null for no contexts. */
   publish<Result>(
     channel: string,
     events: readonly Encodable[],
@@ -31,7 +32,7 @@ export interface BrokerObserver {
   ): Promise<Result>
   /** Events of a publish were durable this long after the engine got them. */
   committed(channel: string, events: number, ms: number): void
-  /** A handler is to be called, with one event or a batch. */
+  /** A handler is about to be called, with one event or a batch. */
   handle(
     consumer: string,
     events: readonly StoredEvent[],
@@ -39,9 +40,9 @@ export interface BrokerObserver {
     batch: boolean,
     handle: () => unknown,
   ): unknown
-  /** A handler emits. Answers the trace context to be written into the event if it has none; null for its cause's. */
+  /** A handler emits an event. Returns the trace context for the event if it has none, or null to use its cause's. */
   emitting(attempt: ObservedAttempt, channel: string): TraceText | null
   settled(consumer: string, attempt: ObservedAttempt, outcome: AttemptOutcome, failure: Failure | null): void
-  /** The engine gave an event up. */
+  /** The engine has made an event a dead letter without a handler. */
   buried(consumer: string, channel: string): void
 }

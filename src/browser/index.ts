@@ -72,17 +72,18 @@ export interface Received<Data = unknown> {
 
 export interface Client {
   /**
-   * Publish an event, or several, all or none. Resolves when they are durable. It is tried again when the connection breaks, with the same ids, so that nothing
-   * is stored twice within the channel's window.
+   * Publish an event, or several, all or none. Resolves when they are durable. It is tried again when the connection
+   * breaks, with the same ids, so that nothing is stored twice within the channel's window.
    *
-   * @throws an error with `name` 'MillraceError' and the gateway's `code`, `status` and `details`; `UNAVAILABLE` when there was no answer
+   * @throws an error with `name` 'MillraceError' and the gateway's `code`, `status` and `details`; `UNAVAILABLE` when
+   * there was no answer
    */
   publish(channel: string, event: NewPageEvent): Promise<PageReceipt>
   publish(channel: string, events: readonly NewPageEvent[]): Promise<PageReceipt[]>
   /**
-   * Follow one channel, or several, by name or wildcard (`orders.*`), while the loop runs. A connection that breaks, or is silent
-   * for too long, is made again and misses nothing. An error that another try cannot help (no such channel, no permission) ends
-   * the loop.
+   * Follow one channel, or several, by name or wildcard (`orders.*`), while the loop runs. A connection that breaks, or
+   * is silent for too long, is made again and misses nothing. An error that another try cannot help (no such channel,
+   * no permission) ends the loop.
    */
   subscribe<Data = unknown>(
     channels: string | readonly string[],

@@ -53,7 +53,11 @@ export interface ChannelOptions<Definition extends AnyEventDefinition, Path exte
    */
   readonly key?: ((event: EventFor<Definition>) => string | undefined) | (Path & KeyPath<Definition, Path>) | false
   readonly retain?: Retention
-  /** The window in which an id published twice is stored once: the last `count` events (up to twice that), no older than `age`. `false` turns it off. @default 100,000 events, 10 minutes */
+  /**
+   * The window in which an id that is published twice is stored once: the last `count` events (up to twice that), no
+   * older than `age`. `false` turns it off.
+   * @default 100,000 events, 10 minutes
+   */
   readonly dedupe?: false | { readonly age?: Duration; readonly count?: number }
   /** Largest event, as CloudEvents JSON. Up to 16 MiB. @default 1 MiB */
   readonly maxEventBytes?: Size

@@ -1,5 +1,6 @@
 /**
- * The block: consecutive events of one channel as bytes. The same bytes are in the journal, in the segments and on the wire.
+ * The block: consecutive events of one channel as bytes. The same bytes are in the journal, in the segments and on the
+ * wire.
  *
  *     offset  bytes
  *     0       4      magic "MRB1"
@@ -9,7 +10,8 @@
  *     16      8      offset of the first event (float64, whole)
  *     24      8      time of the commit in milliseconds since the epoch (float64)
  *     32      4      bytes of the texts
- *     36      2      flags: bit 0 = every text is ASCII; bit 1 = void: no event is left, and there are no columns, only the texts "[]"
+ *     36      2      flags: bit 0 = every text is ASCII; bit 1 = void: no event is left, and there are no columns,
+ *                    only the texts "[]"
  *     38      2      count of distinct types
  *     40      4 × n  end of each event's text, from the beginning of the texts
  *             2 × n  index of each event's type

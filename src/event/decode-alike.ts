@@ -1,6 +1,6 @@
 /**
- * Decoding one event after the other of which the most is alike: neighbours in a block mostly differ in their ids and their data alone, and then only
- * those are read.
+ * Decodes events one after the other that are nearly alike. Neighbours in a block mostly differ only in their ids and
+ * data, and then only those are parsed.
  *
  * Invariant: the result equals that of parsing the whole text, member by member. If this is not certain, the whole text
  * is parsed.

@@ -1,8 +1,8 @@
 /**
  * Encodes a published event as the CloudEvents JSON text that is stored, and decodes it.
  *
- * This runs once for every event, on the caller's thread: it builds the text by hand around one `JSON.stringify` of the data.
- * In JavaScript binary data is a `Uint8Array` in `data`; in the text it is `data_base64`.
+ * This runs once for every event, on the caller's thread: it builds the text by hand around one `JSON.stringify` of the
+ * data. In JavaScript binary data is a `Uint8Array` in `data`; in the text it is `data_base64`.
  */
 import { MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
@@ -289,7 +289,10 @@ function isOwnBytes(data: unknown): boolean {
   return data instanceof Uint8Array && data.constructor !== Uint8Array
 }
 
-/** The event that a text holds, with its offset; binary data as a `Uint8Array`. Throws SyntaxError when the text is not JSON. */
+/**
+ * The event that a text holds, with its offset; binary data as a `Uint8Array`. Throws SyntaxError when the text is not
+ * JSON.
+ */
 export function decodeEvent(text: string, offset: number): StoredEvent {
   const event = JSON.parse(text) as { -readonly [K in keyof StoredEvent]: StoredEvent[K] }
   if ('offset' in event || 'extensions' in event) setAside(event)

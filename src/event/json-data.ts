@@ -16,8 +16,9 @@ interface Identified {
 /**
  * The data as JSON text. `-0` becomes 0, as JSON has it in JavaScript.
  *
- * @throws INVALID_EVENT with `details.path` of the first value that JSON cannot carry: NaN and infinities, bigint, functions, symbols, `undefined` in an
- * array, maps, sets and other iterables, buffers inside the data, invalid dates, a `toJSON()` that gives one of these or nothing, cycles (deeper than 128)
+ * @throws INVALID_EVENT with `details.path` of the first value that JSON cannot carry: NaN and infinities, bigint,
+ * functions, symbols, `undefined` in an array, maps, sets and other iterables, buffers inside the data, invalid dates,
+ * a `toJSON()` that gives one of these or nothing, cycles (deeper than 128)
  */
 export function jsonOf(data: unknown, event: Identified): string {
   altered = false

@@ -1,7 +1,6 @@
 /**
  * Data and its schema: validated when an event is published, decoded when it is handled or read. A schema is the user's
- * code: it may throw, and it may answer a
- * promise.
+ * code: it may throw, and it may return a promise.
  */
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { MillraceError } from '../base/errors.ts'

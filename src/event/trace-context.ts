@@ -1,14 +1,15 @@
 /**
- * W3C trace context as events carry it (the CloudEvents extension "distributed tracing"): read, checked, and made where a chain has none.
+ * W3C trace context in events (the CloudEvents extension "distributed tracing"): parsed, checked, and made for a chain
+ * that has none.
  *
- * A made context belongs to no span. Its trace id comes from the id at the beginning of the chain, so all events of a chain share it in every
- * process, without anything kept; its flags say "not sampled".
+ * A made context belongs to no span. Its trace id comes from the id of the first event of the chain, so all events of a
+ * chain have the same one in every process, and nothing is stored for it. Its flags say "not sampled".
  * @see https://www.w3.org/TR/trace-context/
  * @see https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/extensions/distributed-tracing.md
  */
 import { createHash } from 'node:crypto'
 
-/** `00-TRACE-PARENT-FLAGS`. Later versions may have more behind it. */
+/** `00-TRACE-PARENT-FLAGS`. Later versions may have more text after it. */
 const TRACEPARENT = /^(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?$/
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
 const NIL = '00000000-0000-0000-0000-000000000000'
@@ -22,7 +23,7 @@ export interface TraceContext {
   readonly sampled: boolean
 }
 
-/** What a `traceparent` says; null for text that is none. */
+/** The context of a `traceparent` text; null if the text is not valid. */
 export function parseTraceparent(text: string): TraceContext | null {
   const found = TRACEPARENT.exec(text)
   if (found === null) return null
@@ -31,12 +32,12 @@ export function parseTraceparent(text: string): TraceContext | null {
   return { traceId, spanId, sampled: (Number.parseInt(flags, 16) & SAMPLED) !== 0 }
 }
 
-/** The trace id of a chain of events, from the id at its beginning: the digits of a UUID, of other ids a hash. */
+/** The trace id of a chain of events, from the id of its first event: the digits of a UUID, a hash of any other id. */
 export function traceIdOf(correlationId: string): string {
   return isUuid(correlationId) ? correlationId.replaceAll('-', '') : hashOf(correlationId, 32)
 }
 
-/** The context for what an event of a chain causes, where nobody has made one. */
+/** The trace context for the effects of an event whose chain has none. */
 export function madeTraceparent(correlationId: string, causeId: string): string {
   const spanId = isUuid(causeId) ? causeId.slice(19, 23) + causeId.slice(24) : hashOf(causeId, 16)
   return `00-${traceIdOf(correlationId)}-${spanId === '0'.repeat(16) ? hashOf(causeId, 16) : spanId}-00`
@@ -50,7 +51,7 @@ function hashOf(id: string, digits: number): string {
   return createHash('sha256').update(id).digest('hex').slice(0, digits)
 }
 
-/** As events have it. */
+/** The trace context as attributes of an event. */
 export interface TraceText {
   readonly traceparent: string
   readonly tracestate?: string | undefined

@@ -58,8 +58,9 @@ const REQUIRED = ['specversion', 'id', 'source', 'type'] as const
  * ```ts
  * import { validateCloudEvent } from 'millrace'
  *
- * validateCloudEvent({ specversion: '1.0', id: '1', source: '/shop', type: 'cart.item.added' }) // []
- * validateCloudEvent({ specversion: '1.0', id: '', source: '/shop', type: 'cart.item.added' }) // ['id must not be empty']
+ * const event = { specversion: '1.0', id: '1', source: '/shop', type: 'cart.item.added' }
+ * validateCloudEvent(event) // []
+ * validateCloudEvent({ ...event, id: '' }) // ['id must not be empty']
  * ```
  * @see https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md
  */

@@ -1,8 +1,10 @@
 /**
- * `GET /channels/{channel}/events/{offset}/causes` and `…/effects`: an event's causal tree, line by line as it is found.
+ * `GET /channels/{channel}/events/{offset}/causes` and `…/effects`: an event's causal tree, line by line as it is
+ * found.
  *
- * The answer is JSON lines: `{"found":…}` for an event, `{"progress":…}` while it looks, and at last `{"end":…}`, which says whether all was seen, or
- * `{"error":…}`. A client that reads slowly is waited for: nothing is read ahead for it.
+ * The answer is JSON lines: `{"found":…}` for an event, `{"progress":…}` while the walk runs, and at the end
+ * `{"end":…}`, which says whether everything was read, or `{"error":…}`. The walk reads at the client's pace: nothing
+ * is read ahead.
  */
 import { MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
@@ -158,7 +160,7 @@ export class CausalityPart implements GatewayPart {
   }
 }
 
-/** Pulled by the client; `over` is called once, at the end or when the client has gone. */
+/** The lines at the client's pace. `over` is called once, at the end or when the client has disconnected. */
 function linesOf(
   walk: CausalWalk,
   direction: Direction,

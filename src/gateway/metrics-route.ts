@@ -1,4 +1,7 @@
-/** `GET /metrics`: what this process counts and what `describe()` says, as Prometheus reads it. Counting begins with the first request. */
+/**
+ * `GET /metrics`: what this process counts, and the numbers of `describe()`, in Prometheus form. Counting begins with
+ * the first request.
+ */
 import { compileWildcard, isWildcard } from '../base/names.ts'
 import type { BrokerDescription } from '../broker/description.ts'
 import { metricFamilies } from '../telemetry/broker-metrics.ts'
@@ -9,7 +12,7 @@ import type { Route } from './route.ts'
 
 export function metricsRoute(host: GatewayHost): Route {
   let describing: Promise<BrokerDescription> | null = null
-  /** Scrapes that come at once share one answer. */
+  /** Scrapes at the same time share one description. */
   const describe = (): Promise<BrokerDescription> => {
     describing ??= host.broker.describe().finally(() => {
       describing = null

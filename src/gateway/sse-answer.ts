@@ -1,6 +1,6 @@
 /**
- * An answer of Server-Sent Events that is made as its client takes it: nothing is produced while the client has not taken what is there.
- * It ends when the client leaves, when the source ends, and when the credentials no longer hold.
+ * An answer of Server-Sent Events at the client's pace: the next message is made after the client has taken the ones
+ * before. It ends when the client disconnects, when the source ends, and when the credentials expire.
  */
 import { isMillraceError } from '../base/errors.ts'
 import type { GatewayHost } from './gateway-host.ts'
@@ -15,7 +15,10 @@ export interface SseMessage {
 
 const encoder = new TextEncoder()
 
-/** `source` is told by the signal that nobody listens any more. A failure of it is sent as the message `problem`, and ends the stream. */
+/**
+ * The signal of `source` aborts when the client has disconnected. An error of the source is sent as the message
+ * `problem`, and ends the stream.
+ */
 export function sseAnswer(
   request: GatewayRequest,
   host: GatewayHost,
@@ -59,7 +62,7 @@ async function nextText(messages: AsyncIterator<SseMessage | null>, host: Gatewa
   try {
     const next = await messages.next()
     if (next.done === true) return null
-    // Nothing to say: a comment, so that what lies between knows that the stream lives.
+    // Nothing to send: a comment shows proxies between that the stream is alive.
     return next.value === null ? ':\n\n' : `event: ${next.value.event}\ndata: ${next.value.data}\n\n`
   } catch (error) {
     if (!isMillraceError(error)) host.report(error)

@@ -115,7 +115,8 @@ export class EventColumns {
     this.#attemptsAt = (flags & WITH_ATTEMPTS) === 0 ? -1 : at
     this.#body = body
     this.count = count
-    // The block has no checksum here: the transport has its own, and another could only detect memory errors of the ends.
+    // The block has no checksum here: the transport has its own, and a second one could only detect memory errors at
+    // the two ends.
     this.block = decodeSentBlock(body.subarray(blockAt), false)
     if (this.block.count !== count) throw malformed('a frame of events has another count than its block')
     if (!this.#isValid()) throw malformed('an event has an invalid offset or time')

@@ -1,4 +1,7 @@
-/** The wall clock goes back under a running broker: what measures a length of time goes on, on the embedded engine and on the one over servers. */
+/**
+ * The wall clock goes back under a running broker: durations are still measured correctly, on the embedded engine and
+ * on the engine over servers.
+ */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { ConnectedBroker } from '../../src/broker/connected-broker.ts'
 import type { ConsumerDescription } from '../../src/broker/description.ts'

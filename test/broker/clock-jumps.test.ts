@@ -1,4 +1,7 @@
-/** A clock that jumps forward and back under a running broker: what waits for a time follows it, what is ordered stays in order, and everything else goes on. */
+/**
+ * A clock that jumps forward and back under a running broker: waits for a time follow it, order is kept, and everything
+ * else continues.
+ */
 import { afterEach, expect, test } from 'vitest'
 import { atTime, type Clock } from '../../src/base/clock.ts'
 import { afterMs } from '../../src/base/timers.ts'
@@ -41,7 +44,10 @@ function open(): { clock: JumpingClock; broker: ConnectedBroker; engine: Embedde
 
 const numberOf = (each: { readonly data: unknown }): number => (each.data as { readonly n: number }).n
 
-/** Long enough for what must not happen to have happened: an event that was published later was handled, and timers have fired. */
+/**
+ * Wait long enough to see what must not happen: until an event that was published later is handled, and timers have
+ * fired.
+ */
 async function passes(broker: ConnectedBroker, seen: readonly number[], channel: string): Promise<void> {
   await broker.publish(channel, { type: 'noted', data: { n: -1 } })
   await expect.poll(() => seen).toContain(-1)

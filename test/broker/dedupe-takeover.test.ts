@@ -1,4 +1,4 @@
-/** Clause 8 over a change of the owner of a shared directory: the next owner knows the ids before anything is published to it. */
+/** Clause 8 after a takeover of a shared directory: the next owner knows the ids before anything is published to it. */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

@@ -1,4 +1,4 @@
-/** A channel that is looked at again stays usable meanwhile: whoever is about to encode for it is not left without it. */
+/** A channel whose declaration is read again stays usable meanwhile, for callers that are about to encode for it. */
 import { expect, test } from 'vitest'
 import { MillraceError } from '../../src/base/errors.ts'
 import type { Engine } from '../../src/broker/engine.ts'

@@ -1,4 +1,7 @@
-/** Clauses 5 and 6: what follows a failed attempt is decided in one place, for handlers, pulled consumers and clients of an older version. */
+/**
+ * Clauses 5 and 6: what follows a failed attempt is decided in one file, for handlers, pulled consumers and clients of
+ * an older version.
+ */
 import { describe, expect, test, vi } from 'vitest'
 import { systemClock } from '../../src/base/clock.ts'
 import { LIMITS } from '../../src/base/limits.ts'

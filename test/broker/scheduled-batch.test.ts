@@ -1,4 +1,7 @@
-/** An id that waits for its time is known to a batch as to a single publish (clause 8): several publishes of one turn go to a server as a batch. */
+/**
+ * The id of a delayed event is known to a batch as to a single publish (clause 8): several publishes of one turn are
+ * sent to a server as a batch.
+ */
 import { expect, it } from 'vitest'
 import { connect, event, stream } from '../../src/index.ts'
 

@@ -1,4 +1,7 @@
-/** Functions of the application that nobody awaits: they may answer a promise that rejects, of any realm, and nothing of it ends the process or is lost in silence. */
+/**
+ * Functions of the application whose result is not awaited. They may return a promise that rejects, also one of another
+ * realm. That neither ends the process nor is lost without a message.
+ */
 import { runInNewContext } from 'node:vm'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { connect, consumer, event, stream } from '../../src/index.ts'

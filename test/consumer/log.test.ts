@@ -1,4 +1,7 @@
-/** What the person on call sees by default: a line for each kind of trouble, grouped, to the application's logger or to standard error. */
+/**
+ * What the person on call sees by default: one line for each kind of problem, with a count, in the application's logger
+ * or on standard error.
+ */
 import { spawnSync } from 'node:child_process'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { connectWith } from '../../src/broker/connect.ts'

@@ -93,7 +93,10 @@ function withThen(object: object, then: unknown): object {
 
 type Work = (ctx: HandlerContext) => unknown
 
-/** What becomes of an event whose handler does this at each of two attempts; another event shows that the consumer goes on. */
+/**
+ * What becomes of an event whose handler does this at each of two attempts. Another event shows that the consumer
+ * continues.
+ */
 async function outcome(work: Work): Promise<{
   readonly calls: number
   readonly failure: Awaited<ReturnType<typeof letters>>[number]['failure'] | undefined

@@ -1,4 +1,7 @@
-/** An event that a channel does not carry, published or handled: the error says what was given, and which one was probably meant. */
+/**
+ * An event that a channel does not carry, published or handled: the error names it, and the event that was probably
+ * meant.
+ */
 import { afterEach, expect, it } from 'vitest'
 import { type Broker, connect, consumer, event, stream } from '../../src/index.ts'
 

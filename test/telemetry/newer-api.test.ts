@@ -1,4 +1,7 @@
-/** A provider that was registered with API 1.10. In a file of its own: once that was loaded, API 1.9 registers nothing any more. */
+/**
+ * A provider that was registered with API 1.10. The test has its own file, because API 1.9 cannot register anything
+ * after 1.10 was loaded.
+ */
 import type * as api from '@opentelemetry/api'
 import * as newer from 'opentelemetry-api-next'
 import { expect, test } from 'vitest'

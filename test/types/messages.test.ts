@@ -1,4 +1,4 @@
-/** Where the compiler points, and what it says, when a call is wrong: at the thing that is wrong, and not at another argument. */
+/** Where the compiler reports a wrong call, and what it says: at the wrong argument, and at no other. */
 import { join } from 'node:path'
 import ts from 'typescript'
 import { beforeAll, describe, expect, it } from 'vitest'

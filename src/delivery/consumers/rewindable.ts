@@ -14,7 +14,8 @@ interface Rewind {
 /**
  * The homes of a consumer that a rewind moves.
  *
- * @throws UNKNOWN_CHANNEL · INVALID_OPTION when the consumer does not consume the channel, or there is no stream to rewind
+ * @throws UNKNOWN_CHANNEL · INVALID_OPTION when the consumer does not consume the channel, or there is no stream to
+ * rewind
  */
 export function rewindable<H extends Home>(homes: readonly H[], { consumer, channel, declared }: Rewind): H[] {
   if (homes.length === 0 && channel === null)

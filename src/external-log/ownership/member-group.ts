@@ -3,16 +3,16 @@
  * members of the group see it.
  *
  * Every member sends heartbeats that name the channels it takes. Each member computes who should own each stripe
- * (`stripesOf`, over the members that live). It gives back the partitions of other members' stripes when no event of the
- * stripe is in flight. It claims the partitions of its own stripes when their owner has released them or is dead. The
- * conditional append to the consumer log decides who owns a partition, so a wrong view does no harm.
+ * (`stripesOf`, over the members that live). It gives back the partitions of other members' stripes when no event of
+ * the stripe is in flight. It claims the partitions of its own stripes when their owner has released them or is dead.
+ * The conditional append to the consumer log decides who owns a partition, so a wrong view does no harm.
  *
  * This is where leases expire on servers. A member whose note has not changed within its lease is dead for the others
  * (`lives`). A member whose heartbeat was not accepted for its lease gives up its partitions (`#giveUp`). The lease of
  * an instance within this process is watched in `delivery/dispatch/lease-watch.ts`.
  *
- * Invariant: a partition begins to give out events at a moment at which this member owns all partitions of its stripe. It
- * ends when it is released or lost. Of two members that have partitions with the same keys, the one that began later
+ * Invariant: a partition begins to deliver events at a moment at which this member owns all partitions of its stripe.
+ * It ends when it is released or lost. Of two members that have partitions with the same keys, the one that began later
  * owned the other's partition at that moment, so the other one had stopped before.
  */
 import { type Clock, every } from '../../base/clock.ts'

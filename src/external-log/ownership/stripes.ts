@@ -2,9 +2,9 @@
  * Stripes: which partitions of a consumer's channels belong together, and which member works on them.
  *
  * The partition of a key is its hash modulo the number of partitions of the channel. Modulo the greatest common divisor
- * of these numbers, the partitions of one key are equal in all channels: that is the stripe of the key. All partitions of
- * a stripe go to one member, so one member has a key in all channels (clause 4). If the divisor is 1, there is one stripe
- * and one member has it.
+ * of these numbers, the partitions of one key are equal in all channels: that is the stripe of the key. All partitions
+ * of a stripe go to one member, so one member has a key in all channels (clause 4). If the divisor is 1, there is one
+ * stripe and one member has it.
  */
 import { consumerLogOf } from '../consumer-log/consumer-log-name.ts'
 import type { ChannelEntry } from '../log-backend.ts'
@@ -39,8 +39,8 @@ interface Shared {
 const SEVERAL = { name: '*' }
 
 /**
- * The stripes of a group. All members compute the same ones. A stripe over several channels goes to members that take all
- * of these channels. If no member takes all, or a member of an older version works, each channel is shared out by
+ * The stripes of a group. All members compute the same ones. A stripe over several channels goes to members that take
+ * all of these channels. If no member takes all, or a member of an older version works, each channel is shared out by
  * itself.
  */
 export function stripesOf(group: string, entries: readonly ChannelEntry[], members: readonly StripeMember[]): Stripe[] {

@@ -1,8 +1,8 @@
 /**
- * The console's files over HTTP: the page, and assets whose names carry a hash of their content.
+ * The console's files over HTTP: the page, and assets whose names contain a hash of their content.
  *
- * The files hold no data, so they are given to everyone who reaches the gateway; the page asks for a token when the gateway does.
- * It is built from `console/` into `dist/console` and loads nothing from elsewhere.
+ * The files contain no data, so everyone who reaches the gateway gets them. The page asks for a token if the gateway
+ * requires one. It is built from `console/` into `dist/console`, and loads nothing from other hosts.
  */
 import { readdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -14,14 +14,14 @@ import { shown } from '../../base/shown.ts'
 import { knownOptions } from '../../base/units.ts'
 
 export interface ConsoleOptions {
-  /** Where the gateway serves it. @default '/console' */
+  /** The path at which the gateway serves the console. @default '/console' */
   readonly path?: string
 }
 
 interface ConsoleFile {
   readonly type: string
   readonly bytes: Uint8Array<ArrayBuffer>
-  /** Compressed when it is first asked for. */
+  /** Compressed on the first request for it. */
   gzipped: Uint8Array<ArrayBuffer> | null
 }
 
@@ -32,7 +32,10 @@ const TYPES: Readonly<Record<string, string>> = {
   svg: 'image/svg+xml',
   txt: 'text/plain; charset=utf-8',
 }
-/** Own scripts and styles only, nothing inline, no frames around it. React sets styles by the DOM, which needs no `unsafe-inline`. */
+/**
+ * Only scripts and styles of the console's own files, nothing inline, and no frame around the page. React sets styles
+ * through the DOM, which does not need `unsafe-inline`.
+ */
 const POLICY = [
   "default-src 'none'",
   "script-src 'self'",
@@ -51,10 +54,13 @@ const HEADERS = {
   vary: 'accept-encoding',
 }
 const PATH = /^\/(?:[A-Za-z0-9_~-][A-Za-z0-9._~-]*(?:\/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*)?$/
-/** In the page: where the gateway begins, seen from the page. */
+/** The place in the page for the relative URL of the gateway's root. */
 const ROOT_MARK = 'content="./" data-root'
 
-/** The path of the console, or null where it is not served. @throws INVALID_OPTION */
+/**
+ * The path of the console, or null if it is not served.
+ * @throws INVALID_OPTION
+ */
 export function consolePath(option: boolean | ConsoleOptions | undefined): string | null {
   if (option === undefined || option === false) return null
   if (option === true) return '/console'
@@ -72,7 +78,10 @@ export function consolePath(option: boolean | ConsoleOptions | undefined): strin
   )
 }
 
-/** Serve the console below `path`. @throws INVALID_OPTION when the package has no built console */
+/**
+ * Serve the console below `path`.
+ * @throws INVALID_OPTION when the package has no built console
+ */
 export function mountConsole(app: Hono, path: string, folder: string = builtFolder()): void {
   const files = filesIn(folder)
   const base = path === '/' ? '' : path
@@ -93,7 +102,10 @@ export function mountConsole(app: Hono, path: string, folder: string = builtFold
   )
 }
 
-/** A bundle does not contain the files. One of CommonJS does not know where it is either: it takes those of the installed package. */
+/**
+ * The folder of the built console. An application's bundle does not contain these files. A CommonJS bundle does not
+ * know its own folder either, and uses the files of the installed package.
+ */
 function builtFolder(): string {
   const { url } = import.meta as { readonly url?: string }
   if (url === undefined) return join(process.cwd(), 'node_modules/millrace/dist/console')

@@ -1,8 +1,8 @@
 /**
  * Parses the texts of templates.
  *
- * `{{ data.items[0].sku | default "none" | upper }}` is a path or a literal, then functions whose arguments are literals.
- * A name in a path is a word; other names are written `["like this"]`. `{{ "{{" }}` writes two braces.
+ * `{{ data.items[0].sku | default "none" | upper }}` is a path or a literal, then functions whose arguments are
+ * literals. A name in a path is a word; other names are written `["like this"]`. `{{ "{{" }}` writes two braces.
  */
 import { refuseRule } from '../rule-error.ts'
 import { TEMPLATE_FUNCTIONS, type TemplateFunction } from './template-functions.ts'

@@ -5,9 +5,10 @@ import type { Entry, Redrive } from './account.ts'
 const RECORDED_MS = 5
 
 /**
- * Change an event that was restored from its last durable state: it may have been in hand, and used an attempt, without a record.
+ * Change an event that was restored from its last durable state. Without a record, it may have been in flight and have
+ * used an attempt.
  *
- * @param durableMs The time of that state; null where it may not count.
+ * @param durableMs The time of that state; null if it may not count.
  */
 export function afterCrash(entry: Entry, durableMs: number | null): void {
   const claimed = entry.claimedBy !== null

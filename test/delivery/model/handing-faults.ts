@@ -1,4 +1,7 @@
-/** Rules of one delivery that need nothing but the worker, the event and its account: which event, which attempt, and whether the worker may be given it now. */
+/**
+ * Rules for one delivery that only need the worker, the event and its account: which event, which attempt, and whether
+ * the worker may get it now.
+ */
 import type { Delivery } from '../../../src/broker/engine.ts'
 import { type Account, type Entry, isBuriedIn, name } from './account.ts'
 import type { Worker } from './worker.ts'

@@ -1,8 +1,9 @@
 /**
- * The model: what may be delivered, to whom, as which attempt, and what must have been delivered at the end.
+ * The model: which event may be delivered to which worker, as which attempt, and what must have been delivered at the
+ * end.
  *
- * It is told of every step of a history and of every delivery, and keeps the first rule that was broken. It looks into no cursor, lane or chain: of the
- * product it sees only deliveries, answers, and which events the records say are dead.
+ * It gets every step of a history and every delivery, and keeps the first rule that was broken. It does not read
+ * cursors, lanes or chains. Of the product it sees only deliveries, answers, and which events the records call dead.
  */
 import type { ConsumerSpec, Delivery } from '../../../src/broker/engine.ts'
 import { Account, type Entry, keyOf, type ModelLog, matches, name, type Redrive, type Saved } from './account.ts'
@@ -259,7 +260,10 @@ export class Ledger {
     }
   }
 
-  /** Compare what the records say of dead letters: those that were given back or deleted, and those that the room itself gave up. */
+  /**
+   * Compare with the records of dead letters: those that were redriven or dropped, and those that the room itself gave
+   * up.
+   */
   observe(account: Account, except: Entry | null = null): void {
     const version = this.#host.version()
     if (except === null && account.seen === version) return
@@ -409,7 +413,10 @@ export class Ledger {
     this.#durable.set(keyOf(saved.account), saved)
   }
 
-  /** A partition went to another process, or to the same one again, in one that had not given it back: what was not durable has not happened. */
+  /**
+   * A partition moved to another process, or again to the same one, while a process had not given it back: changes that
+   * were not durable have not happened.
+   */
   takenOver(key: string): void {
     const before = this.accounts.get(key)
     if (before === undefined) return

@@ -4,8 +4,8 @@
  *     a                       the last commit applied: sequence number, checksum of its frame (float64 each)
  *     i                       the directory's id, in ASCII
  *     r<key>                  a record
- *     x<channel>/<offset>     an extent by its first offset: segment (4), bytes (4), position (float64), time (float64),
- *                             count (4), zero (4)
+ *     x<channel>/<offset>     an extent by its first offset: segment (4), bytes (4), position (float64),
+ *                             time (float64), count (4), zero (4)
  *     c<channel>              a channel: first offset, next offset, bytes (float64 each)
  *     s<segment>              a segment: bytes, live bytes (float64 each)
  *
