@@ -59,7 +59,7 @@ export function every(clock: Pick<Clock, 'after'>, everyMs: number, task: () => 
   return () => cancel()
 }
 
-/** `Clock.at` for a wall clock `now`, which is looked at again within `waitMsMax`. */
+/** `Clock.at` for a wall clock `now`, which is read again at least every `waitMsMax`. */
 export function atTime(
   now: () => number,
   timeMs: number,

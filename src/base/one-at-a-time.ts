@@ -1,8 +1,8 @@
 /**
- * Work that runs once at a time, such as a sweep or a reading of what is new.
+ * Work that runs once at a time, such as a sweep or a read of new data.
  *
- * A request that comes during a run gets a run of its own behind it, which all requests of that time share. So no
- * request is forgotten, and whoever waits for one sees what was there when it asked.
+ * A request during a run gets another run after it, which all requests of that time share. So no request is forgotten,
+ * and each one's run begins after the request.
  */
 export class OneAtATime {
   readonly #work: () => Promise<void>

@@ -39,7 +39,7 @@ export interface EngineReadOptions {
   readonly from: Position
   /** Stop before this position; `null` is "at the end as it is when reading starts". */
   readonly to: Position | null
-  /** Go on with new events until the signal aborts. */
+  /** Continue with new events until the signal aborts. */
   readonly follow: boolean
   readonly signal: AbortSignal
 }

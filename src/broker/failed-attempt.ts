@@ -34,7 +34,7 @@ export function defaultPolicy(attempts: number): AttemptPolicy {
   }
 }
 
-/** What the one who failed knows of the next attempt. */
+/** What the caller knows about the next attempt. */
 export interface NextAttempt {
   /** What was thrown: the policy may look at it. */
   readonly error?: unknown

@@ -281,7 +281,7 @@ interface Frame {
   data?: string
 }
 
-/** The frames of an event stream. `heard` is told of every sign of life. */
+/** The frames of an event stream. `heard` is called whenever bytes arrive. */
 async function* framesOf(body: ReadableStream<Uint8Array>, heard: () => void): AsyncGenerator<Frame, void, void> {
   const reader = body.getReader()
   const utf8 = new TextDecoder()

@@ -2,8 +2,8 @@
  * Handler batches: deliveries are gathered until a batch is full, its wait is over, or nothing more can come.
  *
  * A consumer whose only handler takes batches may have several events of a key in one batch, in order. Its batches run
- * one after the other. A consumer with several handlers has one event of a key in hand at a time. Batches of different
- * handlers run side by side.
+ * one after the other. A consumer with several handlers has one event of a key in flight at a time. Batches of
+ * different handlers run side by side.
  */
 import type { Clock } from '../base/clock.ts'
 import { MillraceError } from '../base/errors.ts'
@@ -40,7 +40,7 @@ interface Gathering {
 }
 
 export class Batcher {
-  /** How many events of one key may be in hand at once. */
+  /** How many events of one key may be in flight at the same time. */
   readonly perKey: number
   readonly #host: BatcherHost
   readonly #credit: number

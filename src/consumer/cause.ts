@@ -16,7 +16,7 @@ export interface Cause {
 
 type Attributes = { readonly [Name in keyof Cause]?: unknown }
 
-/** Of an event in hand: its id, and its text. */
+/** The cause of an event's emissions, from the event's id and text. */
 export function causeOf(id: string, text: string): Cause {
   // Most events begin a chain: their text is not parsed.
   const said = /correlationid|traceparent/.test(text) ? (JSON.parse(text) as Attributes) : {}

@@ -46,7 +46,7 @@ export class DeliveryContext implements MiddlewareContext {
   layers: readonly Promise<unknown>[] | null = null
   /** For middleware: the events that are handled together with this one. */
   batch: readonly BatchItem[] | null = null
-  /** Whoever observes the broker keeps here what it knows of the attempt. */
+  /** For the broker's observer: what it knows of the attempt. */
   observed: unknown = null
   /** The time limit has passed: the attempt has failed with this error, and is settled when the handler has ended. */
   timedOut: Error | null = null

@@ -2,7 +2,7 @@
  * A running consumer: takes deliveries from its engine's subscription, calls the handlers, and settles the deliveries.
  *
  * It runs every delivery at once: the engine gives no more than the credit, and never two events of one key. A delivery
- * stays in hand until its handler has ended, also after its time limit, so that its key and its slot stay taken. The
+ * stays in flight until its handler has ended, also after its time limit, so that its key and its slot stay taken. The
  * handler of a delivery that is taken away is left over (`handlers-left-over.ts`). An event that cannot be decoded is
  * poison.
  */
@@ -319,7 +319,7 @@ export class Runner implements Running, DeliverySink {
     )
   }
 
-  /** How many of the events in hand wait for others, to be handled in one batch. */
+  /** How many of the events in flight wait for others, to be handled in one batch. */
   get gathered(): number {
     return this.#batcher?.gathered ?? 0
   }
@@ -407,7 +407,7 @@ export class Runner implements Running, DeliverySink {
   }
 
   /**
-   * Resolves when nothing is in hand, or only events whose handlers wait for the end; at the latest after the
+   * Resolves when nothing is in flight, or only events whose handlers wait for the end; at the latest after the
    * consumer's `drain`.
    */
   #drained(ofHandler: boolean): Promise<void> {

@@ -14,7 +14,7 @@ export interface SettlementHost {
   readonly broker: Pick<BrokerHost, 'observer'>
   readonly random: () => number
   readonly report: ConsumerReport
-  /** The delivery is no longer in hand. */
+  /** The delivery is no longer in flight. */
   settled(delivery: Delivery): void
 }
 
@@ -72,7 +72,7 @@ export class Settlement {
     )
   }
 
-  /** A delivery that was counted as completed is in hand again. */
+  /** A delivery that was counted as completed is in flight again. */
   refused(context: DeliveryContext, error: MillraceError): void {
     this.counts.completed--
     context.end()

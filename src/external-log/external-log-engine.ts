@@ -1,8 +1,9 @@
 /**
- * An engine over somebody else's broker: the whole contract, made from a log with a conditional write (log-backend.ts).
+ * The engine over another broker's servers: the whole contract, made from a log with a conditional write
+ * (`log-backend.ts`).
  *
  * It joins the parts: the registry of channels, publishing, the partitions that this process owns, delayed events,
- * reading and describing. It decides nothing about deliveries, which is the work of the room `delivery`. Who owns a
+ * reading and describing. It decides nothing about deliveries, which is the work of the room `delivery`. The owner of a
  * partition is decided by the partition's consumer log.
  */
 

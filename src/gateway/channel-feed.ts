@@ -31,7 +31,9 @@ export interface FeedMember {
 const encoder = new TextEncoder()
 
 export class ChannelFeed {
-  /** Every event before this offset was given to those who were members then. Valid after `ready` has resolved. */
+  /**
+   * Every event before this offset was given to all streams that were members then. Valid after `ready` has resolved.
+   */
   head = 0
   readonly ready: Promise<void>
   readonly filter: TextFilter | null

@@ -133,7 +133,7 @@ class RoutedRequest implements GatewayRequest {
   readonly outgoing: ServerResponse | undefined
   readonly direct: DirectAnswer | undefined
   query: Readonly<Record<string, string | undefined>> = {}
-  /** Somebody else ends this request's count as open. */
+  /** Other code ends this request's count as open. */
   held = false
   readonly #route: Route
   readonly #host: GatewayHost

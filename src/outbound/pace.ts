@@ -1,14 +1,14 @@
 /**
  * The pace of a consumer that sends: its rate, and the pauses for which its receiver asks.
  *
- * Before a turn that is due soon, the event waits in hand. Before a later turn the event is released, other processes
+ * Before a turn that is due soon, the event waits in flight. Before a later turn the event is released, other processes
  * may take it, and the consumer is paused until the turn is due.
  */
 import type { Clock } from '../base/clock.ts'
 import { Released } from '../consumer/failure.ts'
 import { type Rate, RateLimit } from './rate.ts'
 
-/** An event waits in hand for up to this time. */
+/** The longest time that an event waits in flight for its turn. */
 const WAIT_IN_HAND_MS = 500
 
 export class Pace {
@@ -31,7 +31,10 @@ export class Pace {
     this.#setPaused(false)
   }
 
-  /** Waits for the next turn. @throws Released when the wait is too long for an event in hand */
+  /**
+   * Waits for the next turn.
+   * @throws Released when the wait is too long for an event in flight
+   */
   async turn(rate: Rate | null, signal: AbortSignal): Promise<void> {
     if (rate === null) return
     if (this.#limit === null || !sameRate(this.#limit.rate, rate)) this.#limit = new RateLimit(rate, this.#clock)

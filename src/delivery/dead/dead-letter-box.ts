@@ -47,7 +47,7 @@ type Change = (offset: number, chain: OwnChain | undefined) => void
 export interface Settled {
   /** How many letters were changed. */
   readonly count: number
-  /** The keys of their chains, which may go on. */
+  /** The keys of the chains that may continue. */
   readonly keys: string[]
 }
 
@@ -288,7 +288,7 @@ export class DeadLetterBox {
     })
   }
 
-  /** Delete dead letters. The events behind them go on. */
+  /** Delete dead letters. The events behind them are delivered. */
   drop(consumer: string, query: DeadLetterQuery): Promise<Settled> {
     return this.#changeInTurn(consumer, query, (offset, chain) => {
       this.#records.delete(offset)

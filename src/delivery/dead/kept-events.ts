@@ -3,10 +3,10 @@
  * events outside chains in their order (clauses 4 and 6).
  *
  * Invariants:
- * - An event joins a chain only when no earlier event of its key waits in the lane or is in flight. Until then it
- *   waits in the lane.
- * - The text of an event is fetched where it is not in memory. A text that is lost raises an alarm; its event counts
- *   as settled, and the events behind it go on.
+ * - An event joins a chain only when no earlier event of its key waits in the lane or is in flight. Until then it waits
+ *   in the lane.
+ * - The text of an event is fetched where it is not in memory. A text that is lost raises an alarm; its event counts as
+ *   settled, and the events behind it are delivered.
  */
 import { MillraceError } from '../../base/errors.ts'
 import { nextTurn } from '../../base/timers.ts'

@@ -38,7 +38,7 @@ export interface LetterHost {
 
 type Found<Record> = readonly [offset: number, record: Record]
 
-/** Records that are looked at, and changed, between two pauses. */
+/** How many records are read, and changed, between two pauses. */
 export const PAGE = 500
 
 export class LetterRecords {

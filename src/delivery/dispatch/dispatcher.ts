@@ -379,7 +379,7 @@ export class Dispatcher implements KeptHost {
     this.#cursor.pumpSoon()
   }
 
-  /** Look at the lanes of all chains that may go on. */
+  /** Look at the lanes of all chains that may continue. */
   wakeChains(): void {
     for (const chain of this.#box.chains.values()) if (!chain.dead) this.#lanes.enqueue(this.#lanes.of(chain.key))
   }

@@ -68,7 +68,7 @@ export class Instance implements Subscription, HoldingInstance {
   #renewedMs: number
   /** Deliveries that were taken and not handed to the sink yet. */
   #outbox: HeldDelivery[] = []
-  /** Cursors of which something was settled since the last `#feed`. */
+  /** The cursors in which something was settled since the last `#feed`. */
   readonly #settledCursors = new Set<DeliveringCursor>()
   #feeding = false
   /** How many more deliveries may be settled before the event loop gets its turn. */
@@ -127,7 +127,7 @@ export class Instance implements Subscription, HoldingInstance {
     return this.#begun
   }
 
-  /** The engine is about to close, and the worker goes on under the next engine: what it holds stays as it is. */
+  /** The engine is about to close, and the worker continues under the next engine: its deliveries stay as they are. */
   get abandoned(): boolean {
     return this.#abandoned
   }
@@ -306,7 +306,7 @@ export class Instance implements Subscription, HoldingInstance {
     })
   }
 
-  /** The consumer as a whole is paused, or goes on. */
+  /** The consumer as a whole is paused, or resumed. */
   suspend(suspended: boolean): void {
     if (this.#suspended === suspended) return
     this.#suspended = suspended

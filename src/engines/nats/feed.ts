@@ -1,13 +1,13 @@
 /**
- * A channel's new events as the server pushes them: everybody who works on the channel learns at once which partition
- * has more, and mostly reads the events from here and not from the server.
+ * A channel's new events as the server pushes them. All parts of the process that work on the channel learn at once
+ * which partition has more, and mostly read the events from here and not from the server.
  *
  * Owns one ephemeral push consumer without acknowledgements, kept in the server's memory, and a window of the newest
  * events. Invariants:
  * - The window has no gaps. After a gap in the deliveries, a lost connection or missed heartbeats, the consumer is
  *   created again after the last event that came.
- * - The window answers a read only when it has all events up to the highest offset that anybody was told of. Otherwise
- *   the server is asked.
+ * - The window answers a read only when it has all events up to the highest offset that was reported to a listener.
+ *   Otherwise the server is asked.
  */
 import type { Msg, Subscription } from '@nats-io/transport-node'
 import { LIMITS } from '../../base/limits.ts'

@@ -51,7 +51,7 @@ export class NatsBackend implements LogBackend {
   readonly #members: Members
   readonly #layout: Layout
   readonly #feeds = new Map<string, { readonly feed: Promise<Feed>; users: number }>()
-  /** The highest offset that anybody was told of, by channel. */
+  /** The highest offset that was reported to a listener, by channel. */
   readonly #told = new Map<string, number>()
   #closed = false
 

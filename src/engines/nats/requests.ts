@@ -1,7 +1,7 @@
 /**
  * Requests to the servers over one connection, and their answers: one subscription and one timer for all of them.
  *
- * When the connection is lost, all requests without an answer fail at once: nobody knows whether they had an effect.
+ * When the connection is lost, all requests without an answer fail at once: it is unknown whether they had an effect.
  */
 import type { Msg, MsgHdrs, NatsConnection } from '@nats-io/transport-node'
 

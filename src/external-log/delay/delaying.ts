@@ -215,8 +215,8 @@ export class Delaying {
   }
 
   /**
-   * Whether an id surely does not wait, so that nobody needs to ask: no event was ever delayed, or none of this channel
-   * waits.
+   * Whether an id certainly has no delayed event, so that no lookup is needed: no event was ever delayed, or none of
+   * this channel is.
    */
   isFree(entry: ChannelEntry, { id }: EncodedEvent): boolean {
     if (entry.spec.dedupe === null || this.#host.registry.find(SCHEDULE) === undefined) return true

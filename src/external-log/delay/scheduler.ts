@@ -17,7 +17,7 @@ export const SCHEDULE = '~schedule'
 /** The prefix of ids of cancellations. No incarnation begins with it, and the channel name behind it is empty. */
 const CANCELLED = '~cancelled//'
 
-/** The number of events that may be in hand at once. Events that are not due are put back until they are. */
+/** The number of events that may be in flight at once. Events that are not due are put back until they are. */
 const CREDIT = 1000
 
 export const scheduleSpec: ChannelSpec = {
@@ -144,7 +144,7 @@ const NOT_OURS: Failure = {
 
 /**
  * Emits events that are due, and puts the others back. Events that are due at the same time are emitted in the order of
- * their publishing, also if they become due while they are in hand: an event waits behind the events of its time that
+ * their publishing, also if they become due while they are in flight: an event waits behind the events of its time that
  * were put back before it. A record of another client becomes a dead letter of the queue.
  */
 export class Scheduler implements DeliverySink {

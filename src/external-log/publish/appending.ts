@@ -197,8 +197,8 @@ class ChannelAppender {
   }
 
   /**
-   * If one append goes out at a time, the next one goes out first: the servers work on it while the callers of this one
-   * go on.
+   * If one append is sent at a time, the next one is sent first: the servers work on it while the callers of this one
+   * continue.
    */
   #next(): Promise<void> {
     this.#send()

@@ -62,7 +62,7 @@ export class Publishing {
   /** Store events until they are due. Events that were published before are stored before the ids are looked for. */
   #delay(entry: ChannelEntry, events: readonly EncodedEvent[], dueAtMs: number): Promise<Receipt[]> {
     return this.alone(entry, events, async () => {
-      // All calls wait for one promise, so they go on in the order in which they came.
+      // All calls wait for one promise, so they continue in their order of arrival.
       await this.delaying.attend()
       await this.#host.appenders.of(entry.spec.name).settled()
       return this.delaying.keep(entry, events, dueAtMs)
@@ -103,7 +103,7 @@ export class Publishing {
       )
   }
 
-  /** Whether nothing is known about the id's waiting, so that nobody needs to look for it. */
+  /** Whether the id certainly has no delayed event, so that no lookup is needed. */
   #isFree(entry: ChannelEntry, event: EncodedEvent): boolean {
     if (this.#busy.size > 0 && this.#busy.has(scheduledId(entry, event.id))) return false
     return this.delaying.isFree(entry, event)

@@ -14,7 +14,7 @@ export class RemoteDelivery implements Delivery {
   attachment: unknown = null
   /** True until it is settled or revoked. */
   live = true
-  /** Its slot in the set of deliveries in hand. */
+  /** Its slot in the set of deliveries in flight. */
   slot = -1
   #text: string | null = null
 

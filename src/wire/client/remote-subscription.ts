@@ -4,8 +4,8 @@
  * A settling method returns `true` if the delivery still belongs to this instance as far as this end knows. The server
  * may have given it to another instance meanwhile, and then says so with `revoked`.
  *
- * If the session is lost, deliveries in hand, and settlements not known to be durable, are claimed in the next session
- * (`orphans.ts`).
+ * If the session is lost, deliveries in flight, and settlements not known to be durable, are claimed in the next
+ * session (`orphans.ts`).
  */
 import { MillraceError } from '../../base/errors.ts'
 import { SlotSet } from '../../base/slot-set.ts'
@@ -62,9 +62,9 @@ export class RemoteSubscription implements Subscription {
   readonly #unconfirmed = new Unconfirmed()
   readonly #orphans: Orphans
   /**
-   * Keys with an event that was not completed, with that event's offset, when several events of a key may be in hand.
-   * Later events of the key that are already on their way are released unhandled, until the server has answered `mark`
-   * and so none of them is on its way any more.
+   * Keys with an event that was not completed, with that event's offset, when several events of a key may be in flight.
+   * Later events of the key that are already on their way are released unhandled, until the server has answered `mark`:
+   * then none of them is on its way.
    */
   readonly #behind = new Map<string, { readonly offset: number; readonly mark: number }>()
   #marks = 0
@@ -181,7 +181,7 @@ export class RemoteSubscription implements Subscription {
     this.#sink.buried?.(event, failure)
   }
 
-  /** The server refused a completion because of its emissions: the delivery is in hand again. */
+  /** The server refused a completion because of its emissions: the delivery is in flight again. */
   notCompleted(body: Buffer): void {
     const settled = this.#unconfirmed.of(body.readUInt32LE(4))
     const delivery = settled?.delivery
@@ -201,7 +201,7 @@ export class RemoteSubscription implements Subscription {
     if (deliveries.length > 0) this.#sink.revoked(deliveries)
   }
 
-  /** The session is lost. Returns claims for deliveries in hand and for settlements not known to be durable. */
+  /** The session is lost. Returns claims for deliveries in flight and for settlements not known to be durable. */
   orphan(): HeldClaim[] {
     // Deliveries that the subscriber has not seen are not claimed.
     for (const delivery of this.#arrived.splice(0)) {
@@ -317,7 +317,7 @@ export class RemoteSubscription implements Subscription {
     return size === 0 ? null : `${size} handler(s) have been running since then and none has finished`
   }
 
-  /** The server keeps what is in hand: this engine has no next owner. */
+  /** The server keeps what is in flight: this engine has no next owner. */
   claim(claims: readonly HeldClaim[]): ClaimOutcome[] {
     return claims.map(() => 'lost')
   }

@@ -8,7 +8,7 @@
 import type { Emission } from '../../broker/engine.ts'
 import { type SettleDetail, VERB } from '../settle-frame.ts'
 
-/** An event in hand, with its number in the current session. */
+/** A delivery in flight, with its number in the current session. */
 export interface Handed {
   number: number
   readonly channel: string

@@ -40,7 +40,7 @@ export interface WireClientOptions {
   /** Called for a frame that answers no request. */
   frame(type: number, body: Buffer): void
   flushing(): void
-  /** The session was resumed, or (`fresh`) a new one began and all deliveries in hand are lost. */
+  /** The session was resumed, or (`fresh`) a new one began and all deliveries in flight are lost. */
   connected(welcome: Welcome, fresh: boolean): void
   /** There has been no connection for a long time, or (null) there is one again. */
   unavailable(error: MillraceError | null): void

@@ -159,7 +159,10 @@ function wantOf(value: unknown): Want {
 /** The largest credit, plus the settlements that can be made before the server confirms them. */
 const CLAIMS_MAX = 1_000_000
 
-/** What a client had in hand in its lost session. @throws INVALID_REQUEST · INVALID_NAME · INVALID_OPTION */
+/**
+ * The deliveries that a client had in flight in its lost session.
+ * @throws INVALID_REQUEST · INVALID_NAME · INVALID_OPTION
+ */
 export function checkClaims(value: unknown): HeldClaim[] {
   if (!Array.isArray(value) || value.length > CLAIMS_MAX) throw malformed('claims are a list')
   return value.map((each: unknown) => {

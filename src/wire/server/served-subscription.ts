@@ -77,7 +77,7 @@ export class ServedSubscription implements DeliverySink {
     this.#host = host
   }
 
-  /** Claim what the client had in hand in its lost session. */
+  /** Claim the deliveries that the client had in flight in its lost session. */
   claim(claims: readonly HeldClaim[]): ClaimOutcome[] {
     return this.#subscription.claim(claims)
   }
@@ -277,7 +277,7 @@ export class ServedSubscription implements DeliverySink {
   }
 
   /**
-   * The server closes, and the client continues at another server. Deliveries in hand stay claimable for 1.5 leases,
+   * The server closes, and the client continues at another server. Deliveries in flight stay claimable for 1.5 leases,
    * then they are released.
    */
   leave(): void {
