@@ -282,10 +282,11 @@ describe('refusals', () => {
   test('an error that is not ours tells nothing of the inside', async () => {
     const told: unknown[] = []
     const broken = new Proxy(broker, {
-      get: (target, name) =>
-        name === 'describe'
-          ? () => Promise.reject(new Error('secret path /x'))
-          : Reflect.get(target, name).bind(target),
+      get: (target, name) => {
+        if (name === 'describe') return () => Promise.reject(new Error('secret path /x'))
+        const value: unknown = Reflect.get(target, name)
+        return typeof value === 'function' ? value.bind(target) : value
+      },
     })
     const answer = await createGateway(broken, { onError: (error) => told.push(error) }).fetch(
       new Request('http://localhost/api/describe'),

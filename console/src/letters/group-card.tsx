@@ -14,7 +14,7 @@ export interface Group {
   readonly name: string
   readonly code: string | null
   readonly kind: string
-  readonly place: string | null
+  readonly frame: string | null
   readonly message: string
   readonly count: number
   readonly firstMs: number
@@ -47,10 +47,10 @@ export function GroupCard({
           </bdi>
         </h3>
         <span className="muted">
-          {group.place === null ? (
-            `no place of the application is known (${group.kind})`
+          {group.frame === null ? (
+            `no frame of the application is known (${group.kind})`
           ) : (
-            <bdi className="mono">{plain(group.place, 160)}</bdi>
+            <bdi className="mono">{plain(group.frame, 160)}</bdi>
           )}
         </span>
         <span className="muted end nowrap">

@@ -15,31 +15,43 @@ export interface Fingerprint {
   readonly code: string | null
   readonly kind: Failure['kind']
   /** For example `sendMail (src/mail.ts:31)`. */
-  readonly place: string | null
+  readonly frame: string | null
 }
 
 type FailureFacts = Omit<Failure, 'code'> & { readonly code?: string | null }
 
-/** The folder of this package: stack frames in it are not the application's. */
-const OWN = join(dirname(fileURLToPath(import.meta.url)), '../..')
+/**
+ * The folder of this package: stack frames in it are not the application's. Null in a bundle of CommonJS, which has no
+ * URL.
+ */
+const OWN = ownFolder()
 const FRAME = /^\s*at (?:(?:async )?(.+?) \()?((?:file:\/\/)?[^()]+):(\d+):\d+\)?$/
 
 export function fingerprintOf({ name, code = null, kind, message, stack = '' }: FailureFacts): Fingerprint {
-  const place = placeIn(stack)
-  const basis = [name, code, kind, place ?? worded(message)]
+  const frame = frameIn(stack)
+  const basis = [name, code, kind, frame ?? worded(message)]
   const fingerprint = createHash('sha256').update(JSON.stringify(basis)).digest('hex').slice(0, 16)
-  return { fingerprint, name, code, kind, place }
+  return { fingerprint, name, code, kind, frame }
 }
 
-function placeIn(stack: string): string | null {
+function frameIn(stack: string): string | null {
   for (const line of stack.split('\n')) {
     const [, caller, file = '', at] = FRAME.exec(line) ?? []
     const path = file.replace(/^file:\/\//, '')
-    if (file === '' || path.startsWith('node:') || path.includes('/node_modules/') || path.startsWith(OWN)) continue
+    if (file === '' || path.startsWith('node:') || path.includes('/node_modules/') || isOwn(path)) continue
     const short = path.split('/').slice(-2).join('/')
     return caller === undefined ? `${short}:${at}` : `${caller} (${short}:${at})`
   }
   return null
+}
+
+function ownFolder(): string | null {
+  const { url } = import.meta as { readonly url?: string }
+  return url === undefined ? null : join(dirname(fileURLToPath(url)), '../..')
+}
+
+function isOwn(path: string): boolean {
+  return OWN !== null && path.startsWith(OWN)
 }
 
 function worded(message: string): string {

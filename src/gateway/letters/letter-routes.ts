@@ -62,7 +62,7 @@ export class LettersPart implements GatewayPart {
       method: 'GET',
       path: '/api/consumers/{consumer}/dead-letter-groups',
       name: 'groupDeadLetters',
-      summary: 'Dead letters grouped by what failed: error, code, and first place of the application in the stack.',
+      summary: 'Dead letters grouped by what failed: error, code, and first frame of the application in the stack.',
       tag: 'dead letters',
       access: { action: 'read', of: 'handler' },
       parameters: { consumer: CONSUMER },

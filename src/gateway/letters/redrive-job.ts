@@ -148,11 +148,11 @@ export class RedriveJob {
   /** Count letters that are dead again. Ends the job if one has the failure that the redrive is for. */
   async #returned(): Promise<boolean> {
     const looked = [...this.#out].slice(-LIMITS.redriveWatchMax)
-    for (const [place, query] of looked) {
+    for (const [key, query] of looked) {
       const [letter] = await this.#letters().list({ ...query, limit: 1 })
       if (letter === undefined || letter.deadAtMs < this.#progress.startedMs) continue
-      this.#out.delete(place)
-      this.#back.add(place)
+      this.#out.delete(key)
+      this.#back.add(key)
       this.#set({ back: this.#back.size })
       const { fingerprint } = this.#progress
       if (fingerprint !== null && fingerprintOf(letter.failure).fingerprint !== fingerprint) continue
