@@ -235,7 +235,7 @@ export const LIMITS = {
   flowFadeMs: 600_000,
   /** Dead letters that a redrive, or the list of groups, reads at once, the oldest first. */
   redriveLookMax: 1000,
-  /** How long a careful redrive waits until the first events that it gave back are done or dead again. */
+  /** A redrive stops when, for this time, none of the events that it gave back becomes done or dead again. */
   redriveObserveMs: 30_000,
   /** Redriven events that a redrive searches among the dead letters, each second. */
   redriveWatchMax: 50,

@@ -1,5 +1,5 @@
 /** The part of the port that looks at a consumer and changes it from outside, whether or not it runs. */
-import type { ConsumerDescription, ConsumerPause, DeadLetter, DeadLetterQuery } from './description.ts'
+import type { ConsumerDescription, ConsumerPause, DeadLetter, DeadLetterQuery, EventPlace } from './description.ts'
 import type { Position } from './position.ts'
 
 export interface Consumers {
@@ -34,4 +34,10 @@ export interface Consumers {
   redrive(consumer: string, query: DeadLetterQuery): Promise<number>
   /** Delete dead letters; events that wait behind them are delivered. Returns how many. @throws as `redrive` */
   dropDeadLetters(consumer: string, query: DeadLetterQuery): Promise<number>
+  /**
+   * Of these events, which were dead letters, those that were given back to the consumer and are not settled yet: they
+   * wait, are in flight, or are tried again.
+   * @throws UNKNOWN_CONSUMER
+   */
+  pending(consumer: string, events: readonly EventPlace[]): Promise<EventPlace[]>
 }

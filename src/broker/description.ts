@@ -99,6 +99,9 @@ export interface DeadLetter {
   readonly waiting: number
 }
 
+/** Where an event is stored. */
+export type EventPlace = Pick<DeadLetter, 'channel' | 'offset'>
+
 /** Dead letters in one list, if the query has no limit. */
 export const DEAD_LETTERS_MAX = 1000
 

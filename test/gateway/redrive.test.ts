@@ -18,6 +18,8 @@ let broker: Broker
 let gateway: Gateway
 let running: Running
 let fails: (n: number) => Error | null
+/** The handler of this event waits for it. */
+let holds: { readonly n: number; readonly until: Promise<void> } | null
 const handled: number[] = []
 
 beforeEach(async () => {
@@ -25,8 +27,10 @@ beforeEach(async () => {
   gateway = createGateway(broker, { drain: 0 })
   handled.length = 0
   fails = () => new TypeError('the provider is down')
-  const mailer = consumer('mailer', stream('mail'), { retry: { attempts: 1 } }).onAny(({ data }) => {
+  holds = null
+  const mailer = consumer('mailer', stream('mail'), { retry: { attempts: 1 } }).onAny(async ({ data }) => {
     const { n } = data as { n: number }
+    if (holds?.n === n) await holds.until
     const error = fails(n)
     if (error !== null) throw error
     handled.push(n)
@@ -45,6 +49,13 @@ async function call<T>(path: string, body?: object): Promise<T> {
       ? {}
       : { method: 'POST', body: JSON.stringify(body), headers: { 'content-type': 'application/json' } }
   return (await (await gateway.fetch(new Request(`http://localhost/api/consumers/mailer/${path}`, init))).json()) as T
+}
+
+/** Let the handler of this event wait until it is released. */
+function hold(n: number): () => void {
+  let release = (): void => undefined
+  holds = { n, until: new Promise((resolve) => (release = resolve)) }
+  return () => release()
 }
 
 async function die(count: number): Promise<void> {
@@ -66,7 +77,7 @@ const redrive = async (plan: object): Promise<RedriveProgress> => {
   const { id } = await call<RedriveProgress>('redrives', plan)
   const last = async (): Promise<RedriveProgress | undefined> =>
     (await call<{ redrives: RedriveProgress[] }>('redrives')).redrives.find((one) => one.id === id)
-  await expect.poll(async () => (await last())?.endedMs ?? null).not.toBe(null)
+  await expect.poll(async () => (await last())?.endedMs ?? null, { timeout: 15_000 }).not.toBe(null)
   return (await last()) as RedriveProgress
 }
 
@@ -109,6 +120,30 @@ describe('dead letters as a workbench', () => {
     })
     await expect.poll(() => handled.length).toBe(12)
     for (const key of [0, 1, 2]) expect(handled.filter((n) => n % 3 === key)).toEqual([0, 3, 6, 9].map((n) => n + key))
+  })
+
+  test('a careful redrive goes on while the consumer works on other events', { timeout: 20_000 }, async () => {
+    await die(12)
+    fails = () => null
+    const release = hold(100)
+    await broker.publish('mail', { type: 'mail.requested', data: { n: 100 }, partitionkey: 'busy' })
+    await expect.poll(async () => (await broker.consumer('mailer').describe()).inFlight).toBe(1)
+    expect(await redrive({ perSecond: 1000 })).toMatchObject({ phase: 'done', back: 0, left: 0 })
+    release()
+  })
+
+  test('a careful redrive waits for the first event that it gave back', { timeout: 20_000 }, async () => {
+    await die(12)
+    fails = () => null
+    const release = hold(0)
+    const { id } = await call<RedriveProgress>('redrives', {})
+    const last = async (): Promise<RedriveProgress | undefined> =>
+      (await call<{ redrives: RedriveProgress[] }>('redrives')).redrives.find((one) => one.id === id)
+    await expect.poll(async () => (await broker.consumer('mailer').describe()).inFlight).toBe(1)
+    await new Promise((later) => setTimeout(later, 700))
+    expect(await last()).toMatchObject({ phase: 'one', redriven: 1, back: 0 })
+    release()
+    await expect.poll(async () => (await last())?.phase, { timeout: 10_000 }).toBe('done')
   })
 
   test('two redrives of a consumer do not run at once, and wrong plans are refused', async () => {

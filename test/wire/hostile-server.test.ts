@@ -21,7 +21,7 @@ const welcome = {
   heartbeatMs: 10_000,
   engine: 'x',
   capabilities: {},
-  methods: ['channels', 'bounds', 'consumer', 'describeChannel', 'alarms'],
+  methods: ['channels', 'bounds', 'consumer', 'describeChannel', 'alarms', 'pending'],
 }
 
 /** A server that answers each connection as the test says. */
@@ -88,6 +88,7 @@ test('an answer that cannot be read fails the call, and no call hangs', async ()
       remote.consumers.describe('worker'),
       remote.consumers.deadLetters('worker', {}),
       remote.consumers.redrive('worker', {}),
+      remote.consumers.pending('worker', [{ channel: 'orders', offset: 0 }]),
       remote.bounds('orders'),
       remote.describeChannel('orders'),
       remote.alarms.ask(),

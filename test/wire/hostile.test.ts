@@ -110,11 +110,15 @@ test('JSON of the wrong kind in a call, a subscription or a read is refused as w
       'deadLetters',
       'redrive',
       'dropDeadLetters',
+      'pending',
     ].map((method) => numberedFrame(FRAME.call, 1, { method, args: [value, value, value] })),
     ...['deadLetters', 'redrive', 'dropDeadLetters'].flatMap((method) =>
       ['channel', 'id', 'key', 'limit', 'offset', 'more'].map((name) =>
         numberedFrame(FRAME.call, 1, { method, args: ['worker', { [name]: value }] }),
       ),
+    ),
+    ...[[value], [{ channel: value, offset: 0 }], [{ channel: 'orders', offset: value }]].map((events) =>
+      numberedFrame(FRAME.call, 1, { method: 'pending', args: ['worker', events] }),
     ),
     numberedFrame(FRAME.read, 1, value),
     ...['channel', 'from', 'to'].map((name) =>

@@ -11,6 +11,7 @@ import {
   DEAD_LETTERS_MAX,
   type DeadLetter,
   type DeadLetterQuery,
+  type EventPlace,
 } from '../../broker/description.ts'
 import type { Position } from '../../broker/position.ts'
 import { QUEUE_GROUP } from '../consumer-records.ts'
@@ -86,6 +87,14 @@ export class Interventions<H extends Home> implements Consumers {
 
   dropDeadLetters(consumer: string, query: DeadLetterQuery): Promise<number> {
     return this.#settle(consumer, query, 'drop')
+  }
+
+  async pending(consumer: string, events: readonly EventPlace[]): Promise<EventPlace[]> {
+    const channels = [...new Set(events.map(({ channel }) => channel))]
+    const boxes = (await Promise.all(channels.map((channel) => this.#boxes(consumer, { channel })))).flat()
+    return events.filter(({ channel, offset }) =>
+      boxes.some(([home, box]) => home.channel.name === channel && box.isLive(offset)),
+    )
   }
 
   async #settle(consumer: string, query: DeadLetterQuery, how: 'redrive' | 'drop'): Promise<number> {

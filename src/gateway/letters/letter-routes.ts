@@ -193,7 +193,7 @@ export class LettersPart implements GatewayPart {
       throw new MillraceError('BACKPRESSURE', `${running.length} redrives run, which is the limit: try again later`, {
         jobsMax: LIMITS.redriveJobsMax,
       })
-    const job = new RedriveJob(this.#host.broker, randomUUID(), plan)
+    const job = new RedriveJob(this.#host, randomUUID(), plan)
     this.#jobs.set(job.progress.id, job)
     for (const [id, each] of this.#jobs)
       if (this.#jobs.size > LIMITS.redriveKeptMax && !each.running) this.#jobs.delete(id)

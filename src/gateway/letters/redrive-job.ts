@@ -7,8 +7,9 @@
  */
 import { isMillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
-import type { Broker } from '../../broker/broker.ts'
-import type { DeadLetter } from '../../broker/description.ts'
+import type { Consumers } from '../../broker/consumers.ts'
+import type { DeadLetter, DeadLetterQuery, EventPlace } from '../../broker/description.ts'
+import type { GatewayHost } from '../gateway-host.ts'
 import { fingerprintOf } from './fingerprint.ts'
 
 export interface RedrivePlan {
@@ -36,22 +37,24 @@ export interface RedriveProgress extends RedrivePlan {
   readonly problem: string | null
 }
 
-type Place = Pick<DeadLetter, 'channel' | 'offset'>
+type Host = Pick<GatewayHost, 'core'>
 
 const LOOK_MS = 200
 const FINISHED: ReadonlySet<string> = new Set(['done', 'stopped', 'returned', 'failed'])
 
 export class RedriveJob {
   readonly done: Promise<void>
-  readonly #broker: Broker
+  readonly #host: Host
   readonly #stopping = new AbortController()
   /** Letters that were redriven and are not known to be dead again, in the order of redriving. */
-  readonly #out = new Map<string, Place>()
+  readonly #out = new Map<string, EventPlace>()
+  /** Letters that were redriven and are not known to be done or dead again, in the order of redriving. */
+  readonly #open = new Map<string, EventPlace>()
   readonly #back = new Set<string>()
   #progress: RedriveProgress
 
-  constructor(broker: Broker, id: string, plan: RedrivePlan) {
-    this.#broker = broker
+  constructor(host: Host, id: string, plan: RedrivePlan) {
+    this.#host = host
     this.#progress = {
       ...plan,
       id,
@@ -100,13 +103,14 @@ export class RedriveJob {
     for (const { channel, offset } of waiting.slice(0, size)) {
       if (this.#stopping.signal.aborted) return false
       try {
-        await this.#letters().redrive({ channel, offset })
+        await this.#consumers.redrive(this.#progress.consumer, { channel, offset })
       } catch (error) {
         // The letter was redriven or dropped by someone else.
         if (!isMillraceError(error, 'UNKNOWN_DEAD_LETTER')) throw error
         continue
       }
       this.#out.set(`${channel}/${offset}`, { channel, offset })
+      this.#open.set(`${channel}/${offset}`, { channel, offset })
       this.#set({ redriven: this.#progress.redriven + 1, left: Math.max(0, this.#progress.left - 1) })
     }
     return waiting.length > 0
@@ -116,7 +120,7 @@ export class RedriveJob {
   async #waiting(): Promise<DeadLetter[]> {
     const { channel, key, fingerprint } = this.#progress
     const query = { ...(channel !== null && { channel }), ...(key !== null && { key }), limit: LIMITS.redriveLookMax }
-    const letters = await this.#letters().list(query)
+    const letters = await this.#list(query)
     return letters.filter(
       (letter) =>
         !this.#out.has(`${letter.channel}/${letter.offset}`) &&
@@ -125,31 +129,41 @@ export class RedriveJob {
     )
   }
 
-  /** Whether the redriven letters are done. Ends the job if one comes back, or if they stay undecided for too long. */
+  /**
+   * Whether the redriven letters are settled. Ends the job if one comes back, or if for a time none of them is settled.
+   */
   async #settled(): Promise<boolean> {
-    const untilMs = performance.now() + LIMITS.redriveObserveMs
-    for (let quiet = 0; quiet < 3; ) {
-      if (!(await this.#pause(LOOK_MS)) || (await this.#returned())) return false
-      quiet = (await this.#isQuiet()) ? quiet + 1 : 0
-      if (quiet === 0 && performance.now() > untilMs) {
-        this.#end('stopped', 'what was redriven is neither done nor dead again: it is being retried or waits')
+    for (let untilMs = performance.now() + LIMITS.redriveObserveMs; ; ) {
+      const before = this.#open.size
+      if (!(await this.#pause(LOOK_MS))) return false
+      await this.#look()
+      // In this order: a letter that dies between the two calls is still pending in the first.
+      if (await this.#returned()) return false
+      if (this.#open.size === 0) return true
+      if (this.#open.size < before) untilMs = performance.now() + LIMITS.redriveObserveMs
+      else if (performance.now() > untilMs) {
+        this.#end('stopped', 'letters that were given back are neither done nor dead again: they are retried, or they wait')
         return false
       }
     }
-    return true
   }
 
-  async #isQuiet(): Promise<boolean> {
-    const { consumers } = await this.#broker.describe()
-    const consumer = consumers.find(({ name }) => name === this.#progress.consumer)
-    return consumer === undefined || (consumer.inFlight === 0 && consumer.retrying === 0)
+  /** Find out which of the redriven letters are settled now. Other events of the consumer do not count. */
+  async #look(): Promise<void> {
+    const looked = [...this.#open].slice(0, LIMITS.redriveLookMax)
+    const pending = await this.#consumers.pending(
+      this.#progress.consumer,
+      looked.map(([, event]) => event),
+    )
+    const left = new Set(pending.map(({ channel, offset }) => `${channel}/${offset}`))
+    for (const [place] of looked) if (!left.has(place)) this.#open.delete(place)
   }
 
   /** Count letters that are dead again. Ends the job if one has the failure that the redrive is for. */
   async #returned(): Promise<boolean> {
     const looked = [...this.#out].slice(-LIMITS.redriveWatchMax)
     for (const [key, query] of looked) {
-      const [letter] = await this.#letters().list({ ...query, limit: 1 })
+      const [letter] = await this.#list({ ...query, limit: 1 })
       if (letter === undefined || letter.deadAtMs < this.#progress.startedMs) continue
       this.#out.delete(key)
       this.#back.add(key)
@@ -166,7 +180,7 @@ export class RedriveJob {
     if (this.#stopping.signal.aborted) return this.#end('stopped', null)
     if (!(await this.#settled())) return
     // Letters that came back while others were watched.
-    for (const { channel, offset, deadAtMs } of await this.#letters().list({ limit: LIMITS.redriveLookMax }))
+    for (const { channel, offset, deadAtMs } of await this.#list({ limit: LIMITS.redriveLookMax }))
       if (this.#out.has(`${channel}/${offset}`) && deadAtMs >= this.#progress.startedMs)
         this.#back.add(`${channel}/${offset}`)
     this.#set({ back: this.#back.size })
@@ -189,8 +203,12 @@ export class RedriveJob {
     })
   }
 
-  #letters(): ReturnType<Broker['deadLetters']> {
-    return this.#broker.deadLetters(this.#progress.consumer)
+  get #consumers(): Consumers {
+    return this.#host.core.engine.consumers
+  }
+
+  #list(query: DeadLetterQuery): Promise<DeadLetter[]> {
+    return this.#consumers.deadLetters(this.#progress.consumer, query)
   }
 
   #set(changes: Partial<RedriveProgress>): void {

@@ -20,6 +20,7 @@ import type {
   ChannelState,
   ConsumerDescription,
   DeadLetter,
+  EventPlace,
 } from '../../broker/description.ts'
 import type { EncodedEvent } from '../../broker/encoded-event.ts'
 import type {
@@ -78,6 +79,7 @@ const REPEATABLE = new Set([
     'consumer',
     'describe',
     'deadLetters',
+    'pending',
     'delayed',
     'rewind',
     'setPause',
@@ -99,6 +101,7 @@ export class RemoteEngine implements Engine {
     deadLetters: (consumer, query) => this.#call('deadLetters', listOf<DeadLetter>, consumer, query),
     redrive: (consumer, query) => this.#call('redrive', numberOf, consumer, query),
     dropDeadLetters: (consumer, query) => this.#call('dropDeadLetters', numberOf, consumer, query),
+    pending: (consumer, events) => this.#pending(consumer, events),
   }
   readonly delays: Delays = {
     list: (channel, query) => this.#call('delayed', listOf<DelayedEvent>, channel, query),
@@ -294,6 +297,13 @@ export class RemoteEngine implements Engine {
   async #describeConsumer(consumer: string): Promise<ConsumerDescription | null> {
     if (this.#methods.has('consumer')) return this.#call('consumer', consumerOf, consumer)
     return (await this.describe()).consumers.find(({ name }) => name === consumer) ?? null
+  }
+
+  /** A server without the method says only whether the consumer works on any event: then all of these may be pending. */
+  async #pending(consumer: string, events: readonly EventPlace[]): Promise<EventPlace[]> {
+    if (this.#methods.has('pending')) return this.#call('pending', listOf<EventPlace>, consumer, events)
+    const described = await this.#describeConsumer(consumer)
+    return described === null || described.inFlight + described.retrying === 0 ? [] : [...events]
   }
 
   publish(channel: string, event: EncodedEvent, dueAtMs: number | null): Promise<Receipt> {

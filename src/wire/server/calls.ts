@@ -10,7 +10,7 @@ import type { ChannelSpec } from '../../channel/channel.ts'
 import { type Access, allows, localAccess, type Permission } from '../access.ts'
 import { malformed } from '../frame.ts'
 import { CARRIAGE_CALLS } from './carriage-calls.ts'
-import { checkChannelSpec, checkOwn, checkPause, checkPosition, objectOf } from './checks.ts'
+import { checkChannelSpec, checkOwn, checkPause, checkPlaces, checkPosition, objectOf } from './checks.ts'
 
 export interface Call {
   readonly method: string
@@ -73,7 +73,7 @@ function told(method: string, args: readonly unknown[]): string {
 }
 
 /** Methods that the first servers of this protocol version lack. */
-export const LATER_METHODS: readonly string[] = ['channels', 'bounds', 'consumer', 'describeChannel', 'alarms']
+export const LATER_METHODS: readonly string[] = ['channels', 'bounds', 'consumer', 'describeChannel', 'alarms', 'pending']
 
 export const METHODS: Readonly<Record<string, Method>> = {
   ...CARRIAGE_CALLS,
@@ -149,6 +149,12 @@ export const METHODS: Readonly<Record<string, Method>> = {
   dropDeadLetters: async ({ engine, access, args: [value, query] }) => {
     const checked = queryOf(query)
     return engine.consumers.dropDeadLetters(await consumerOf(engine, access, 'manage', value, checked.channel), checked)
+  },
+  pending: async ({ engine, access, args: [value, list] }) => {
+    const events = checkPlaces(list)
+    for (const channel of new Set(events.map((each) => each.channel)))
+      await consumerOf(engine, access, 'read', value, channel)
+    return engine.consumers.pending(checkName(value, 'consumer'), events)
   },
   delayed: async ({ engine, access, args: [channel, query] }) => {
     const name = checkName(channel, 'channel')

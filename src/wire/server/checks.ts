@@ -8,7 +8,7 @@ import { LIMITS } from '../../base/limits.ts'
 import { checkName, compileWildcard, isWildcard, ownerOf, reservedName } from '../../base/names.ts'
 import { shown } from '../../base/shown.ts'
 import { wholeNumber } from '../../base/units.ts'
-import type { ConsumerPause } from '../../broker/description.ts'
+import type { ConsumerPause, EventPlace } from '../../broker/description.ts'
 import type { EncodedEvent } from '../../broker/encoded-event.ts'
 import type { ConsumerSpec, HeldClaim, Want } from '../../broker/engine.ts'
 import type { Position } from '../../broker/position.ts'
@@ -22,7 +22,7 @@ import { type Access, allows, type Permission } from '../access.ts'
 import { malformed, TIME_MS_MAX } from '../frame.ts'
 
 /**
- * Check what readers and consumers rely on in every stored event. The checks are no stricter than our own encoder.
+ * Check an event from a client: size, type, key, id, source and specversion. Returns its members.
  * @throws INVALID_EVENT · EVENT_TOO_LARGE · TYPE_NOT_CARRIED
  */
 export function checkEvent(
@@ -107,6 +107,17 @@ function checkSchemas(value: unknown): KeptSchemas {
   return fitting(schemas as [string, JsonObject][]) ?? {}
 }
 
+/** The places of events. @throws INVALID_REQUEST · INVALID_NAME · INVALID_OPTION */
+export function checkPlaces(value: unknown): EventPlace[] {
+  return listOf(value, 'events').map((each) => {
+    const { channel, offset } = objectOf(each, 'an event') as Partial<Record<keyof EventPlace, unknown>>
+    return {
+      channel: checkName(channel, 'channel'),
+      offset: wholeNumber(offset as number, 'offset', 0, Number.MAX_SAFE_INTEGER),
+    }
+  })
+}
+
 /**
  * Millrace's own consumers may be used only with this permission on the channel that they belong to, as processes that
  * run rules or push events have it. @throws INVALID_NAME
@@ -184,7 +195,7 @@ export function checkPosition(value: unknown): Position {
   throw malformed('a position is a word, an offset or a time')
 }
 
-/** @throws INVALID_OPTION */
+/** The pause in a client's call, or null for none. @throws INVALID_REQUEST when it is not an object · INVALID_OPTION */
 export function checkPause(value: unknown): ConsumerPause | null {
   if (value === null) return null
   const { sinceMs, reason } = objectOf(value, 'a pause') as Record<string, unknown>

@@ -4,7 +4,8 @@
  */
 import assert from 'node:assert/strict'
 import type { Broker } from '../../../broker/broker.ts'
-import type { DeadLetter } from '../../../broker/description.ts'
+import type { DeadLetter, EventPlace } from '../../../broker/description.ts'
+import { engineOf } from '../../../broker/engine-of.ts'
 import { stream } from '../../../channel/channel.ts'
 import { consumer } from '../../../consumer/consumer.ts'
 import type { ConsumerOptions, Running } from '../../../consumer/consumer-types.ts'
@@ -60,6 +61,12 @@ class Patient {
       assert.equal(letters.length, count)
       return letters
     })
+  }
+
+  /** The offsets of those events that were given back and are not settled yet. */
+  async pending(events: readonly EventPlace[]): Promise<number[]> {
+    const pending = await engineOf(this.broker).consumers.pending(this.name, events)
+    return pending.map(({ offset }) => offset)
   }
 
   /** Wait for this many parked events. */
@@ -305,7 +312,8 @@ export const deadLetter: readonly Scenario[] = clause(6, {
       await patient.parked(2)
       assert.equal(await patient.broker.deadLetters(patient.name).redrive(), 1)
     }
-    await patient.dead(1)
+    const letters = await patient.dead(1)
+    assert.deepEqual(await patient.pending(letters), [], 'an event that is dead again is settled')
     patient.bad.clear()
     await patient.broker.deadLetters(patient.name).redrive()
     await patient.done.reach(world, 3)
@@ -392,10 +400,16 @@ export const deadLetter: readonly Scenario[] = clause(6, {
     await patient.parked(3)
     await running.stop()
     patient.bad.clear()
+    const letters = await patient.dead(1)
     assert.equal(await patient.broker.deadLetters(patient.name).redrive(), 1)
+    assert.deepEqual(
+      await patient.pending(letters),
+      letters.map(({ offset }) => offset),
+    )
     await patient.start()
     await patient.done.reach(world, 4)
     assert.deepEqual(patient.done.ns, numbers(4))
+    await world.eventually(async () => assert.deepEqual(await patient.pending(letters), []))
   },
 
   'an-unknown-letter-or-consumer-is-refused': async (world) => {
