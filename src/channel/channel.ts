@@ -17,7 +17,7 @@ import {
 import type { NewEvent } from '../event/cloud-event.ts'
 import { type AnyEventDefinition, type InputOf, isDefinition, type TypeOf } from '../event/event.ts'
 import { type KeptSchemas, keptSchemas } from './kept-schemas.ts'
-import { checkKeyPath, type KeyFunction, type KeyPath, type KeySpec, keyAtPath } from './key-path.ts'
+import { checkKeyPath, type KeyFunction, type KeyPath, type KeySpec, keyAtPath, noKey } from './key-path.ts'
 
 export type ChannelKind = 'stream' | 'queue'
 
@@ -175,8 +175,7 @@ function keySpec(key: unknown, of: string): KeySpec | undefined {
 }
 
 function keyAt(key: Exclude<KeySpec, 'function'> | undefined, channel: string): KeyFunction | undefined {
-  // No key: `partitionkey` is not used either.
-  if (key === null) return () => undefined
+  if (key === null) return noKey
   return key === undefined ? undefined : keyAtPath(key.path, channel)
 }
 

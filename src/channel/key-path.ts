@@ -103,9 +103,15 @@ function memberOf(value: unknown, name: string): unknown {
     : undefined
 }
 
+/** The key function of a channel with `key: false`: the event's `partitionkey` is not its key either. */
+export function noKey(): undefined {
+  return undefined
+}
+
 /** The key function of a process that knows only the stored declaration of the channel. */
 export function keptKey(key: KeySpec | undefined, channel: string): KeyFunction | undefined {
-  if (key === undefined || key === null) return undefined
+  if (key === undefined) return undefined
+  if (key === null) return noKey
   if (key !== 'function') return keyAtPath(key.path, channel)
   return (event) => event.partitionkey ?? refuseKeyless(channel, event)
 }

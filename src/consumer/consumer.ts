@@ -62,9 +62,9 @@ export class Consumer<Definition extends AnyEventDefinition = AnyEventDefinition
   }
 
   /**
-   * Handle events of a type in batches, with one outcome for each event: return nothing when all are done, or an array
-   * with an `Error` for each that failed. Events of one key are in order within a batch; after one that failed, later
-   * ones of its key are delivered again.
+   * Handle events of a type in batches. Return nothing when all are done, or an array with one outcome for each event:
+   * an `Error` if it failed, `undefined` or `'done'` if not. An array of another length fails the whole batch. Events
+   * of one key are in order within a batch; after one that failed, later ones of its key are delivered again.
    */
   onBatch<D extends Definition>(event: D, options: BatchOptions, handler: BatchHandler<EventOf<D>>): this
   onBatch(event: AnyEventDefinition, options: BatchOptions, handler: BatchHandler<never>): this {

@@ -137,6 +137,14 @@ test('a channel that is declared anew binds those who knew it by name before', a
     .toBe('taken')
 })
 
+test('with `key: false`, `partitionkey` is not the key of an event that is published by the channel’s name', async () => {
+  const { app, other } = await two()
+  const orders = stream('orders', { key: false })
+  await app.declare(orders)
+  await other.publish('orders', { type: 'order.placed', partitionkey: 'a' })
+  expect(await keyIn(app, 'orders')).toBeNull()
+})
+
 test('of a channel declared again, the key is the last that was said, and the schema of a type that of the last declaration that names it', () => {
   const Paid = event('order.paid', z.object({ order: z.string() }))
   const first = stream('orders', { events: [Placed, Paid], key: 'data.order' }).spec

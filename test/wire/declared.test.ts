@@ -20,6 +20,7 @@ const Placed = event('order.placed', z.object({ order: z.string(), n: z.int().mi
 const orders = stream('orders', { events: [Placed], key: 'data.order' })
 const keyed = stream('keyed', { events: [Placed], key: ({ data }) => (data.n === 1 ? undefined : data.order) })
 const loose = stream('loose')
+const keyless = stream('keyless', { key: false })
 
 let made = 0
 function encoded(data: unknown, key: string | null = null, more: object = {}): EncodedEvent {
@@ -51,7 +52,7 @@ async function served(): Promise<{
 }> {
   const engine = openMemoryEngine()
   const sessions = new SessionServer(engine)
-  for (const { spec } of [orders, keyed, loose]) await engine.declare(spec)
+  for (const { spec } of [orders, keyed, loose, keyless]) await engine.declare(spec)
   onTestFinished(async () => {
     sessions.close()
     await engine.close()
@@ -142,6 +143,13 @@ test('without a key an event is refused where the key is a function, but for a c
   await engine.close()
   expect(await publish('loose', [encoded(one), encoded(one, null, { partitionkey: 'its' })])).toEqual([0, 1])
   expect([...(await keys('keyed')), ...(await keys('loose'))]).toEqual(['mine', 'its', null, null, 'its'])
+})
+
+test('with `key: false` an event has no key, whatever the frame says', async () => {
+  const { publish, keys } = await served()
+  const one = { order: 'a', n: 1 }
+  expect(await publish('keyless', [encoded(one, 'mine'), encoded(one, null, { partitionkey: 'its' })])).toEqual([0, 1])
+  expect(await keys('keyless')).toEqual([null, null])
 })
 
 const spec = {

@@ -75,7 +75,8 @@ function asDeclared(target: KeptTarget, event: EncodedEvent, keyed: boolean): En
   const wanted = dataText !== undefined && (schema !== undefined || path.startsWith('data.'))
   const data: unknown = wanted ? JSON.parse(dataText) : undefined
   if (schema !== undefined) schemaOutput(schema, data ?? null, event, 'published')
-  if (path === '' && (event.key !== null || keyed)) return event
+  // With `key: false` the event has no key, whatever the client sends.
+  if (path === '' && (keyed || (event.key !== null && spec !== null))) return event
   const key = keyOf(
     target,
     (path.startsWith('data.') ? { id: event.id, type: event.type, data } : attributes) as unknown as NewEvent,
@@ -88,8 +89,8 @@ function asDeclared(target: KeptTarget, event: EncodedEvent, keyed: boolean): En
 }
 
 /**
- * The key that the declaration defines. If it defines none, or a function that only the application has, the key is in
- * the attribute `partitionkey`.
+ * The key that the declaration defines. If it does not say, or has a function that only the application has, the key is
+ * in the attribute `partitionkey`.
  */
 function keyOf({ keyOf: declared }: KeptTarget, event: NewEvent): string | null {
   return (declared === undefined ? event.partitionkey : declared(event)) ?? null

@@ -443,5 +443,12 @@ export const orderByKey: readonly Scenario[] = clause(4, {
     for (const kind of ['stream', 'queue']) {
       assert.deepEqual(new Set(seen.filter(([of]) => of === kind).map(([, key]) => key)), new Set(['p-1', null]))
     }
+    const none = stream(world.name('none'), { key: false })
+    const keys: (string | null)[] = []
+    await broker.start(consumer(world.name('on-none'), none).on(Note, (_, ctx) => void keys.push(ctx.key)))
+    await broker.publish(none, Note('here', { partitionkey: 'p-1' }))
+    const other = await world.connect()
+    await other.publish(none.name, Note('by name', { partitionkey: 'p-1' }))
+    await world.eventually(() => assert.deepEqual(keys, [null, null], 'with `key: false` no event has a key'))
   },
 })
