@@ -108,8 +108,12 @@ function pauseRoutes(host: GatewayHost): Route[] {
   const reason = {
     type: 'string',
     maxLength: LIMITS.reasonCharsMax,
-    description: 'The reason; the description of the consumer shows it.',
+    description: 'The reason; kept in the audit trail. While the consumer is paused, its description shows it.',
   }
+  const body = {
+    required: false,
+    content: json({ type: 'object', properties: { reason }, additionalProperties: false }),
+  } as const
   const shared = {
     tag: 'management',
     parameters: { consumer: CONSUMER },
@@ -127,13 +131,13 @@ function pauseRoutes(host: GatewayHost): Route[] {
       path: `${CONSUMER_PATH}/pause`,
       name: 'pauseConsumer',
       summary: 'Pause a consumer as a whole, in every process, until it is resumed. Running handlers end normally.',
-      body: { required: false, content: json({ type: 'object', properties: { reason }, additionalProperties: false }) },
+      body,
       answers: { 204: { description: 'It is paused.' } },
       refuses: ['UNKNOWN_CONSUMER', 'INVALID_NAME', 'INVALID_OPTION', 'CLOSED'],
       handle: async (request) => {
         const consumer = await permitted(request)
-        const { reason } = membersOf(await request.json(), ['reason'], 'a pause')
-        await broker.consumer(consumer).pause(reason === undefined ? {} : { reason: reason as string })
+        const reason = await reasonOf(request, 'a pause')
+        await broker.consumer(consumer).pause(reason === undefined ? {} : { reason })
         return new Response(null, { status: 204 })
       },
     },
@@ -142,14 +146,29 @@ function pauseRoutes(host: GatewayHost): Route[] {
       path: `${CONSUMER_PATH}/resume`,
       name: 'resumeConsumer',
       summary: 'Let a paused consumer continue where it was.',
+      body,
       answers: { 204: { description: 'It goes on.' } },
-      refuses: ['UNKNOWN_CONSUMER', 'INVALID_NAME', 'CLOSED'],
+      refuses: ['UNKNOWN_CONSUMER', 'INVALID_NAME', 'INVALID_OPTION', 'CLOSED'],
       handle: async (request) => {
-        await broker.consumer(await permitted(request)).resume()
+        const consumer = await permitted(request)
+        await reasonOf(request, 'a resume')
+        await broker.consumer(consumer).resume()
         return new Response(null, { status: 204 })
       },
     },
   ]
+}
+
+/** The reason in the body, which the audit trail keeps. @throws INVALID_REQUEST · INVALID_OPTION */
+async function reasonOf(request: GatewayRequest, what: string): Promise<string | undefined> {
+  const { reason } = membersOf(await request.json(), ['reason'], what)
+  if (reason === undefined) return undefined
+  if (typeof reason !== 'string' || reason.length > LIMITS.reasonCharsMax)
+    throw new MillraceError('INVALID_OPTION', `reason must be text of at most ${LIMITS.reasonCharsMax} characters`, {
+      option: 'reason',
+    })
+  request.note({ reason })
+  return reason
 }
 
 /** The parameters may be in the query or in a JSON body. */

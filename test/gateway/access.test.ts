@@ -277,6 +277,27 @@ describe('the audit trail', () => {
   })
 })
 
+test('the audit trail keeps the reasons of a pause and of a resume', async () => {
+  const gateway = world.open({ hosts: 'any' })
+  await (await world.broker.start(consumer('stock', 'secrets').onAny(() => undefined))).stop()
+  const post = async (verb: string, body: object): Promise<number> =>
+    (await call(gateway, `/api/consumers/stock/${verb}`, null, 'POST', body)).status
+  expect(await post('pause', { reason: 'the bank is down' })).toBe(204)
+  expect(await post('resume', { reason: 'it is back' })).toBe(204)
+  expect(await post('resume', {})).toBe(204)
+  expect(await post('resume', { reason: 7 })).toBe(400)
+  expect(await post('resume', { reason: 'x'.repeat(1001) })).toBe(400)
+  const entries = []
+  for await (const { data } of world.broker.read('$audit')) entries.push(data)
+  expect(entries).toMatchObject([
+    { action: 'pauseConsumer', target: { consumer: 'stock', reason: 'the bank is down' }, outcome: 'done' },
+    { action: 'resumeConsumer', target: { consumer: 'stock', reason: 'it is back' }, outcome: 'done' },
+    { action: 'resumeConsumer', target: { consumer: 'stock' }, outcome: 'done' },
+    { action: 'resumeConsumer', outcome: 'refused', code: 'INVALID_OPTION' },
+    { action: 'resumeConsumer', outcome: 'refused', code: 'INVALID_OPTION' },
+  ])
+})
+
 describe('without access control', () => {
   test('what came through a proxy is not of this machine', async () => {
     const gateway = world.open({})

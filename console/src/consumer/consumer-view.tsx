@@ -172,7 +172,7 @@ function Switch({
   const call = (reason: string): Call => ({
     method: 'POST',
     path: `api/consumers/${encodeURIComponent(consumer)}/${verb}`,
-    ...(verb === 'pause' && { body: { reason } }),
+    body: { reason },
   })
   return (
     <Confirm
