@@ -165,6 +165,11 @@ describe.skipIf(!existsSync(executablePath))('the console in a browser', () => {
       await page.getByRole('button', { name: 'Redrive …' }).click()
       const dialog = page.getByRole('dialog')
       expect(await dialog.getByRole('button', { name: 'Redrive', exact: true }).isDisabled()).toBe(true)
+      // What is copied does what the button does: no command redrives one group.
+      const copies = await dialog.getByRole('button', { name: /^Copy/ }).all()
+      expect(await Promise.all(copies.map((each) => each.getAttribute('title')))).toEqual([
+        expect.stringMatching(/^curl -X POST .*"fingerprint":"\w+".*\/redrives$/),
+      ])
       await dialog.getByLabel('Reason, for the audit trail').fill('the provider is back')
       await dialog.getByRole('button', { name: 'Redrive', exact: true }).click()
     }

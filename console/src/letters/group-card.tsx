@@ -3,7 +3,6 @@ import { type ReactNode, useState } from 'react'
 import { api, type Call } from '../api/client.ts'
 import type { DeadLetter } from '../api/types.ts'
 import { useAsked } from '../parts/async.ts'
-import { shellWord } from '../parts/commands.tsx'
 import { Confirm } from '../parts/dialog.tsx'
 import { ago, brief, exact, plain } from '../parts/format.ts'
 import { Problem, Waiting } from '../parts/notice.tsx'
@@ -145,7 +144,6 @@ function RedriveDialog({
       verb="Redrive"
       close={close}
       call={call}
-      command={() => `millrace dead redrive ${shellWord(consumer)} --all`}
       act={async (reason) => {
         await api(call(reason))
         done()
