@@ -96,7 +96,7 @@ export const retry: readonly Scenario[] = clause(5, {
     for (const gap of gaps) holds(gap >= 55, `waited ${gap} ms instead of 60`)
   },
 
-  'an-exponential-backoff-stays-between-its-bounds': async (world) => {
+  'an-exponential-backoff-spreads-the-attempts': async (world) => {
     const broker = await world.connect()
     const orders = unkeyedStream(world.name('orders'))
     const calls = new Calls()
