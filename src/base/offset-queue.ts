@@ -1,6 +1,6 @@
 /**
- * Offsets in ascending order, without duplicates. Adding at either end and taking the first take constant time; an
- * offset takes eight bytes.
+ * Offsets in ascending order, without duplicates; an offset takes eight bytes. Adding at the end, and taking the first,
+ * take constant time on average. Adding at the front does too after a `shift`. All other changes take linear time.
  */
 
 /** The empty front of the array is cut off when it is at least this long. */

@@ -5,7 +5,7 @@
  * changes, and its old tables keep the removed objects alive until they are collected.
  */
 
-/** An object that stores its slot in the set that holds it. It can be in one set at a time. */
+/** An object that records its own index in a `SlotSet`. It can be in one `SlotSet` at a time. */
 export interface Slotted {
   slot: number
 }

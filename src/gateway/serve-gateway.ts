@@ -164,7 +164,10 @@ function cutWhenLate(answer: Response, outgoing: HttpBindings['outgoing'], lateM
   outgoing.once('close', () => clearTimeout(late))
 }
 
-/** A request that Node's parser refuses, or waited for in vain, also gets a problem document. */
+/**
+ * Answer a request that Node's parser refuses, or that does not arrive in time, with a problem document. If the client
+ * is gone, only close the socket.
+ */
 function refuseMalformed(error: NodeJS.ErrnoException, socket: Socket): void {
   if (error.code === 'ECONNRESET' || !socket.writable) {
     socket.destroy()

@@ -32,7 +32,9 @@ export interface SettleDetail {
 
 const HEAD_BYTES = 16
 
-/** Settlements gathered for the next frame, as columns of numbers instead of objects. */
+/**
+ * Settlements for the next frame. Delivery numbers and verbs are kept in arrays, so a plain completion makes no object.
+ */
 export class SettleBatch {
   #deliveries: number[] = []
   #verbs: number[] = []

@@ -261,8 +261,8 @@ export class Cursor implements DeliveringCursor, LogListener, Suspected, Restric
   }
 
   /**
-   * Clause 11: the instance did not renew its lease, so its worker counts as dead. Its deliveries go to other
-   * instances.
+   * Clause 11: the instance did not renew its lease in time. Each of its deliveries counts as a failed attempt and goes
+   * back to the dispatcher. An event is marked as a suspect, unless it was the only one that the instance held.
    */
   expire(deliveries: readonly HeldDelivery[], alone: boolean): void {
     for (const delivery of deliveries) {
@@ -276,7 +276,9 @@ export class Cursor implements DeliveringCursor, LogListener, Suspected, Restric
     this.#onDeliveriesEnded?.()
   }
 
-  /** Settle an event that must not be delivered any more. Returns false where it is settled already. */
+  /**
+   * Settle an event that was cancelled (clause 7), also while it is in flight. Returns false if it is settled already.
+   */
   withdraw(offset: number): boolean {
     if (this.done.has(offset)) return false
     const held = this.#instances.deliveryOf(offset)

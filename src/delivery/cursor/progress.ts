@@ -1,7 +1,7 @@
 /**
- * The progress of a cursor: when it settled something last, and how many events it completes in a second. It is
- * updated once in a turn of the event loop, not once for each event. Times are of a clock's `elapsed`, which does not
- * jump with the wall clock.
+ * When the cursor last settled an event, and its completions a second over the last ten seconds. `completed()` only
+ * counts; `settled()` records the time and the rate once per turn of the event loop. Times come from `Clock.elapsed()`,
+ * which does not jump.
  */
 import { Meter } from '../../base/meter.ts'
 
@@ -31,7 +31,7 @@ export class Progress {
     this.#completed = 0
   }
 
-  /** The cursor begins, or begins again: the time without progress counts from now. */
+  /** The cursor starts or is rewound: the time without progress counts from now. */
   restart(elapsedMs: number): void {
     this.#settledAtMs = elapsedMs
   }

@@ -1,8 +1,9 @@
 /**
  * Clause 11: an instance that does not renew its lease loses its deliveries to other instances.
  *
- * One timer watches all instances. If the timer itself is late, the process was held up and not one instance: every
- * lease is renewed, so that a blocked event loop does not make its own handlers run twice.
+ * One timer watches all instances. If the timer itself is late, the process was held up, and not a single instance: all
+ * leases are renewed, so that a blocked event loop does not make its own handlers run twice. An instance that has lost
+ * its deliveries already is not renewed.
  */
 import type { Clock } from '../../base/clock.ts'
 import { LIMITS } from '../../base/limits.ts'

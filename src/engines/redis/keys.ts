@@ -7,6 +7,7 @@
  * | `{p}:channels` | hash | name → the channel's entry as JSON |
  * | `{p}:channel:NAME` | hash | next offset, counters, limits |
  * | `{p}:stream:NAME:PARTITION` | stream | the events; an id is `offset-milliseconds` |
+ * | `{p}:stream:~dead.….…:PARTITION` | stream | the texts of a consumer's dead letters in a channel |
  * | `{p}:in:NAME` | stream | the inbox of plain clients; its entries are taken in and deleted |
  * | `{p}:ids:NAME:0`, `:1` | hash | the window of known ids: this generation and the one before |
  * | `{p}:keys:NAME` | hash | key → entry id of its latest event, if only that is kept |

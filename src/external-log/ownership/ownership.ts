@@ -364,7 +364,10 @@ export class Ownership {
     for (const [key, value] of this.#before) if (value !== undefined) yield [key, value]
   }
 
-  /** Write all records again, in as many entries as they need. Then the entries before them may be deleted. */
+  /**
+   * Write all committed records and all unsent emissions again, in as many entries as needed. Then delete the older
+   * entries; if that fails, raise an alarm.
+   */
   async #snapshot(): Promise<void> {
     const max = this.#host.backend.limits.entryBytes / 2
     const parts: { records: Record<string, string | { readonly bytes: string } | null>; emissions: Emission[] }[] = [

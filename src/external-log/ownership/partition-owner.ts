@@ -121,7 +121,10 @@ export class PartitionOwner {
     return owned
   }
 
-  /** What the owner of a consumer log needs. With a group, the group is told of a partition that is lost. */
+  /**
+   * The host of one `Ownership`. When a partition of a group is lost, its `OwnedPartition` ends, and the group claims
+   * again unless the engine is closing.
+   */
   #ownershipHost(group: MemberGroup | null): OwnershipHost {
     const { backend, member, clock, store, alarm } = this.#host
     return {

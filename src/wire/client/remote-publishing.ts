@@ -1,12 +1,13 @@
 /**
- * Publishing to a server: all events published to one channel in one turn of the event loop go out in one frame and are
- * stored together.
+ * Publishing to a server. The events that are published to one channel in one turn of the event loop go out in one
+ * frame, up to GROUP_CHARS or GROUP_EVENTS, and are stored together. Each batch and each delayed event has a frame of
+ * its own.
  *
  * Every publish is kept here until its answer. If the session is lost before the answer, the publish may already be
  * stored. It is then sent again with the earliest time and offset at which it can have been stored, and the server
- * looks for it.
+ * checks whether it is stored.
  *
- * Memory is bounded by `pendingBytesMax`. Beyond that, publishing is refused with BACKPRESSURE.
+ * Memory is bounded by `pendingBytesMax`, counted in characters. Beyond that, publishing is refused with BACKPRESSURE.
  */
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
@@ -15,7 +16,7 @@ import type { Receipt } from '../../broker/receipt.ts'
 import { decodeReceipts, publishFrame, type Since, sentBefore } from '../publish-frame.ts'
 import type { Pending, WireClient } from './wire-client.ts'
 
-/** Approximate limits of one frame of single publishes: characters of event text, and events. */
+/** A frame of single publishes takes no more events when it has more characters of event text, or this many events. */
 const GROUP_CHARS = 262_144
 const GROUP_EVENTS = 4096
 

@@ -4,7 +4,8 @@
  * Invariants:
  * - All its memory is bounded by the client's credit, by windows and by the limits named `wire…`.
  * - A violation of the protocol ends the connection and the session.
- * - Without a connection it takes no deliveries, and its leases expire like a dead worker's.
+ * - Without a connection it takes no deliveries, and its leases expire like a dead worker's
+ *   (`delivery/dispatch/lease-watch.ts`). `keepMs` is how long the session itself is kept.
  */
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
