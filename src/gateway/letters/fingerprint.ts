@@ -21,8 +21,8 @@ export interface Fingerprint {
 type FailureFacts = Omit<Failure, 'code'> & { readonly code?: string | null }
 
 /**
- * The folder of this package: stack frames in it are not the application's. Null in a bundle of CommonJS, which has no
- * URL.
+ * The folder of this package: stack frames in it are not the application's. Null in a bundle: there the package has no
+ * folder of its own, and CommonJS has no URL.
  */
 const OWN = ownFolder()
 const FRAME = /^\s*at (?:(?:async )?(.+?) \()?((?:file:\/\/)?[^()]+):(\d+):\d+\)?$/
@@ -46,8 +46,8 @@ function frameIn(stack: string): string | null {
 }
 
 function ownFolder(): string | null {
-  const { url } = import.meta as { readonly url?: string }
-  return url === undefined ? null : join(dirname(fileURLToPath(url)), '../..')
+  const { url = '' } = import.meta as { readonly url?: string }
+  return /\/gateway\/letters\/fingerprint\.[jt]s$/.test(url) ? join(dirname(fileURLToPath(url)), '../../') : null
 }
 
 function isOwn(path: string): boolean {
