@@ -67,7 +67,10 @@ export const ERROR_CODES = {
   TOO_MANY_FILES: { retryable: true },
   /** An alarm: old events of a channel cannot be deleted. Millrace tries again by itself. */
   RETENTION_FAILED: { retryable: true },
-  /** A write or sync failed: the store takes no further writes until it is opened again. */
+  /**
+   * The store failed. A data directory takes no writes until it is opened again. On a server, this one operation
+   * failed.
+   */
   STORE_FAILED: { retryable: false },
   /** More is waiting to be written than the limit allows; await earlier publishes first. */
   BACKPRESSURE: { retryable: true },

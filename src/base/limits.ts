@@ -165,8 +165,8 @@ export const LIMITS = {
   templateExpressionsMax: 1000,
   /** Longest text that a template or one of its functions makes, in characters. */
   templateTextCharsMax: 1_048_576,
-  /** How long a request of the `http` action may take, unless the action says otherwise. */
-  httpActionMsDefault: 15_000,
+  /** Default timeout of an HTTP request made by an `http` action or a push subscription. */
+  httpTimeoutMsDefault: 15_000,
   /** Longest wait that a receiver may ask for with Retry-After. */
   httpRetryAfterMsMax: 86_400_000,
   /** Bytes of a receiver's refusal that the dead letter keeps. */

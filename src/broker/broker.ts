@@ -48,7 +48,10 @@ export interface LooseEvent extends Omit<EventAttributes, 'id' | 'time'> {
   readonly data_base64?: string
 }
 
-/** The events that a channel takes. */
+/**
+ * The type of the events that `publish` accepts for a channel. For a channel given by name, or one that carries any
+ * event: `LooseEvent`.
+ */
 export type Publishable<C> = C extends Channel
   ? [AnyEventDefinition] extends [DefinitionsOf<C>]
     ? LooseEvent
@@ -58,7 +61,7 @@ export type Publishable<C> = C extends Channel
 /** What publishing returns: a receipt, or for several events one for each. */
 export type ReceiptOf<E> = E extends readonly unknown[] ? Receipt[] : Receipt
 
-/** What a broker gives to a consumer that it runs. */
+/** The internals of a broker that running consumers and the gateway use. */
 export interface BrokerHost {
   readonly engine: Engine
   readonly encoder: EventEncoder
@@ -71,7 +74,7 @@ export interface BrokerHost {
   observer: BrokerObserver | null
 }
 
-/** What can be started on a broker: a consumer. The broker does not know how consumers run. */
+/** What `Broker.start` takes: any kind of consumer. The broker does not know how it runs. */
 export interface Startable<Running extends Stoppable> {
   start(host: BrokerHost): Promise<Running>
 }

@@ -40,7 +40,10 @@ export interface BrokerObserver {
     batch: boolean,
     handle: () => unknown,
   ): unknown
-  /** A handler emits an event. Returns the trace context for the event if it has none, or null to use its cause's. */
+  /**
+   * Called before an emitted event is encoded. Returns the trace context for an event that has none. Null means: use
+   * the trace context of the event that is being handled.
+   */
   emitting(attempt: ObservedAttempt, channel: string): TraceText | null
   settled(consumer: string, attempt: ObservedAttempt, outcome: AttemptOutcome, failure: Failure | null): void
   /** The engine has made an event a dead letter without a handler. */

@@ -137,7 +137,7 @@ test('a channel that is declared anew binds those who knew it by name before', a
     .toBe('taken')
 })
 
-test('with `key: false`, `partitionkey` is not the key of an event that is published by the channel’s name', async () => {
+test('with `key: false`, `partitionkey` is not the key of an event published by the channel’s name', async () => {
   const { app, other } = await two()
   const orders = stream('orders', { key: false })
   await app.declare(orders)

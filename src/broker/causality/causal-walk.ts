@@ -33,7 +33,7 @@ export interface WalkProgress {
   readonly looked: number
   /** How many channels are read. */
   readonly channels: number
-  /** The walk has ended, and has seen every stored event that can belong to the tree. */
+  /** The walk has ended and was not cut short. It covers only the channels that the caller may read. */
   readonly complete: boolean
   /** Why the walk is not complete; null while it runs, and if it is complete. */
   readonly ended: 'budget' | 'limit' | 'missing cause' | 'stopped' | null

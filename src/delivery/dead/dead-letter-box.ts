@@ -7,8 +7,8 @@
  * events of the key are delivered from the log again.
  *
  * With `block`, a dead letter holds back every event of the consumer in this channel. With `skip`, it holds back none:
- * when such a letter is redriven and has a key, it makes a chain (`enchain`), so that it is not handled beside others of
- * its key.
+ * when such a letter is redriven and has a key, it makes a chain (`enchain`), so that it is not handled beside others
+ * of its key.
  *
  * Texts are on disk or on the servers only. The offsets of chains are in memory, so their number is bounded: at the
  * bound, the consumer takes no more events, is stalled, and says why.

@@ -53,8 +53,8 @@ export function decodeHttp(headers: HttpHeaders, body: Uint8Array): CloudEvent[]
 }
 
 /**
- * An event of a message. Its data stays the JSON text of the message until code reads it: parsing hostile text takes
- * long, and parsing loses digits of numbers.
+ * A decoded event. `dataText` is the data as the JSON text that was received. Only `event` parses it, on each call:
+ * `JSON.parse` is slow on hostile text, and rounds large numbers.
  */
 export class DecodedEvent {
   /** All attributes; and the data if it is not JSON (text, or `data_base64`). */
@@ -203,7 +203,11 @@ function setOwn(target: Record<string, unknown>, name: string, value: unknown): 
   else target[name] = value
 }
 
-/** The content mode of a message, by its headers. */
+/**
+ * The content mode that the headers declare: `binary`, `structured`, `batched`, `foreign` (an unsupported type) or
+ * `none`.
+ * @throws INVALID_EVENT when the headers are malformed
+ */
 export function httpModeOf(headers: HttpHeaders): ContentMode {
   return modeOf(fieldsOf(headers))
 }

@@ -10,7 +10,7 @@ const ENCODED = /(?:%[0-9A-Fa-f]{2})+/g
 const QUOTED = /^"((?:[^"\\]|\\.)*)"$/
 const strict = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
-/** The attribute value encoded for a header. */
+/** Percent-encodes an attribute's value for an HTTP header. */
 export function encodeHeaderValue(value: string): string {
   return value.replace(TO_ENCODE, (char) => {
     let text = ''

@@ -48,7 +48,9 @@ export function withMemberText(text: string, name: string, value: string): strin
   return range === null ? text : text.slice(0, range.start) + value + text.slice(range.end)
 }
 
-/** The range of a member's value in the text of an object. */
+/**
+ * The range of a member's value in the text of an object. Top level only; the last member if the name occurs twice.
+ */
 function memberRange(text: string, name: string): { readonly start: number; readonly end: number } | null {
   let found: { readonly start: number; readonly end: number } | null = null
   for (let at = afterSpace(text, afterSpace(text, 0) + 1); text.charCodeAt(at) !== 0x7d; ) {
@@ -61,7 +63,7 @@ function memberRange(text: string, name: string): { readonly start: number; read
   return found
 }
 
-/** The name of a member, from its text with the quotes. */
+/** The name of a JSON member, from its quoted text: quotes are removed, and escapes decoded. */
 export function nameOf(quoted: string): string {
   return quoted.includes('\\') ? (JSON.parse(quoted) as string) : quoted.slice(1, -1)
 }

@@ -40,6 +40,7 @@ export interface RedriveProgress extends RedrivePlan {
 type Host = Pick<GatewayHost, 'core'>
 
 const LOOK_MS = 200
+const STUCK = 'letters that were given back are neither done nor dead again: they are retried, or they wait'
 const FINISHED: ReadonlySet<string> = new Set(['done', 'stopped', 'returned', 'failed'])
 
 export class RedriveJob {
@@ -142,7 +143,7 @@ export class RedriveJob {
       if (this.#open.size === 0) return true
       if (this.#open.size < before) untilMs = performance.now() + LIMITS.redriveObserveMs
       else if (performance.now() > untilMs) {
-        this.#end('stopped', 'letters that were given back are neither done nor dead again: they are retried, or they wait')
+        this.#end('stopped', STUCK)
         return false
       }
     }

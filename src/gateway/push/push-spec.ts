@@ -141,7 +141,7 @@ export function pushSpecOf(json: PushJson): PushSpec {
     rate,
     reply,
     handshake = false,
-    timeout = LIMITS.httpActionMsDefault,
+    timeout = LIMITS.httpTimeoutMsDefault,
     concurrency = LIMITS.concurrencyDefault,
   } = form
   const timeoutMs = durationMs(timeout, 'timeout')

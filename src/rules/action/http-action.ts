@@ -78,7 +78,7 @@ export async function performHttp(
 ): Promise<void> {
   const { channel, offset } = firing
   const id = messageId(rule, action.id, channel, String(offset))
-  const timeoutMs = action.timeoutMs ?? LIMITS.httpActionMsDefault
+  const timeoutMs = action.timeoutMs ?? LIMITS.httpTimeoutMsDefault
   await sendSigned(
     { ...httpRequestOf(action, firing, scope), timeoutMs, id, secrets: secretsOf(action, host) },
     signal,

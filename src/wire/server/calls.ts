@@ -73,7 +73,14 @@ function told(method: string, args: readonly unknown[]): string {
 }
 
 /** Methods that the first servers of this protocol version lack. */
-export const LATER_METHODS: readonly string[] = ['channels', 'bounds', 'consumer', 'describeChannel', 'alarms', 'pending']
+export const LATER_METHODS: readonly string[] = [
+  'channels',
+  'bounds',
+  'consumer',
+  'describeChannel',
+  'alarms',
+  'pending',
+]
 
 export const METHODS: Readonly<Record<string, Method>> = {
   ...CARRIAGE_CALLS,
