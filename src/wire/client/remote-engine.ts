@@ -299,7 +299,7 @@ export class RemoteEngine implements Engine {
     return (await this.describe()).consumers.find(({ name }) => name === consumer) ?? null
   }
 
-  /** A server without the method only says whether the consumer works on any event: then all of these may be pending. */
+  /** A server without the method only says whether the consumer works on events: then all of these may be pending. */
   async #pending(consumer: string, events: readonly EventPlace[]): Promise<EventPlace[]> {
     if (this.#methods.has('pending')) return this.#call('pending', listOf<EventPlace>, consumer, events)
     const described = await this.#describeConsumer(consumer)
