@@ -10,7 +10,7 @@ interface Groups {
     readonly fingerprint: string
     readonly name: string
     readonly count: number
-    readonly place: string | null
+    readonly frame: string | null
   }[]
 }
 
@@ -87,7 +87,7 @@ describe('dead letters as a workbench', () => {
     await die(3)
     const { groups } = await call<Groups>('dead-letter-groups')
     expect(groups.map(({ name }) => name).sort()).toEqual(['RangeError', 'TypeError'])
-    for (const { place } of groups) expect(place).toMatch(/redrive\.test\.ts:\d+/)
+    for (const { frame } of groups) expect(frame).toMatch(/redrive\.test\.ts:\d+/)
   })
 
   test('a fingerprint does not depend on numbers in a message without a stack', () => {
