@@ -82,7 +82,7 @@ const redrive = async (plan: object): Promise<RedriveProgress> => {
 }
 
 describe('dead letters as a workbench', () => {
-  test('are grouped by the error and the place of the application, whatever the message says', async () => {
+  test('are grouped by the error and the frame of the application, whatever the message says', async () => {
     fails = (n) => (n % 2 === 0 ? new TypeError(`order ${n} is closed`) : new RangeError('no'))
     await die(3)
     const { groups } = await call<Groups>('dead-letter-groups')
