@@ -49,7 +49,7 @@ export interface ChannelOptions<Definition extends AnyEventDefinition, Path exte
    * such as `'subject'`, is kept with the channel: the command line, the gateway and programs in other languages use
    * the same key. The value there must be text or a whole number in every event. A function exists only in the
    * application: others must give the key in the event's `partitionkey`. `false` is no key, also if the channel had
-   * one. @default the event's `partitionkey`, else no key
+   * one or the event has a `partitionkey`. @default the event's `partitionkey`, else no key
    */
   readonly key?: ((event: EventFor<Definition>) => string | undefined) | (Path & KeyPath<Definition, Path>) | false
   readonly retain?: Retention

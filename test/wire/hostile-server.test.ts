@@ -147,3 +147,20 @@ test('a server that sends damaged deliveries and events gives no handler what is
     if (unhandled.length > 0) expect.fail(`seed ${seed}: ${String(unhandled[0])}`)
   }
 }, 60_000)
+
+test('of a server without the method, all events may be pending while the consumer works', async () => {
+  let inFlight = 1
+  const consumer = { name: 'worker', channels: [], inFlight: 0, retrying: 0 }
+  const dial = hostile((raw, { type, body }) => {
+    if (type === FRAME.hello) raw.send(jsonFrame(FRAME.welcome, { ...welcome, methods: [] }))
+    if (type !== FRAME.call) return
+    const answer = { channels: [], consumers: [{ ...consumer, inFlight }], alarms: [] }
+    raw.send(numberedFrame(FRAME.result, body.readUInt32LE(0), answer))
+  })
+  const remote = await RemoteEngine.open({ name: 'remote', dial, reconnectMsMax: 5 })
+  const events = [{ channel: 'orders', offset: 0 }]
+  expect(await remote.consumers.pending('worker', events)).toEqual(events)
+  inFlight = 0
+  expect(await remote.consumers.pending('worker', events)).toEqual([])
+  await remote.close()
+})
