@@ -121,27 +121,13 @@ export interface Message {
  * @throws ApiProblem
  */
 export async function* messages(call: Call, signal: AbortSignal): AsyncGenerator<Message, void, undefined> {
-  const response = await send(call, signal)
-  const reader = textsOf(response)
-  let rest = ''
-  try {
-    for (;;) {
-      const { done, value } = await reader.read()
-      if (done) return
-      rest += value
-      const blocks = rest.split('\n\n')
-      rest = blocks.pop() ?? ''
-      for (const block of blocks) {
-        const message = messageOf(block)
-        if (message?.event === 'problem') {
-          const { status, code, detail } = message.data as { status: number; code?: string; detail: string }
-          throw new ApiProblem(status, code ?? 'FAILED', detail)
-        }
-        if (message !== null) yield message
-      }
+  for await (const block of pieces(call, signal, '\n\n')) {
+    const message = messageOf(block)
+    if (message?.event === 'problem') {
+      const { status, code, detail } = message.data as { status: number; code?: string; detail: string }
+      throw new ApiProblem(status, code ?? 'FAILED', detail)
     }
-  } finally {
-    await reader.cancel().catch(() => undefined)
+    if (message !== null) yield message
   }
 }
 
@@ -164,24 +150,28 @@ function messageOf(block: string): Message | null {
  * @throws ApiProblem
  */
 export async function* lines(call: Call, signal: AbortSignal): AsyncGenerator<unknown, void, undefined> {
+  for await (const line of pieces(call, signal, '\n')) if (line !== '') yield JSON.parse(line) as unknown
+}
+
+/**
+ * The text of an answer, in pieces that end with the separator. What follows the last separator is left out.
+ * @throws ApiProblem
+ */
+async function* pieces(call: Call, signal: AbortSignal, separator: string): AsyncGenerator<string, void, undefined> {
   const response = await send(call, signal)
-  const reader = textsOf(response)
+  const bytes = response.body as ReadableStream<Uint8Array>
+  const reader = bytes.pipeThrough(new TextDecoderStream() as TransformStream<Uint8Array, string>).getReader()
   let rest = ''
   try {
     for (;;) {
       const { done, value } = await reader.read()
       if (done) return
       rest += value
-      const whole = rest.split('\n')
+      const whole = rest.split(separator)
       rest = whole.pop() ?? ''
-      for (const line of whole) if (line !== '') yield JSON.parse(line) as unknown
+      yield* whole
     }
   } finally {
     await reader.cancel().catch(() => undefined)
   }
-}
-
-function textsOf(response: Response): ReadableStreamDefaultReader<string> {
-  const bytes = response.body as ReadableStream<Uint8Array>
-  return bytes.pipeThrough(new TextDecoderStream() as TransformStream<Uint8Array, string>).getReader()
 }

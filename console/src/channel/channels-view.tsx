@@ -1,14 +1,14 @@
 /** All channels, with what each stores and its rate. */
-import { type ReactNode, useId } from 'react'
+import type { ReactNode } from 'react'
 import { useNumbers, useStructure } from '../live/live-flow.ts'
 import { bytes, count, plain, rate } from '../parts/format.ts'
 import { Empty, Waiting } from '../parts/notice.tsx'
+import { FindHead } from '../shell/find-head.tsx'
 import { To, useQuery } from '../shell/route.tsx'
 
 export default function ChannelsView(): ReactNode {
   const structure = useStructure()
   const query = useQuery()
-  const field = useId()
   if (structure === null) return <Waiting what="the channels" />
   const find = query.get('find').toLowerCase()
   const channels = structure.parts
@@ -16,19 +16,7 @@ export default function ChannelsView(): ReactNode {
     .sort((one, other) => one.name.localeCompare(other.name))
   return (
     <div className="page">
-      <div className="page-head">
-        <h1>Channels</h1>
-        <label htmlFor={field} className="hidden">
-          Find a channel
-        </label>
-        <input
-          id={field}
-          type="search"
-          placeholder="Find"
-          value={query.get('find')}
-          onChange={(event) => query.set({ find: event.target.value })}
-        />
-      </div>
+      <FindHead title="Channels" label="Find a channel" />
       {channels.length === 0 ? (
         <Empty title={find === '' ? 'There is no channel yet' : 'No channel has this name'} />
       ) : (

@@ -1,14 +1,14 @@
 /** All consumers, those with problems first. */
-import { type ReactNode, useId } from 'react'
+import type { ReactNode } from 'react'
 import { live, troubleOf, useNumbers, useOf, useStructure } from '../live/live-flow.ts'
 import { count, plain, rate, span } from '../parts/format.ts'
 import { Empty, Waiting } from '../parts/notice.tsx'
+import { FindHead } from '../shell/find-head.tsx'
 import { To, useQuery } from '../shell/route.tsx'
 
 export default function ConsumersView(): ReactNode {
   const structure = useStructure()
   const query = useQuery()
-  const field = useId()
   const find = query.get('find').toLowerCase()
   const order = useOf(() =>
     (live.structure?.parts ?? [])
@@ -21,19 +21,7 @@ export default function ConsumersView(): ReactNode {
   const names = order === '' ? [] : order.split('\n')
   return (
     <div className="page">
-      <div className="page-head">
-        <h1>Consumers</h1>
-        <label htmlFor={field} className="hidden">
-          Find a consumer
-        </label>
-        <input
-          id={field}
-          type="search"
-          placeholder="Find"
-          value={query.get('find')}
-          onChange={(event) => query.set({ find: event.target.value })}
-        />
-      </div>
+      <FindHead title="Consumers" label="Find a consumer" />
       {names.length === 0 ? (
         <Empty title={find === '' ? 'No consumer has begun yet' : 'No consumer has this name'} />
       ) : (
