@@ -51,7 +51,7 @@ export class Members {
   async all(group: string): Promise<ReadonlyMap<string, string>> {
     const filter = this.#layout.member(group, '*')
     const messages: Msg[] = []
-    await this.#call('looking who lives', () => {
+    await this.#call('reading the heartbeats of members', () => {
       messages.length = 0
       return this.#client.many(
         `$JS.API.DIRECT.GET.${this.#layout.members}`,

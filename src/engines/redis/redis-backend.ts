@@ -235,7 +235,7 @@ export class RedisBackend implements LogBackend {
       MEMBERS,
       [this.#keys.members(group)],
       [],
-      'looking who lives',
+      'reading the heartbeats of members',
     )) as readonly string[]
     const members = new Map<string, string>()
     for (let at = 0; at + 1 < found.length; at += 2) members.set(found[at] as string, found[at + 1] as string)
