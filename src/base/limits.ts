@@ -40,6 +40,10 @@ export const LIMITS = {
    * their names; a type whose schema does not fit is kept without one.
    */
   keptSchemaBytesMax: 65_536,
+  /** Places that are made from one schema to mask sensitive fields; beyond this number a place counts as sensitive. */
+  sensitivePlacesMax: 10_000,
+  /** Masked values of one event that are also masked where its attributes and errors quote them. */
+  sensitiveValuesMax: 1000,
   /** Most events in one batch publish. */
   batchEventsMax: 65_536,
   /** Most bytes of events in one batch publish. */

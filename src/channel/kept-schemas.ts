@@ -5,6 +5,8 @@
 import { isJsonObject, type JsonObject } from '../base/json-object.ts'
 import { LIMITS } from '../base/limits.ts'
 import type { AnyEventDefinition } from '../event/event.ts'
+import { SENSITIVE } from '../event/sensitive/marked-places.ts'
+import { SensitiveFields } from '../event/sensitive/masked-event.ts'
 
 /** By event type, sorted. */
 export type KeptSchemas = Readonly<Record<string, JsonObject>>
@@ -36,13 +38,19 @@ function jsonSchemaOf({ jsonSchema }: StandardJsonSchema): JsonObject | null {
   }
 }
 
-/** Sorted by type, as many as the limit of a declaration allows. */
+/**
+ * Sorted by type, as many as the limit of a declaration allows. In the place of a schema with sensitive fields that does
+ * not fit, it is kept that all data of the type is sensitive.
+ */
 export function fitting(schemas: readonly (readonly [type: string, schema: JsonObject])[]): KeptSchemas | undefined {
   const kept: [string, JsonObject][] = []
   let bytes = 0
   for (const [type, schema] of [...schemas].sort(([a], [b]) => (a < b ? -1 : 1))) {
     const size = Buffer.byteLength(type) + Buffer.byteLength(JSON.stringify(schema))
-    if (bytes + size > LIMITS.keptSchemaBytesMax) continue
+    if (bytes + size > LIMITS.keptSchemaBytesMax) {
+      if (SensitiveFields.of(schema) !== null) kept.push([type, { [SENSITIVE]: true }])
+      continue
+    }
     bytes += size
     kept.push([type, schema])
   }
