@@ -68,8 +68,8 @@ export const ERROR_CODES = {
   /** An alarm: old events of a channel cannot be deleted. Millrace tries again by itself. */
   RETENTION_FAILED: { retryable: true },
   /**
-   * The store failed. A data directory takes no writes until it is opened again. On a server, this one operation
-   * failed.
+   * The store failed. A data directory (also behind a Millrace server) takes no writes until it is opened again. On
+   * NATS, Kafka and Redis only this operation failed.
    */
   STORE_FAILED: { retryable: false },
   /** More is waiting to be written than the limit allows; await earlier publishes first. */

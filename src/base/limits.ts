@@ -2,15 +2,15 @@
  * Every limit and default of Millrace, in one place. `docs/limits.md` shows the same table; a test compares them.
  */
 export const LIMITS = {
-  /** Longest channel, consumer and event-type name, in characters. */
+  /** Longest name of a channel, consumer or event type, and of a secret that a rule names, in characters. */
   nameCharsMax: 200,
   /** Longest reason for pausing a consumer, in characters. */
   reasonCharsMax: 1000,
-  /** Delayed events in one list, unless the query has a limit. */
+  /** Delayed events in one list from `delayed.list()`, unless the query has a limit. Over HTTP: 100. */
   delayedListDefault: 1000,
   /** Most delayed events in one list; the next page has the others. */
   delayedListMax: 10_000,
-  /** Longest event id, source, subject or extension value, in characters. */
+  /** Longest text of an attribute of an event (id, source, subject, extensions and others), in characters. */
   attributeCharsMax: 4096,
   /** Longest name of an extension attribute, in characters. */
   attributeNameCharsMax: 100,
@@ -18,14 +18,17 @@ export const LIMITS = {
   keyBytesMax: 1024,
   /** Most attributes of one event. */
   eventAttributesMax: 256,
-  /** Deepest nesting of an event's data. */
+  /** Deepest nesting of an event's data, and of a rule's template. */
   dataDepthMax: 128,
   /**
    * Members of all objects in an event's data together, if the event comes over HTTP, over a connection, or from a
    * plain client of another broker.
    */
   dataNamesMax: 100_000,
-  /** Values in the data of such an event, items of arrays included. */
+  /**
+   * Values in the data of an event that comes over HTTP, over a connection, or from a plain client of another broker;
+   * items of arrays count.
+   */
   dataValuesMax: 1_000_000,
   /** Longest message of an error, and longest text in its details, in characters. */
   errorTextCharsMax: 4096,
@@ -33,11 +36,11 @@ export const LIMITS = {
   eventBytesDefault: 1_048_576,
   /** Largest event that any channel may allow. */
   eventBytesMax: 16_777_216,
-  /** The smallest limit on the size of its events that a channel may set. */
+  /** The smallest limit on the size of its events that a channel or a webhook may set. */
   eventBytesMin: 256,
   /**
-   * JSON Schemas of a channel's events that are kept with its declaration, in bytes. Types are taken in the order of
-   * their names; a type whose schema does not fit is kept without one.
+   * Bytes of the JSON Schemas of a channel's events that are stored with its declaration. Types are taken in the order
+   * of their names; a type whose schema does not fit is stored without one.
    */
   keptSchemaBytesMax: 65_536,
   /** Places that are made from one schema to mask sensitive fields; beyond this number a place counts as sensitive. */
@@ -50,21 +53,24 @@ export const LIMITS = {
   batchBytesMax: 8_388_608,
   /** Most event bytes of one group commit (one larger event goes alone). */
   commitBytesMax: 4_194_304,
-  /** Event bytes accepted by `publish` and waiting for their commit; more is refused with BACKPRESSURE. */
+  /**
+   * Event bytes accepted by `publish` and waiting for their commit: for each broker; on NATS, Kafka and Redis for each
+   * channel; for a `ws:` or `unix:` client in characters. More is refused with BACKPRESSURE.
+   */
   pendingBytesMax: 67_108_864,
   /** Events that a walk through causes or effects reads, unless it is given another number. */
   causalScanDefault: 100_000,
-  /** Most events that such a walk may read. */
+  /** Most events that a walk through causes or effects may read. */
   causalScanMax: 10_000_000,
-  /** Events that such a walk finds, unless it is given another number. */
+  /** Events that a walk through causes or effects finds, unless it is given another number. */
   causalFoundDefault: 1000,
-  /** Most events that such a walk may find. */
+  /** Most events that a walk through causes or effects may find. */
   causalFoundMax: 10_000,
-  /** Channels that such a walk reads at once. */
+  /** Channels that a walk through causes or effects reads at once. */
   causalReadersMax: 8,
-  /** Events that such a walk keeps until it knows whether they belong to the tree. */
+  /** Events that a walk through causes or effects keeps until it knows whether they belong to the tree. */
   causalWaitingMax: 10_000,
-  /** Chains with a correlation id of their own that wait for their pass of such a walk. */
+  /** Chains with a correlation id of their own that wait for their pass of a walk through causes or effects. */
   causalChainsMax: 100,
   /** Requests for causes or effects that a gateway answers at once. */
   gatewayWalksMax: 16,
@@ -72,21 +78,23 @@ export const LIMITS = {
    * Channels, and pairs of consumer and channel, with metrics of their own; the others are counted together as `other`.
    */
   metricSeriesMax: 1000,
-  /** Ids that a channel remembers for deduplication, at least. */
+  /** Ids that a channel remembers for deduplication, up to twice as many, if they are not too old. */
   dedupeCountDefault: 100_000,
   /** How long a channel remembers an id for deduplication, at most. */
   dedupeAgeMsDefault: 600_000,
   /**
-   * How long a Redis server may take to answer a command, before it counts as hung and the connection is made again.
+   * How long a Redis server may take to answer a command before it counts as hung and the connection is made again; and
+   * how long it may take to have a write on the disks and replicas that `durable` asks for.
    */
   serverAnswerMs: 5000,
-  /** Handlers of one consumer instance that run at once. */
+  /** Handlers of one consumer instance, or requests of a rule action or push subscription, that run at once. */
   concurrencyDefault: 16,
-  /** Largest `concurrency` of a consumer instance. */
+  /** Largest `concurrency` of a consumer instance or a rule action. */
   concurrencyMax: 10_000,
   /**
-   * Offsets that a consumer may have taken and not settled in one channel (in flight, waiting for their key, in
-   * backoff).
+   * Offsets that a consumer may have taken and not settled in one channel, on NATS, Kafka and Redis in one partition
+   * (in flight, waiting for their key, in backoff). The same number of events, counted apart, may wait behind dead
+   * letters.
    */
   outstandingMax: 100_000,
   /**
@@ -98,7 +106,7 @@ export const LIMITS = {
    * Bytes of a channel's log that a process keeps in memory for its consumers on Kafka, which all read the same topic.
    */
   kafkaCacheBytes: 8_388_608,
-  /** Bytes of events read ahead for a consumer. */
+  /** Bytes of events read ahead for a consumer, and about the largest part of a log that is read at once. */
   readAheadBytes: 1_048_576,
   /** Attempts at an event before it is a dead letter. */
   attemptsDefault: 8,
@@ -122,7 +130,7 @@ export const LIMITS = {
   logKindsMax: 200,
   /** A delivery that is not settled within this time is recorded as in flight, with the next commit. */
   inFlightRecordMs: 5,
-  /** Longest time ahead that `delay` or `at` may name. */
+  /** Longest time ahead that `delay` or `at` may name, and longest wait between two attempts. */
   delayMsMax: 315_360_000_000,
   /** Largest batch of `onBatch`. */
   handlerBatchMax: 10_000,
@@ -155,13 +163,13 @@ export const LIMITS = {
   /** Actions of one rule. */
   ruleActionsMax: 20,
   /**
-   * Rules that an event may pass, each caused by the one before. The next rule fails, so that rules that trigger each
-   * other end.
+   * Rules and published replies of subscribers that an event may have come through, each caused by the one before. The
+   * next one fails, so that rules that trigger each other end.
    */
   ruleHopsMax: 16,
   /** Events that a rules router has in flight at once, for each channel or wildcard that rules name. */
   ruleRouterEventsMax: 1024,
-  /** Rules that one publish writes to `$rules`. */
+  /** Events that one publish writes to `$rules`, and ended versions of rules that are looked at together. */
   ruleBatchMax: 1000,
   /** Longest text in a template, in characters. */
   templateCharsMax: 16_384,
@@ -173,9 +181,11 @@ export const LIMITS = {
   httpTimeoutMsDefault: 15_000,
   /** Longest wait that a receiver may ask for with Retry-After. */
   httpRetryAfterMsMax: 86_400_000,
-  /** Bytes of a receiver's refusal that the dead letter keeps. */
+  /** Bytes of a receiver's answer that are read, if it is not a reply; of a refusal, the dead letter keeps them. */
   httpAnswerBytesMax: 1024,
-  /** How long an idle connection to a subscriber is kept for the next event. */
+  /**
+   * How long an idle connection to a receiver of an `http` action or a push subscription is kept for the next event.
+   */
   httpIdleMs: 4000,
   /** Largest file of a watched folder of rules. */
   ruleFileBytesMax: 1_048_576,
@@ -199,13 +209,13 @@ export const LIMITS = {
   gatewayCallerOpenMax: 10_000,
   /** TCP connections open at once. */
   gatewayConnectionsMax: 20_000,
-  /** Events of one page of `GET /channels/:channel/events`, unless the request says otherwise. */
+  /** Events of one page of a read, or hits of one search, if the request gives no `limit`. */
   gatewayPageEventsDefault: 100,
-  /** Most events of one page. */
+  /** Most events of one page of a read, or hits of one search. */
   gatewayPageEventsMax: 1000,
-  /** Most bytes of events in one page (one larger event goes alone). */
+  /** Most bytes of events in one page of a read, or in the answer to one pull (one larger event goes alone). */
   gatewayPageBytesMax: 8_388_608,
-  /** Channels of one event stream (Server-Sent Events). */
+  /** Channels of one event stream (Server-Sent Events), and of one pulled consumer. */
   gatewayStreamChannelsMax: 32,
   /** Event streams open at once. */
   gatewayStreamsMax: 5000,
@@ -253,7 +263,7 @@ export const LIMITS = {
   gatewayPullConsumersMax: 1000,
   /** Events that are leased to the clients of one pulled consumer at once, unless a pull says otherwise. */
   gatewayPullLeasesDefault: 100,
-  /** Largest number of such leases that a pull may set. */
+  /** Largest number of events that a pull may allow to be leased at once. */
   gatewayPullLeasesMax: 10_000,
   /**
    * Bytes of events that all pulled consumers hold together, leased or fetched for the next pull (one larger event goes
@@ -262,7 +272,7 @@ export const LIMITS = {
   gatewayPullBytesMax: 134_217_728,
   /** Events of one pull, unless the pull says otherwise. */
   gatewayPullEventsDefault: 10,
-  /** Most events of one pull. */
+  /** Most events of one pull, most settlements of one request, and most emissions of one settlement. */
   gatewayPullEventsMax: 1000,
   /** Longest time that a pull may wait for an event. */
   gatewayPullWaitMsMax: 60_000,
@@ -303,7 +313,7 @@ export const LIMITS = {
   wireJsonValuesMax: 200_000,
   /** Largest first frame of a connection, before the server knows who sends it. */
   wireHelloBytesMax: 65_536,
-  /** How long a client may take to send its first frame, and a server to answer it. */
+  /** How long a connection may take to be made, a client to send its first frame, and a server to answer it. */
   wireHelloMs: 10_000,
   /**
    * How often each end of a connection sends a ping. A connection on which nothing came for three of them is closed.
@@ -325,13 +335,19 @@ export const LIMITS = {
   wirePublishBytesMax: 16_777_216,
   /** Bytes of one read that may be on their way to its reader. */
   wireReadBytes: 2_097_152,
-  /** Most subscriptions, and most reads, of one session. */
+  /** Most subscriptions, and most reads, of one session; most channels of one subscription. */
   wireSubscriptionsMax: 1000,
   /** Most unanswered calls of one session. */
   wireCallsMax: 10_000,
-  /** Longest wait before the next attempt to connect; it starts at 20 ms and doubles. */
+  /**
+   * Longest wait before a `ws:` or `unix:` client tries to connect again; it starts at 20 ms and doubles. After a
+   * server refused to subscribe again, the wait before the next attempt.
+   */
   wireReconnectMsMax: 1000,
-  /** The same for processes that share a data directory: one of them becomes the next owner. */
+  /**
+   * Longest wait before a process that shares a data directory tries to connect again; one of these processes becomes
+   * the next owner.
+   */
   sharedReconnectMsMax: 100,
   /**
    * After a takeover of a data directory: how long the new owner keeps events that were in flight for the processes
@@ -348,8 +364,8 @@ export const LIMITS = {
   /** How long `close()` waits for answers to publishes while there is no connection. */
   wireCloseMs: 5000,
   /**
-   * How long a call waits for the servers of another broker (NATS …) to answer or to come back, before it fails with
-   * UNAVAILABLE.
+   * How long a call to NATS or Redis waits for the servers to answer or to come back, before it fails with UNAVAILABLE.
+   * On Kafka the URL says it: `?patience=`.
    */
   brokerPatienceMs: 30_000,
 } as const

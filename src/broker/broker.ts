@@ -58,7 +58,7 @@ export type Publishable<C> = C extends Channel
     : EventFor<DefinitionsOf<C>>
   : LooseEvent
 
-/** What publishing returns: a receipt, or for several events one for each. */
+/** What publishing returns: one receipt for one event; for an array, an array of receipts in the same order. */
 export type ReceiptOf<E> = E extends readonly unknown[] ? Receipt[] : Receipt
 
 /** The internals of a broker that running consumers and the gateway use. */

@@ -1,6 +1,6 @@
 /**
- * A channel that a process knows by name only. Its stored declaration gives the key of an event and the schemas of the
- * data.
+ * A channel that this process knows only by its stored declaration, which has the key's path and the schemas of the
+ * data. If the declared key is a function, an event must have a `partitionkey`.
  */
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import type { ChannelSpec } from '../channel/channel.ts'

@@ -100,7 +100,8 @@ export class CopyLedger {
     await this.#target.declare(copies.spec)
     const data: Noted = { from: this.#from, channels }
     const event = encodeEvent({ type, data }, 'copy', '/millrace/copy', copies.spec.eventBytesMax)
-    // Written through the carriage and not published, because a server refuses publishing to Millrace's own channels.
+    // The record is appended through the carriage (the port for copies): a server refuses `publish` to Millrace's own
+    // channels.
     await this.#target.carriage.putEvents(COPIES, [{ ...event, timeMs: this.#target.clock.now() }])
     for (const each of channels) this.#take(type, each)
   }

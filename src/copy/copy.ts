@@ -37,7 +37,8 @@ export interface CopyOptions extends CopySelection {
   /** The source's name in `$copies`. */
   readonly name: string
   /**
-   * Continue with new events until the source has not changed for this time. @default the source must not change at all
+   * Copy new events too, and finish when the source (events, consumers, dead letters) has not changed for this time.
+   * @default undefined: a change during the copy is refused with COPY_DIFFERS
    */
   readonly quietMs?: number
   readonly progress?: (progress: CopyProgress) => void

@@ -54,13 +54,13 @@ export interface EventFilter<Type extends string = string, Output = unknown> {
 
 /** The event type of a definition. */
 export type TypeOf<Definition> = Definition extends { readonly type: infer Type extends string } ? Type : never
-/** What a producer gives as data. */
+/** The type of the data that a producer gives: the input type of the schema. */
 export type InputOf<Definition> = Definition extends {
   readonly types?: { readonly input: infer Input; readonly output: unknown }
 }
   ? Input
   : never
-/** What a handler gets as data. */
+/** The type of the data that a handler gets: the output type of the schema. */
 export type OutputOf<Definition> = Definition extends {
   readonly types?: { readonly input: unknown; readonly output: infer Output }
 }
@@ -141,7 +141,11 @@ export function event(type: string, schema?: StandardSchemaV1, options: EventOpt
   })
 }
 
-/** Checks attributes that are given once for many events. @throws INVALID_OPTION */
+/**
+ * Checks the `source` and `dataschema` that `connect()` or `event()` sets for its events. `of` ends the subject of the
+ * message, as in `of connect`.
+ * @throws INVALID_OPTION when one of them cannot have its value
+ */
 export function checkAttributes(attributes: EventOptions, of: string): void {
   for (const name of ['source', 'dataschema'] as const) {
     const value: unknown = attributes[name]

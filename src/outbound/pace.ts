@@ -9,7 +9,7 @@ import { Released } from '../consumer/failure.ts'
 import { type Rate, RateLimit } from './rate.ts'
 
 /** The longest time that an event waits in flight for its turn. */
-const WAIT_IN_HAND_MS = 500
+const WAIT_IN_FLIGHT_MS = 500
 
 export class Pace {
   readonly #clock: Clock
@@ -39,7 +39,7 @@ export class Pace {
     if (rate === null) return
     if (this.#limit === null || !sameRate(this.#limit.rate, rate)) this.#limit = new RateLimit(rate, this.#clock)
     const waitMs = this.#limit.waitMs()
-    if (waitMs > WAIT_IN_HAND_MS) {
+    if (waitMs > WAIT_IN_FLIGHT_MS) {
       this.pause(waitMs)
       throw new Released('its rate is used up')
     }

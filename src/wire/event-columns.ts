@@ -24,7 +24,9 @@ const HEAD_BYTES = 8
 
 /** An event to be sent in a frame. */
 export interface ColumnEvent extends StoredText {
+  /** @default 1 */
   readonly attempt?: number
+  /** @default false */
   readonly redriven?: boolean
 }
 

@@ -1,7 +1,7 @@
 /**
  * The embedded engine: `file:` and `memory:`. It connects the parts that do the work: channels, the committer
- * (durability), publishing (deduplication, delay), cursors (deliveries), retention, and reading. Dead letters are stored
- * by `delivery/dead/letter-records.ts`.
+ * (durability), publishing (deduplication, delay), cursors (deliveries), retention, and reading. The file
+ * `delivery/dead/letter-records.ts` stores dead letters.
  */
 
 import type { Clock } from '../../base/clock.ts'

@@ -40,8 +40,8 @@ function publishable({ attributes, dataText }: DecodedEvent): Encodable {
 }
 
 /**
- * The text of an event's data, if it is not nested too deep for readers.
- * @throws INVALID_EVENT
+ * Returns the JSON text of an event's data.
+ * @throws INVALID_EVENT when the data is nested deeper than `LIMITS.dataDepthMax`
  */
 export function checkedDepth(dataText: string, event: { readonly type: string; readonly id: string }): string {
   if (depthOf(dataText) <= LIMITS.dataDepthMax + 1) return dataText

@@ -53,8 +53,8 @@ export function decodeHttp(headers: HttpHeaders, body: Uint8Array): CloudEvent[]
 }
 
 /**
- * A decoded event. `dataText` is the data as the JSON text that was received. Only `event` parses it, on each call:
- * `JSON.parse` is slow on hostile text, and rounds large numbers.
+ * A decoded event. `dataText` is the data as the JSON text that was received. The getter `event` parses it each time it
+ * is read. Other code uses the text, because `JSON.parse` is slow on hostile text and rounds large numbers.
  */
 export class DecodedEvent {
   /** All attributes; and the data if it is not JSON (text, or `data_base64`). */
