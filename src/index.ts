@@ -23,12 +23,21 @@ const openFile: EngineOpener = async (url, options) => {
  * - `file:./data` is durable. The first process owns the directory; further processes attach to it, and one of them
  *   takes over when the owner dies.
  * - `ws://host`, `wss://host`, `unix:PATH`: a Millrace server.
- * - `nats://host`, `tls://host`: NATS JetStream. `redis://host`, `rediss://host`: Redis. `kafka://host`: Kafka. Several
- *   hosts are joined by commas. The pages in docs/engines list the other parts of the URL. Each engine needs its client
- *   library, which is loaded when its URL is used.
+ * - `nats://host`, `tls://host`: NATS JetStream. `redis://host`, `rediss://host`: Redis. `kafka://host`: Kafka.
+ *   Several hosts are joined by commas. The pages in docs/engines list the other parts of the URL. Each engine needs
+ *   its client library, which is loaded when its URL is used.
  *
- * @throws UNKNOWN_ENGINE · INVALID_OPTION · DIRECTORY_IN_USE · DIRECTORY_UNUSABLE · DATA_DAMAGED · DATA_FOREIGN ·
- * UNAVAILABLE · UNAUTHENTICATED · CLAUSE_REFUSED · MISSING_DEPENDENCY
+ * @throws UNKNOWN_ENGINE when the URL has another scheme · INVALID_OPTION when an option or a part of the URL is wrong
+ *
+ * Of `file:`: DIRECTORY_IN_USE when the directory's owner cannot be reached · DIRECTORY_UNUSABLE when the system
+ * refuses access · DATA_MISSING when `readOnly` finds no data · DATA_DAMAGED when a file is damaged · DATA_FOREIGN when
+ * there are other files, or data of a newer version · DISK_FULL when there is no space · TOO_MANY_FILES when the
+ * process has too many files open
+ *
+ * Of servers: UNAVAILABLE when none of them answers in time · UNAUTHENTICATED when they do not accept the credentials ·
+ * FORBIDDEN when the credentials lack a permission · CLAUSE_REFUSED when a setting of the servers breaks the contract ·
+ * DISK_FULL or STORE_FAILED when they cannot store what the engine needs · MISSING_DEPENDENCY when the client library
+ * is missing, or has an unsupported version
  * @example
  * ```ts
  * import { connect, stream } from 'millrace'

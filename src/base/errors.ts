@@ -80,7 +80,7 @@ export const ERROR_CODES = {
   HANDLER_TIMEOUT: { retryable: true },
   /** The copy on another broker differs from its source, or the source changed during the copy. */
   COPY_DIFFERS: { retryable: false },
-  /** The offset or time asked for lies outside what the channel holds. */
+  /** An offset lies beyond the end of the channel, or (for causes and effects) there is no event at it. */
   OFFSET_OUT_OF_RANGE: { retryable: false },
   /**
    * The gateway does not understand an HTTP request: no such route, method or query parameter, or an unsupported

@@ -67,7 +67,7 @@ function withUnit(text: unknown, name: string, example: string): string {
  *
  * @param text such as `'250ms'` or `'1.5h'`; `undefined`, a number without a unit and everything else is refused
  * @param name what an error calls it. @default 'the duration'
- * @throws INVALID_OPTION that names it and shows its value
+ * @throws INVALID_OPTION when it is refused; the message names it and shows its value
  * @example
  * ```ts
  * import { duration } from 'millrace'
@@ -84,7 +84,7 @@ export function duration(text: string | undefined, name = 'the duration'): numbe
  *
  * @param text such as `'512B'` or `'10MiB'`; `undefined`, a number without a unit and everything else is refused
  * @param name what an error calls it. @default 'the size'
- * @throws INVALID_OPTION that names it and shows its value
+ * @throws INVALID_OPTION when it is refused; the message names it and shows its value
  * @example
  * ```ts
  * import { bytes } from 'millrace'
@@ -133,7 +133,7 @@ export function checkFunction(value: unknown, option: string): void {
  * Refuses options that are not an object, names that are not options (a misspelt option must not be ignored), and
  * values that cannot be read.
  *
- * @throws INVALID_OPTION
+ * @throws INVALID_OPTION when it refuses them
  */
 export function knownOptions(options: unknown, known: readonly string[], of: string): void {
   if (!areOptions(options)) {

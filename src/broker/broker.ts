@@ -96,29 +96,52 @@ export interface Backup {
   readonly bytes: number
 }
 
+/**
+ * A broker, as `connect` returns it: the same interface on every engine.
+ *
+ * Each method lists the codes of its own. Every method can also fail with the [codes of every
+ * call](docs/errors.md#codes-of-every-call), for example CLOSED or UNAVAILABLE.
+ */
 export interface Broker extends AsyncDisposable {
   /**
    * Store an event (or several, all or none). Resolves when it is durable: it survives `kill -9` and power loss. If the
    * id was published before within the channel's window, nothing is stored and the receipt says `duplicate`.
    *
-   * @throws SCHEMA_MISMATCH · INVALID_EVENT · EVENT_TOO_LARGE · TYPE_NOT_CARRIED · UNKNOWN_CHANNEL · CHANNEL_CONFLICT ·
-   * BACKPRESSURE · DISK_FULL · STORE_FAILED · CLOSED
+   * @throws INVALID_OPTION when an option is wrong, or there are more than 65,536 events · INVALID_EVENT when an event
+   * is not a valid CloudEvent, its data cannot be stored as JSON, or it has no key and the channel needs one ·
+   * SCHEMA_MISMATCH when its data does not satisfy its schema · EVENT_TOO_LARGE when it is larger than the channel
+   * allows, or several are larger than 8 MiB together · TYPE_NOT_CARRIED when the channel does not carry its type ·
+   * UNKNOWN_CHANNEL when no channel of the given name is declared · CHANNEL_CONFLICT when the channel is declared in a
+   * way that conflicts · BACKPRESSURE when 64 MiB of events wait for their commit already
    */
   publish<C extends Channel | string, E extends Publishable<C> | readonly Publishable<C>[]>(
     channel: C,
     event: E,
     options?: PublishOptions,
   ): Promise<ReceiptOf<E>>
-  /** Create channels before their first use. Publishing and consuming also create them. @throws CHANNEL_CONFLICT */
+  /**
+   * Create channels before their first use. Publishing and consuming also create them.
+   * @throws INVALID_OPTION when an argument is not a channel · CHANNEL_CONFLICT when a channel exists as another kind,
+   * or with another `latestByKey`
+   */
   declare(...channels: readonly Channel[]): Promise<void>
-  /** Start an instance of a consumer. It runs until it is stopped or the broker closes. */
+  /**
+   * Start an instance of a consumer. It runs until it is stopped or the broker closes.
+   * @throws INVALID_OPTION when it is not a consumer, or has no handler · UNKNOWN_CHANNEL when no channel of a given
+   * name is declared · CHANNEL_CONFLICT when a channel is declared in a way that conflicts · OFFSET_OUT_OF_RANGE when
+   * `from` is an offset beyond the end of a channel
+   */
   start<Running extends Stoppable>(consumer: Startable<Running>): Promise<Running>
   /**
    * Read without consuming, in offset order. With the channel's definition, data is decoded by its schema, as a handler
    * gets it. With the channel's name, events come as they are stored.
    *
-   * @throws UNKNOWN_CHANNEL · INVALID_OPTION · INVALID_PATTERN · OFFSET_OUT_OF_RANGE · SCHEMA_MISMATCH · INVALID_EVENT.
-   * The last two have the `offset` in their details, so that reading can continue after it
+   * @throws INVALID_OPTION when an option is wrong · INVALID_NAME when the text cannot be the name of a channel ·
+   * INVALID_PATTERN when `where` is malformed · UNKNOWN_CHANNEL when no channel of the name is declared ·
+   * CHANNEL_CONFLICT when the channel is declared in a way that conflicts · OFFSET_OUT_OF_RANGE when `from` or `to` is
+   * an offset beyond the end · SCHEMA_MISMATCH when a stored event does not satisfy the schema · INVALID_EVENT when a
+   * stored event cannot be decoded. The last two have the `offset` in their details, so that reading can continue after
+   * it
    */
   read<C extends Channel | string>(channel: C, options?: ReadOptions): AsyncIterableIterator<Readable<C>>
   /**
@@ -126,7 +149,7 @@ export interface Broker extends AsyncDisposable {
    * in the order of the events' times, and with `follow` as they arrive, also from channels that a wildcard matches and
    * that are created later.
    *
-   * @throws as `read`, and INVALID_NAME when a wildcard is malformed
+   * @throws as `read` · INVALID_NAME when a wildcard is malformed
    * @example
    * ```ts no-run
    * import { connect } from 'millrace'
@@ -146,7 +169,9 @@ export interface Broker extends AsyncDisposable {
    * publishing pays nothing for it. `progress.complete` says at the end whether the beginning of the chain was reached;
    * an event that retention removed, or that a queue has done with, is not found.
    *
-   * @throws UNKNOWN_CHANNEL · OFFSET_OUT_OF_RANGE when there is no such event · INVALID_OPTION · INVALID_NAME · CLOSED
+   * @throws INVALID_OPTION when an option or the offset is wrong · INVALID_NAME when a name or a wildcard is malformed
+   * · UNKNOWN_CHANNEL when no channel of the name is declared · OFFSET_OUT_OF_RANGE when there is no event at the
+   * offset
    * @see effects
    */
   causes(channel: string | { readonly name: string }, offset: number, options?: RelatedOptions): RelatedEvents
@@ -177,11 +202,15 @@ export interface Broker extends AsyncDisposable {
   describe(): Promise<BrokerDescription>
   /** The alarms that last: of consumers here, of the engine, and of the server or the process that owns the data. */
   alarms(): Promise<readonly Alarm[]>
-  /** One channel: describe, read, delayed events, remove. Asks nothing until a method of the handle is called. */
+  /**
+   * One channel: describe, read, delayed events, remove. Asks nothing until a method of the handle is called.
+   * @throws INVALID_OPTION when it is not a channel or a name · INVALID_NAME when the text cannot be a name
+   */
   channel<C extends Channel | string>(channel: C): ChannelHandle<C>
   /**
    * One consumer: describe, dead letters, rewind, pause, resume, remove. Asks nothing until a method of the handle is
    * called.
+   * @throws INVALID_OPTION when it is not a consumer or a name · INVALID_NAME when the text cannot be a name
    */
   consumer(consumer: string | { readonly name: string }): ConsumerHandle
   /** The dead letters of a consumer: the same as `broker.consumer(consumer).deadLetters`. */
@@ -195,7 +224,7 @@ export interface Broker extends AsyncDisposable {
    * full.
    *
    * @throws INVALID_OPTION when the directory is not empty, or this broker keeps no files on this machine · FORBIDDEN
-   * over a network · DISK_FULL · CLOSED
+   * when the broker is reached over a network
    * @example
    * ```ts no-run
    * import { connect } from 'millrace'

@@ -31,7 +31,7 @@ export interface ConnectOptions {
    * Where log lines for the person on call go: failed attempts, retries, dead letters, stalls, takeovers and alarms.
    * Similar lines are counted, and written as one every 10 s. An object with the methods `info`, `warn` and `error`, as
    * pino and the console have; `false` writes nothing.
-   * @default standard error, one line each; nowhere in a test run (NODE_ENV is `test`, or Vitest, Jest or node:test
+   * @default a line on standard error for each; `false` in a test run (NODE_ENV is `test`, or Vitest, Jest or node:test
    * runs)
    */
   readonly logger?: Logger | false

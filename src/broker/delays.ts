@@ -26,12 +26,15 @@ export interface DelayedQuery {
 
 /** The part of the port that lists and cancels delayed events. */
 export interface Delays {
-  /** The soonest first; events with the same due time in the order of their ids. @throws UNKNOWN_CHANNEL */
+  /**
+   * The soonest first; events with the same due time in the order of their ids.
+   * @throws UNKNOWN_CHANNEL when there is no such channel
+   */
   list(channel: string, query: DelayedQuery): Promise<DelayedEvent[]>
   /**
    * Cancel the event with this id. Resolves when that is durable. True: the event waited, will never be stored, and its
    * id is new again. False: no event with this id waits.
-   * @throws UNKNOWN_CHANNEL
+   * @throws as `list`
    */
   cancel(channel: string, id: string): Promise<boolean>
 }

@@ -212,7 +212,9 @@ export interface Engine {
    * Returns false, and does nothing, when an id may be known already or the engine cannot do this: use `publishBatch`.
    */
   publishBlocks(channel: string, events: readonly EventInBlock[], waiter: PublishWaiter): boolean
-  /** Create the channel, or check that it agrees with what exists. @throws CHANNEL_CONFLICT */
+  /**
+   * Create the channel, or merge the declaration into the stored one. @throws CHANNEL_CONFLICT when it cannot be merged
+   */
   declare(spec: ChannelSpec): Promise<void>
   /** The spec of a declared channel, if there is one. */
   channel(name: string): Promise<ChannelSpec | undefined>
@@ -220,12 +222,13 @@ export interface Engine {
   channels(): Promise<readonly ChannelSpec[]>
   /**
    * Where a channel begins and ends. The cost does not depend on other channels, or on consumers.
-   * @throws UNKNOWN_CHANNEL
+   * @throws UNKNOWN_CHANNEL when there is no such channel
    */
   bounds(channel: string): Promise<Bounds>
   /**
    * Store one event; resolves when it is durable. The channel is declared. `dueAtMs` holds it back until then.
-   * @throws UNKNOWN_CHANNEL · BACKPRESSURE · DISK_FULL · STORE_FAILED · CLOSED
+   * @throws UNKNOWN_CHANNEL when there is no such channel · BACKPRESSURE when too much waits for its commit · DISK_FULL
+   * when there is no space · STORE_FAILED when the store failed · CLOSED when the engine is closed
    */
   publish(channel: string, event: EncodedEvent, dueAtMs: number | null): Promise<Receipt>
   /** Store several, all or none, in order, next to each other. */
@@ -242,10 +245,13 @@ export interface Engine {
   /**
    * Copy everything that is durable now to a directory of this machine, while work continues. Returns the number of
    * bytes. Absent on engines without files on this machine.
-   * @throws INVALID_OPTION when the directory is not empty · DISK_FULL
+   * @throws INVALID_OPTION when the directory is not empty · DISK_FULL when there is no space
    */
   backup?(directory: string): Promise<{ readonly directory: string; readonly bytes: number }>
-  /** One channel. The cost does not depend on other channels, or on consumers. @throws UNKNOWN_CHANNEL */
+  /**
+   * One channel. The cost does not depend on other channels, or on consumers.
+   * @throws UNKNOWN_CHANNEL when there is no such channel
+   */
   describeChannel(channel: string): Promise<ChannelState>
   /** Everything, for callers that want all of it. */
   describe(): Promise<Omit<BrokerDescription, 'capabilities' | 'engine'>>

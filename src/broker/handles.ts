@@ -14,6 +14,8 @@ export interface DelayedEvents {
   /**
    * The soonest first. At most 1,000 unless `limit` (up to 10,000) says otherwise; the next page is `after` the last
    * event of this one.
+   * @throws INVALID_OPTION when the query is wrong, or has a member that is `undefined` · UNKNOWN_CHANNEL when no
+   * channel of the name is declared
    */
   list(query?: DelayedQuery): Promise<DelayedEvent[]>
   /**
@@ -23,19 +25,29 @@ export interface DelayedEvents {
    * process dies. The id of a cancelled event may be published again. If a publish was not answered when its event was
    * cancelled, its process may send it again, and it is then a new event.
    *
-   * @throws INVALID_OPTION when it is not an id · UNKNOWN_CHANNEL · DISK_FULL · STORE_FAILED · UNAVAILABLE (it may have
-   * been done) · CLOSED
+   * @throws INVALID_OPTION when it is not an id · UNKNOWN_CHANNEL when no channel of the name is declared · UNAVAILABLE
+   * when no answer came; the event may have been cancelled
    */
   cancel(id: string): Promise<boolean>
 }
 
 /** The dead letters of one consumer. */
 export interface DeadLetters {
-  /** Oldest first. At most 1,000 unless `limit` says otherwise. */
+  /**
+   * Oldest first. At most 1,000 unless `limit` says otherwise.
+   * @throws INVALID_OPTION when the query is wrong, or has a member that is `undefined` · UNKNOWN_CONSUMER when no
+   * consumer of the name was ever started
+   */
   list(query?: DeadLetterQuery): Promise<DeadLetter[]>
-  /** Give them back to that consumer alone, in order. Resolves with how many. */
+  /**
+   * Give them back to that consumer alone, in order. Resolves with how many.
+   * @throws as `list` · UNKNOWN_DEAD_LETTER when the query names an offset or an id without a dead letter
+   */
   redrive(query?: DeadLetterQuery): Promise<number>
-  /** Delete them; events that waited behind them are delivered. Resolves with how many. */
+  /**
+   * Delete them; events that waited behind them are delivered. Resolves with how many.
+   * @throws as `redrive`
+   */
   drop(query?: DeadLetterQuery): Promise<number>
 }
 
@@ -66,15 +78,21 @@ export interface PauseOptions {
  */
 export interface ChannelHandle<C extends Channel | string = string> {
   readonly name: string
-  /** Its kind, types, offsets, bytes and rate. @throws UNKNOWN_CHANNEL · CLOSED */
+  /** Its kind, types, offsets, bytes and rate. @throws UNKNOWN_CHANNEL when no channel of the name is declared */
   describe(): Promise<ChannelState>
-  /** The offset of its oldest event, and the offset that its next event will have. @throws UNKNOWN_CHANNEL · CLOSED */
+  /**
+   * The offset of its oldest event, and the offset that its next event will have.
+   * @throws UNKNOWN_CHANNEL when no channel of the name is declared
+   */
   bounds(): Promise<Bounds>
   /** Read it without consuming: the same as `broker.read(channel, options)`. */
   read(options?: ReadOptions): AsyncIterableIterator<Readable<C>>
   /** Its delayed events: list them, or cancel one. To replace an event, cancel it and publish the new one. */
   readonly delayed: DelayedEvents
-  /** Delete the channel and its events. Its consumers continue without it. @throws UNKNOWN_CHANNEL · CLOSED */
+  /**
+   * Delete the channel and its events. Its consumers continue without it.
+   * @throws UNKNOWN_CHANNEL when no channel of the name is declared
+   */
   remove(): Promise<void>
 }
 
@@ -99,14 +117,15 @@ export interface ConsumerHandle {
   readonly name: string
   /**
    * Its positions and lag in each channel, instances, dead letters, rate, pause and stall.
-   * @throws UNKNOWN_CONSUMER · CLOSED
+   * @throws UNKNOWN_CONSUMER when no consumer of the name was ever started
    */
   describe(): Promise<ConsumerDescription>
   /**
    * Move it to another position, running or not, in all of its streams or in one. Its events in flight are taken back.
    *
-   * @throws UNKNOWN_CONSUMER · UNKNOWN_CHANNEL · OFFSET_OUT_OF_RANGE · INVALID_OPTION when it is not a consumer of that
-   * channel, or the channel is a queue, which does not keep events that are done · CLOSED
+   * @throws INVALID_OPTION when the position is wrong, it is not a consumer of that channel, or the channel is a queue,
+   * which does not keep events that are done · UNKNOWN_CONSUMER when no consumer of the name was ever started ·
+   * UNKNOWN_CHANNEL when no channel of the name is declared · OFFSET_OUT_OF_RANGE when the offset is beyond the end
    */
   rewind(to: From, options?: RewindOptions): Promise<void>
   /** Its dead letters: list, redrive or drop them. The same as `broker.deadLetters(consumer)`. */
@@ -115,14 +134,15 @@ export interface ConsumerHandle {
    * Pause it as a whole: no instance of it, in any process, gets an event until `resume`. Running handlers end
    * normally. The pause is durable: it survives restarts, and `describe()` shows it with its reason.
    *
-   * @throws UNKNOWN_CONSUMER when no consumer of the name was ever started · INVALID_OPTION · CLOSED
+   * @throws INVALID_OPTION when the reason is not text or is too long · UNKNOWN_CONSUMER when no consumer of the name
+   * was ever started
    */
   pause(options?: PauseOptions): Promise<void>
-  /** Let it continue where it was. @throws UNKNOWN_CONSUMER · CLOSED */
+  /** Let it continue where it was. @throws UNKNOWN_CONSUMER when no consumer of the name was ever started */
   resume(): Promise<void>
   /**
    * Remove it with its positions, retries and dead letters.
-   * @throws UNKNOWN_CONSUMER · INVALID_OPTION while it runs · CLOSED
+   * @throws UNKNOWN_CONSUMER when no consumer of the name was ever started · INVALID_OPTION when it runs
    */
   remove(): Promise<void>
 }

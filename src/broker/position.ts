@@ -18,7 +18,7 @@ const LIKELY_TIME_MS = 100_000_000_000
 const DATE_TEXT = /^\d{4}-\d{2}-\d{2}$/
 const AGE_TEXT = /^\d+(?:\.\d+)?(?:ms|s|m|h|d|w)$/
 
-/** The port's position for a user's. `option` is its name in an error. @throws INVALID_OPTION */
+/** The port's position for a user's. `option` is its name in an error. @throws INVALID_OPTION when it is none */
 export function position(from: From, nowMs: number, option = 'from'): Position {
   if (from === 'beginning' || from === 'end') return { at: from }
   if (from instanceof Date && Number.isFinite(from.getTime())) return { timeMs: from.getTime() }

@@ -75,7 +75,7 @@ export interface Client {
    * Publish an event, or several, all or none. Resolves when they are durable. It is tried again when the connection
    * breaks, with the same ids, so that nothing is stored twice within the channel's window.
    *
-   * @throws an error with `name` 'MillraceError' and the gateway's `code`, `status` and `details`; `UNAVAILABLE` when
+   * @throws an error with `name` 'MillraceError' and the gateway's `code`, `status` and `details`: UNAVAILABLE when
    * there was no answer
    */
   publish(channel: string, event: NewPageEvent): Promise<PageReceipt>

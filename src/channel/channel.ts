@@ -31,11 +31,11 @@ export type EventFor<Definition> = Definition extends AnyEventDefinition
  * them.
  */
 export interface Retention {
-  /** Keep events for this time. @default for ever */
+  /** Keep events for this time. @default undefined: for ever */
   readonly age?: Duration
-  /** Keep this many bytes of events, the newest. @default without limit */
+  /** Keep this many bytes of events, the newest. @default undefined: without limit */
   readonly bytes?: Size
-  /** Keep this many events, the newest. @default without limit */
+  /** Keep this many events, the newest. @default undefined: without limit */
   readonly count?: number
   /** Keep only the latest event of each key (all events without a key are kept). @default false */
   readonly latestByKey?: boolean
@@ -46,7 +46,7 @@ export interface ChannelOptions<Definition extends AnyEventDefinition, Path exte
   readonly events?: readonly Definition[]
   /**
    * Events with the same key are handled in order, one at a time. A path, `'data.order'` or the name of an attribute
-   * such as `'subject'`, is kept with the channel: the command line, the gateway and programs in other languages use
+   * such as `'subject'`, is stored with the channel: the command line, the gateway and programs in other languages use
    * the same key. The value there must be text or a whole number in every event. A function exists only in the
    * application: others must give the key in the event's `partitionkey`. `false` is no key, also if the channel had
    * one or the event has a `partitionkey`. @default the event's `partitionkey`, else no key
@@ -106,7 +106,8 @@ export type DefinitionsOf<C> = C extends Channel<ChannelKind, infer Definition> 
 /**
  * A stream: keeps its events, each consumer name sees every one, and anyone may read them again.
  *
- * @throws INVALID_NAME · INVALID_OPTION
+ * @throws INVALID_NAME when the name is not words of letters, digits, `_`, `$` and `-`, joined by dots, or is too long
+ * · INVALID_OPTION when an option is wrong, or two of `events` have one type with different schemas
  * @example
  * ```ts
  * import { event, stream } from 'millrace'
@@ -126,7 +127,7 @@ export function stream<const Definition extends AnyEventDefinition, const Path e
 /**
  * A queue: hands each event to one worker and forgets it when it is done.
  *
- * @throws INVALID_NAME · INVALID_OPTION
+ * @throws as `stream`
  * @example
  * ```ts
  * import { event, queue } from 'millrace'

@@ -39,8 +39,8 @@ function jsonSchemaOf({ jsonSchema }: StandardJsonSchema): JsonObject | null {
 }
 
 /**
- * Sorted by type, as many as the limit of a declaration allows. In the place of a schema with sensitive fields that does
- * not fit, it is kept that all data of the type is sensitive.
+ * Sorted by type, as many as the limit of a declaration allows. In the place of a schema with sensitive fields that
+ * does not fit, it is kept that all data of the type is sensitive.
  */
 export function fitting(schemas: readonly (readonly [type: string, schema: JsonObject])[]): KeptSchemas | undefined {
   const kept: [string, JsonObject][] = []

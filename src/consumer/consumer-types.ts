@@ -185,7 +185,8 @@ export interface HandlerContext {
    * Publish events together with this event's completion, or not at all: emissions of a failed attempt are dropped. The
    * promise resolves when the emission is accepted; it is stored with the completion. If an emission is refused and the
    * handler does not await it, the attempt fails.
-   * @throws the codes of `publish` · LEASE_LOST
+   * @throws as `publish` · LEASE_LOST when the event no longer belongs to this handler · CLOSED when the handler has
+   * finished
    */
   readonly emit: Emit
   /**
@@ -193,7 +194,10 @@ export interface HandlerContext {
    * returns.
    */
   reject(reason: unknown): never
-  /** Fail this attempt, and try again after this delay, up to ten years. Never returns. */
+  /**
+   * Fail this attempt, and try again after this delay, up to ten years. Never returns.
+   * @throws INVALID_OPTION when the delay is not a duration: the attempt fails with it
+   */
   retryAfter(delay: Duration, reason?: unknown): never
 }
 

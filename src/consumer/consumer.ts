@@ -44,6 +44,9 @@ export class Consumer<Definition extends AnyEventDefinition = AnyEventDefinition
   /**
    * Handle events of a type, or those of a type whose data matches (`ItemAdded.where({ … })`). An event goes to every
    * handler that is for it, in the order of registration, one after the other; it is done when all have finished.
+   *
+   * @throws INVALID_OPTION when an argument is wrong, the type has a batch handler, or the consumer was started before
+   * · TYPE_NOT_CARRIED when none of the channels carries the type · INVALID_PATTERN when the pattern is malformed
    */
   on<D extends Definition>(event: D, handler: Handler<EventOf<D>>): this
   on<Type extends TypeOf<Definition>, Output>(
@@ -55,7 +58,10 @@ export class Consumer<Definition extends AnyEventDefinition = AnyEventDefinition
     return this
   }
 
-  /** Handle every event of the channels for which there is no other handler. */
+  /**
+   * Handle every event of the channels for which there is no other handler.
+   * @throws INVALID_OPTION when the handler is not a function, or the consumer was started before
+   */
   onAny(handler: Handler<StoredEvent>): this {
     this.#add({ definition: null, pattern: null, handler, batch: null })
     return this
@@ -65,6 +71,9 @@ export class Consumer<Definition extends AnyEventDefinition = AnyEventDefinition
    * Handle events of a type in batches. Return nothing when all are done, or an array with one outcome for each event:
    * an `Error` if it failed, `undefined` or `'done'` if not. An array of another length fails the whole batch. Events
    * of one key are in order within a batch; after one that failed, later ones of its key are delivered again.
+   *
+   * @throws INVALID_OPTION when an argument is wrong, the type has a handler, or the consumer was started before ·
+   * TYPE_NOT_CARRIED when none of the channels carries the type
    */
   onBatch<D extends Definition>(event: D, options: BatchOptions, handler: BatchHandler<EventOf<D>>): this
   onBatch(event: AnyEventDefinition, options: BatchOptions, handler: BatchHandler<never>): this {
@@ -83,7 +92,7 @@ export class Consumer<Definition extends AnyEventDefinition = AnyEventDefinition
    * event. The first that was added is the outermost; it runs once for each attempt at an event, and once for each
    * batch.
    *
-   * @throws INVALID_OPTION
+   * @throws INVALID_OPTION when it is not a function, or the consumer was started before
    * @example
    * ```ts
    * import { connect, consumer, event, stream } from 'millrace'
@@ -207,7 +216,8 @@ export class Consumer<Definition extends AnyEventDefinition = AnyEventDefinition
  * Every event of a stream is delivered to each consumer name at least once, in publish order for each key; a queue's
  * events each go to one worker. Instances with the same name, in any number of processes, share the work.
  *
- * @throws INVALID_NAME · INVALID_OPTION · TYPE_NOT_CARRIED · INVALID_PATTERN
+ * @throws INVALID_NAME when the name, a channel's name or a wildcard is malformed · INVALID_OPTION when an option is
+ * wrong, or there is no channel
  * @example
  * ```ts
  * import { connect, consumer, event, stream } from 'millrace'

@@ -58,7 +58,13 @@ export interface CopyReport {
 
 const LOOK_MS = 200
 
-/** @throws CLAUSE_REFUSED · COPY_DIFFERS · CHANNEL_CONFLICT · EVENT_TOO_LARGE, and errors of the engines */
+/**
+ * Copies what the options select from one broker to another. It can be run again after a failure.
+ *
+ * @throws UNKNOWN_CHANNEL or UNKNOWN_CONSUMER when a given name does not exist · CLAUSE_REFUSED when the target cannot
+ * hold something · CHANNEL_CONFLICT when the target has a channel that this copy did not begin · EVENT_TOO_LARGE when
+ * an event is too large for the target · COPY_DIFFERS when the source changes, or the target differs from it
+ */
 export async function copyBroker(from: Broker, to: Broker, options: CopyOptions): Promise<CopyReport> {
   return new Copy(engineOf(from), engineOf(to), options).run()
 }

@@ -47,7 +47,7 @@ export interface GatewayLimits {
 }
 
 export interface GatewayOptions {
-  /** The callers and their permissions. @default no access control: this machine only */
+  /** The callers and their permissions. @default undefined: no access control, and callers of this machine only */
   readonly access?: AccessOptions
   /**
    * Host names that requests may use, without port; `'any'` turns the check off. @default `'any'` with access control;
@@ -77,9 +77,9 @@ export interface GatewayOptions {
   readonly maxStreams?: number
   /** How long a closing gateway waits for leased events to be settled and for running requests. @default '5s' */
   readonly drain?: Duration
-  /** Answers requests for which the gateway has no route: an application's own pages. @default a 404 */
+  /** Answers requests for which the gateway has no route: an application's own pages. @default the answer 404 */
   readonly fallback?: (request: Request) => Response | Promise<Response>
-  /** Called for failures that are not a `MillraceError`. @default written to standard error */
+  /** Called for failures that are not a `MillraceError`. @default a line on standard error */
   readonly onError?: (error: unknown, request?: Request) => void
 }
 
@@ -124,7 +124,7 @@ export const GATEWAY_OPTIONS: readonly string[] = [
  * durable; `GET` of the same reads; `/channels/:channel/stream` follows (Server-Sent Events); `/api/describe`,
  * `/api/consumers/:consumer/dead-letters`, `/health` and `/ready` are for operators.
  *
- * @throws INVALID_OPTION
+ * @throws INVALID_OPTION when an option is wrong · INVALID_NAME when the channel of a webhook cannot have its name
  * @example
  * ```ts
  * import { connect } from 'millrace'
@@ -264,7 +264,7 @@ function callerRateOf({ limits }: GatewayOptions): number {
   return wholeNumber(rate, 'limits.caller.requestsPerSecond', 1, Number.MAX_SAFE_INTEGER)
 }
 
-/** @throws INVALID_OPTION */
+/** @throws INVALID_OPTION when it is not a duration */
 export function drainMsOf({ drain }: GatewayOptions): number {
   return durationMs(drain ?? LIMITS.gatewayDrainMs, 'drain')
 }

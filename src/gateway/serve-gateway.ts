@@ -52,8 +52,8 @@ export interface ServingGateway {
 /**
  * Serve a broker over HTTP: on this machine's loopback address, or, with access control, on any.
  *
- * @throws INVALID_OPTION when the host is not loopback and there is no access control · UNAVAILABLE when the port is
- * taken
+ * @throws as `createGateway` · INVALID_OPTION when the host is not loopback and there is no access control ·
+ * UNAVAILABLE when the port is taken
  * @example
  * ```ts
  * import { connect } from 'millrace'

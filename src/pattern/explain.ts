@@ -37,7 +37,8 @@ const FOUND_MAX = 10
 /**
  * Explain why an event matches a pattern, or which condition failed first.
  *
- * @throws INVALID_PATTERN · INVALID_EVENT
+ * @throws INVALID_PATTERN when the pattern is malformed or too complex · INVALID_EVENT when the event is not a JSON
+ * object, or its text is malformed where the pattern looks
  * @example
  * ```ts
  * import { explainPattern } from 'millrace/pattern'

@@ -74,7 +74,7 @@ export interface Explanation {
 
 /**
  * Why an event matches a rule's condition, or the first condition that fails. A text is matched as it is written.
- * @throws INVALID_EVENT
+ * @throws INVALID_EVENT when the text is not JSON, or the event cannot be read
  */
 export function explainRule(rule: Rule, event: object | string): Explanation {
   const { when } = rule.condition

@@ -40,7 +40,7 @@ const RULE_NAME = /^[A-Za-z0-9_][A-Za-z0-9_-]*(?:\.[A-Za-z0-9_][A-Za-z0-9_-]*)*$
 /**
  * Parses a rule.
  *
- * @throws INVALID_RULE with `details` { path, reason }
+ * @throws INVALID_RULE when it is malformed; `details` has the path and the reason
  */
 export function parseRule(source: unknown): Rule {
   const form = membersOf(source, '', ['name', 'description', 'on', 'when', 'then', 'enabled'])
@@ -74,7 +74,7 @@ function lengthOf(definition: object): number {
   }
 }
 
-/** @throws INVALID_RULE */
+/** @throws INVALID_RULE when it cannot be the name of a rule */
 export function ruleName(value: unknown): string {
   if (typeof value === 'string' && value.length <= LIMITS.ruleNameCharsMax && RULE_NAME.test(value)) return value
   return refuseRule(

@@ -55,7 +55,7 @@ export interface RefusedFile {
 export interface ChangeOptions {
   /** @default the author of `rulesOf` or `startRules` */
   readonly author?: string
-  /** Kept in the history. */
+  /** Why, for the history. */
   readonly reason?: string
 }
 
@@ -68,32 +68,44 @@ export interface Rules {
    * Add a rule, or change the rule of that name. It applies to events from the offsets in the receipt; earlier events
    * are handled by the rules that were in force before.
    *
-   * @throws INVALID_RULE · UNKNOWN_CHANNEL
+   * @throws INVALID_RULE when the rule is malformed, or is on a queue · UNKNOWN_CHANNEL when it names a channel that is
+   * not declared · INVALID_OPTION when an option is wrong
    */
   put(rule: RuleDefinition, options?: ChangeOptions): Promise<ChangeReceipt>
-  /** Add or change several rules, all or none. @throws INVALID_RULE · UNKNOWN_CHANNEL */
+  /**
+   * Add or change several rules. They are written 1,000 at a time, each time all or none.
+   * @throws as `put`
+   */
   putAll(rules: readonly RuleDefinition[], options?: ChangeOptions): Promise<ChangeReceipt[]>
-  /** Enable a rule; events that wait in its queues are handled. @throws UNKNOWN_RULE */
+  /**
+   * Enable a rule; events that wait in its queues are handled.
+   * @throws UNKNOWN_RULE when there is no rule of the name · INVALID_OPTION when an argument is wrong
+   */
   enable(name: string, options?: ChangeOptions): Promise<ChangeReceipt>
-  /** Disable a rule: it matches no more events, and events in its queues wait. @throws UNKNOWN_RULE */
+  /** Disable a rule: it matches no more events, and events in its queues wait. @throws as `enable` */
   disable(name: string, options?: ChangeOptions): Promise<ChangeReceipt>
-  /** Remove a rule, and the events in its queues. Its history stays. @throws UNKNOWN_RULE */
+  /** Remove a rule, and the events in its queues. Its history stays. @throws as `enable` */
   remove(name: string, options?: ChangeOptions): Promise<ChangeReceipt>
   /** All rules, by name. */
   list(): Promise<RuleDescription[]>
-  /** @throws UNKNOWN_RULE */
+  /** One rule, in its current version. @throws as `enable` */
   get(name: string): Promise<RuleDescription>
-  /** Every change of a rule, oldest first. @throws UNKNOWN_RULE */
+  /** Every change of a rule, oldest first. @throws UNKNOWN_RULE when the rule never existed */
   history(name: string): Promise<RuleHistoryEntry[]>
   /** Files of watched folders that were refused and are not corrected yet. */
   refused(): Promise<RefusedFile[]>
   /**
-   * Test a rule, given as data or by name, on stored events. No action is performed. @throws INVALID_RULE ·
-   * UNKNOWN_RULE · UNKNOWN_CHANNEL
+   * Test a rule, given as data or by name, on stored events. No action is performed.
+   *
+   * @throws INVALID_RULE when the rule is malformed · UNKNOWN_RULE when there is no rule of the name · UNKNOWN_CHANNEL
+   * when a channel is not declared · INVALID_NAME when a wildcard is malformed · INVALID_OPTION when an option is wrong
+   * · OFFSET_OUT_OF_RANGE when `from` or `to` is an offset beyond the end
    */
   test(rule: RuleDefinition | string, options?: TestOptions): Promise<TestResult>
   /**
-   * Why an event matches a rule, or the first condition that fails. @throws INVALID_RULE · UNKNOWN_RULE · INVALID_EVENT
+   * Why an event matches a rule, or the first condition that fails.
+   * @throws INVALID_RULE when the rule is malformed · UNKNOWN_RULE when there is no rule of the name · INVALID_EVENT
+   * when the event is not an object, or is text that is not JSON
    */
   explain(rule: RuleDefinition | string, event: StoredEvent | object | string): Promise<Explanation>
 }
@@ -204,7 +216,7 @@ export class BookRules implements Rules {
   }
 }
 
-/** Checks that the name is a text; whether the rule exists is checked later. @throws INVALID_OPTION */
+/** Checks that the name is a text; whether the rule exists is checked later. @throws INVALID_OPTION when it is not */
 function named(name: string): string {
   if (typeof name === 'string') return name
   throw new MillraceError('INVALID_OPTION', `a rule is named by text; this is ${shown(name)}`, { option: 'name' })
@@ -231,7 +243,7 @@ function describe({ name, revision, time, change, problem }: RuleVersion): RuleD
 /**
  * Lists and changes the rules of a broker, from any process. Rules run where `startRules` runs.
  *
- * @throws INVALID_OPTION
+ * @throws INVALID_OPTION when the argument is not a broker, or an option is unknown
  * @example
  * ```ts
  * import { connect, stream } from 'millrace'

@@ -23,8 +23,8 @@ export interface StartRulesOptions {
   readonly author?: string
   readonly http?: {
     /**
-     * Addresses and blocks that are not public and that the `http` action may reach, such as `10.1.0.0/16`. @default
-     * none
+     * Addresses and blocks that are not public and that the `http` action may reach, such as `10.1.0.0/16`.
+     * @default none
      */
     readonly allow?: readonly string[]
     /** Looks up the secret for a name such as `env:HOOK_SECRET`. @default the environment variable */
@@ -94,7 +94,7 @@ function reporterOf(onProblem: StartRulesOptions['onProblem']): (error: unknown)
  * the event's completion (clause 12). Each `http` and `call` action has a consumer of its own, `rule.NAME.ACTION`, with
  * retries and dead letters like any other.
  *
- * @throws INVALID_OPTION
+ * @throws INVALID_OPTION when the argument is not a broker, an option is wrong, or there is no such folder
  * @example
  * ```ts
  * import { connect, stream } from 'millrace'

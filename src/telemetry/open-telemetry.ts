@@ -35,7 +35,7 @@ export interface OpenTelemetryOptions {
  * Spans and metrics by OpenTelemetry's messaging conventions. Pass the API object of your application, at which its SDK
  * is registered; Millrace does not contain one. An error that the SDK throws is logged, and affects no event.
  *
- * @throws INVALID_OPTION
+ * @throws INVALID_OPTION when the API object lacks a part, or an option is wrong
  * @example
  * ```ts
  * import * as api from '@opentelemetry/api'

@@ -43,9 +43,9 @@ export interface TestBroker extends Broker {
    * example for its time limit, so the time moves on.
    */
   advance(duration: Duration): Promise<void>
-  /** Change the faults from now on. */
+  /** Change the faults from now on. @throws INVALID_OPTION when a probability is not from 0 to 1 */
   inject(faults: Faults): void
-  /** Events in a channel, oldest first. */
+  /** Events in a channel, oldest first. @throws as `read` */
   published(channel: Channel | string): Promise<StoredEvent[]>
   /** Events that a consumer has completed, in the order of completion, repetitions included. */
   handled(consumer: string | { readonly name: string }): StoredEvent[]
@@ -149,7 +149,7 @@ class VirtualBroker extends ConnectedBroker implements TestBroker {
  * effects of crashes and redeliveries on handlers, always the same for the same seed. So a test shows whether a handler
  * is idempotent.
  *
- * @throws INVALID_OPTION
+ * @throws INVALID_OPTION when an option is wrong
  * @example
  * ```ts
  * import { consumer, event, stream } from 'millrace'

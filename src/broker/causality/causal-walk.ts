@@ -89,7 +89,7 @@ export class CausalWalk {
 
   /**
    * The event itself.
-   * @throws UNKNOWN_CHANNEL · OFFSET_OUT_OF_RANGE
+   * @throws UNKNOWN_CHANNEL when there is no such channel · OFFSET_OUT_OF_RANGE when it has no event at the offset
    */
   async event(channel: string, offset: number): Promise<StoredText> {
     const { signal } = this.#options

@@ -36,7 +36,9 @@ export interface RelatedEvents extends AsyncIterableIterator<RelatedEvent> {
   readonly progress: WalkProgress
 }
 
-/** @throws INVALID_OPTION · INVALID_NAME */
+/**
+ * @throws INVALID_OPTION when an option or the offset is wrong · INVALID_NAME when a name or a wildcard is malformed
+ */
 export function relatedEvents(
   engine: Engine,
   direction: 'causes' | 'effects',

@@ -22,7 +22,7 @@ export interface EmbeddedEngineOptions {
   /**
    * How long deliveries that were in flight under the previous owner of the data wait for their workers to claim them,
    * in milliseconds.
-   * @default they do not wait
+   * @default undefined: they do not wait
    */
   readonly claimsMs?: number | undefined
   /** For a store that only reads: called every 100 ms, to see what the owner has written. */

@@ -75,7 +75,7 @@ export class DecodedEvent {
 
 /**
  * Like `decodeHttp`, with the texts of the data.
- * @throws INVALID_EVENT
+ * @throws as `decodeHttp`
  */
 export function decodeTexts(headers: HttpHeaders, body: Uint8Array): DecodedEvent[] {
   if (!(body instanceof Uint8Array)) throw refuse(`the body of a message must be a Uint8Array; it is ${shown(body)}`)

@@ -1,6 +1,6 @@
 /**
- * Masks the sensitive fields of an event's text: each value that its schema marks with `"x-sensitive": true` becomes the
- * text `"[masked]"`. Everything else keeps its bytes.
+ * Masks the sensitive fields of an event's text: each value that its schema marks with `"x-sensitive": true` becomes
+ * the text `"[masked]"`. Everything else keeps its bytes.
  *
  * An attribute of the event that has the value of a masked field, such as the key that was made from it, is masked too.
  * The id stays. Data that cannot be looked into (binary data, a text where the schema has members) is masked whole.

@@ -79,8 +79,8 @@ export class Authenticator {
   }
 
   /**
-   * @throws UNAUTHENTICATED when credentials are missing or invalid · FORBIDDEN without access control, when the caller
-   * is not on this machine
+   * @throws UNAUTHENTICATED when credentials are missing or invalid · FORBIDDEN when there is no access control and the
+   * caller is not on this machine
    */
   authenticate(caller: Caller): Principal | Promise<Principal> {
     if (!this.guards) return localOnly(caller, this.#local)

@@ -32,7 +32,7 @@ export interface JwtOptions {
   readonly issuer: string
   /** A value that `aud` must contain. */
   readonly audience: string
-  /** @default EdDSA, ES256, ES384, PS256, PS384, RS256, RS384, RS512 */
+  /** The accepted signature algorithms. @default EdDSA, Ed25519, ES256, ES384, PS256, PS384, RS256, RS384, RS512 */
   readonly algorithms?: readonly string[]
   /** The claim with the permissions. @default 'millrace' */
   readonly claim?: string
@@ -50,7 +50,7 @@ export class JwtCheck implements CredentialCheck {
   /** Recently verified tokens, oldest first. */
   readonly #remembered = new Map<string, { readonly principal: Principal; readonly untilMs: number }>()
 
-  /** @throws INVALID_OPTION */
+  /** @throws INVALID_OPTION when an option is missing or wrong */
   constructor(options: JwtOptions) {
     knownOptions(options, ['jwks', 'issuer', 'audience', 'algorithms', 'claim'], 'access.jwt')
     for (const name of ['issuer', 'audience'] as const) {

@@ -89,7 +89,7 @@ export function notYours(
   )
 }
 
-/** For long-lived connections: check that the credentials are still valid. @throws UNAUTHENTICATED */
+/** For long-lived connections: check that the credentials are still valid. @throws UNAUTHENTICATED when they are not */
 export function requireHeld(principal: Principal): void {
   if (!principal.holds()) {
     throw new MillraceError(
@@ -99,7 +99,7 @@ export function requireHeld(principal: Principal): void {
   }
 }
 
-/** @throws FORBIDDEN */
+/** @throws FORBIDDEN when the caller lacks the permission */
 export function requirePermission(principal: Principal, action: Action, channel: string): void {
   if (principal.permits(action, channel)) return
   const why = isOfRules(channel)

@@ -59,7 +59,7 @@ const ROOT_MARK = 'content="./" data-root'
 
 /**
  * The path of the console, or null if it is not served.
- * @throws INVALID_OPTION
+ * @throws INVALID_OPTION when the option or its path is wrong
  */
 export function consolePath(option: boolean | ConsoleOptions | undefined): string | null {
   if (option === undefined || option === false) return null

@@ -17,7 +17,7 @@ export interface PushOptions {
   readonly handshake?: boolean
 }
 
-/** @throws INVALID_OPTION */
+/** @throws INVALID_OPTION when an option is wrong */
 export function pushSettingsOf(options: PushOptions): Omit<PushSettings, 'drainMs'> {
   knownOptions(options, ['allow', 'origin', 'handshake'], 'push')
   const { allow = [], origin = hostname(), handshake = false } = options

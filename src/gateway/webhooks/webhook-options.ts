@@ -42,7 +42,7 @@ export interface WebhookEndpoint {
   readonly eventBytesMax: number | null
 }
 
-/** @throws INVALID_OPTION · INVALID_NAME */
+/** @throws INVALID_OPTION when an option is wrong · INVALID_NAME when the channel cannot have its name */
 export function webhookEndpoints(
   options: Readonly<Record<string, WebhookOptions>>,
 ): ReadonlyMap<string, WebhookEndpoint> {

@@ -18,7 +18,8 @@ export function digestOf(text: string): string {
 /**
  * Parses the rules of a file, and checks each of them.
  *
- * @throws INVALID_RULE with `details.file` and the path of the wrong part
+ * @throws INVALID_RULE when it has no rule, or a wrong one; `details` has the file and the path of the wrong part ·
+ * INVALID_OPTION when the name is not text
  */
 export function parseRuleFile(text: string, name: string): readonly RuleDefinition[] {
   if (typeof name !== 'string')

@@ -164,7 +164,10 @@ export class RuleBook {
     }
   }
 
-  /** Adds or changes rules. A rule that is already as defined is not changed. @throws INVALID_RULE · UNKNOWN_CHANNEL */
+  /**
+   * Adds or changes rules. A rule that is already as defined is not changed.
+   * @throws INVALID_RULE when one is malformed, or is on a queue · UNKNOWN_CHANNEL when a channel is not declared
+   */
   async put(definitions: readonly RuleDefinition[], note: ChangeNote): Promise<ChangeReceipt[]> {
     const rules = definitions.map(parseRule)
     await this.open()
@@ -191,7 +194,7 @@ export class RuleBook {
     }
   }
 
-  /** @throws UNKNOWN_RULE */
+  /** @throws UNKNOWN_RULE when there is no rule of the name */
   async setEnabled(name: string, enabled: boolean, note: ChangeNote): Promise<ChangeReceipt> {
     const { change } = await this.#existing(name)
     // The rule stays a rule of its file.
@@ -204,7 +207,7 @@ export class RuleBook {
     return receipt as ChangeReceipt
   }
 
-  /** @throws UNKNOWN_RULE */
+  /** @throws UNKNOWN_RULE when there is no rule of the name */
   async remove(name: string, note: ChangeNote): Promise<ChangeReceipt> {
     await this.#existing(name)
     const [receipt] = await this.#publish(
@@ -285,7 +288,7 @@ export class RuleBook {
     return [...names].map((on) => (isWildcard(on) ? compileWildcard(on) : (channel: string) => channel === on))
   }
 
-  /** All changes of a rule, oldest first. @throws UNKNOWN_RULE if the rule never existed */
+  /** All changes of a rule, oldest first. @throws UNKNOWN_RULE when the rule never existed */
   async history(
     name: string,
   ): Promise<{ readonly offset: number; readonly time: string; readonly type: string; readonly change: RuleChange }[]> {

@@ -36,7 +36,7 @@ export function failure(message: string): Failure {
 export interface Behaviour extends Partial<ConsumerSpec> {
   /** It renews its lease. @default false: it hangs */
   readonly renews?: boolean
-  /** It completes every delivery at once, with the returned emissions. @default it settles nothing */
+  /** It completes every delivery at once, with the returned emissions. @default undefined: it settles nothing */
   readonly completes?: (delivery: Delivery) => readonly Emission[] | null
 }
 

@@ -12,7 +12,7 @@ import type { Operation } from './operation.ts'
  * The anomalies in a history. An empty result means only that nothing was found in the recorded operations: losses are
  * found only if a `drain` says that everything was read.
  *
- * @throws INVALID_OPTION
+ * @throws INVALID_OPTION when the history is not an array of operations, or an option is unknown
  * @example
  * ```ts
  * import { checkHistory } from 'millrace/testing'
