@@ -38,7 +38,7 @@ export interface PublishOptions {
 }
 
 /** An event to publish to a channel that is given by name, or that carries any event. */
-export interface LooseEvent extends Omit<EventAttributes, 'id' | 'time'> {
+export interface UntypedEvent extends Omit<EventAttributes, 'id' | 'time'> {
   readonly specversion?: '1.0'
   readonly id?: string
   readonly type: string
@@ -50,13 +50,13 @@ export interface LooseEvent extends Omit<EventAttributes, 'id' | 'time'> {
 
 /**
  * The type of the events that `publish` accepts for a channel. For a channel given by name, or one that carries any
- * event: `LooseEvent`.
+ * event: `UntypedEvent`.
  */
 export type Publishable<C> = C extends Channel
   ? [AnyEventDefinition] extends [DefinitionsOf<C>]
-    ? LooseEvent
+    ? UntypedEvent
     : EventFor<DefinitionsOf<C>>
-  : LooseEvent
+  : UntypedEvent
 
 /** What publishing returns: one receipt for one event; for an array, an array of receipts in the same order. */
 export type ReceiptOf<E> = E extends readonly unknown[] ? Receipt[] : Receipt

@@ -96,7 +96,7 @@ const SILENCE_MS = 45_000
 const WAIT_MIN_MS = 500
 const WAIT_MAX_MS = 30_000
 
-/** A refusal, in the shape of the library's own error. */
+/** A refusal, with the members of the library's own error. */
 class GatewayError extends Error {
   override readonly name = 'MillraceError'
   readonly code: string

@@ -4,7 +4,7 @@ import { createInterface } from 'node:readline'
 import type { Readable } from 'node:stream'
 import { progress } from '@clack/prompts'
 import { MillraceError } from '../base/errors.ts'
-import type { Broker, LooseEvent } from '../broker/broker.ts'
+import type { Broker, UntypedEvent } from '../broker/broker.ts'
 import { engineOf } from '../broker/engine-of.ts'
 import type { Receipt } from '../broker/receipt.ts'
 import { stream } from '../channel/channel.ts'
@@ -62,7 +62,7 @@ interface Counts {
 async function publishOne(broker: Broker, channel: string, options: PublishCommandOptions): Promise<Counts> {
   if (options.type === undefined)
     throw new MillraceError('INVALID_OPTION', 'publish needs --type and --payload, or --file', { option: 'type' })
-  const event: LooseEvent = {
+  const event: UntypedEvent = {
     type: options.type,
     ...(options.payload !== undefined && { data: jsonOf(options.payload, '--payload') }),
     ...(options.key !== undefined && { partitionkey: options.key }),
@@ -112,7 +112,7 @@ async function publishLines(
       ? progress({ max: totalBytes, output: process.stderr })
       : null
   bar?.start(`publishing ${file}`)
-  let batch: LooseEvent[] = []
+  let batch: UntypedEvent[] = []
   let line = 0
   let bytes = 0
   const send = async (): Promise<void> => {
@@ -139,10 +139,10 @@ async function publishLines(
 }
 
 /** A line is a CloudEvent, or, with --type, the data of one. */
-function eventOf(value: unknown, options: PublishCommandOptions, line: number): LooseEvent {
+function eventOf(value: unknown, options: PublishCommandOptions, line: number): UntypedEvent {
   if (options.type !== undefined) return { type: options.type, data: value }
   if (typeof value === 'object' && value !== null && 'type' in value && typeof value.type === 'string')
-    return value as LooseEvent
+    return value as UntypedEvent
   throw new MillraceError(
     'INVALID_EVENT',
     `line ${line} is not a CloudEvent: it has no "type". Give one for all lines with --type`,

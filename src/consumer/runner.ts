@@ -19,11 +19,11 @@ import { Batcher, type Outcome } from './batcher.ts'
 import { ConsumerReport } from './consumer-report.ts'
 import type { Running, RunSummary } from './consumer-types.ts'
 import { type ContextHost, DeliveryContext, type MadeEmission } from './handler-context.ts'
+import { HandlerTable } from './handler-table.ts'
 import { HandlerWatch } from './handler-watch.ts'
 import { HandlersLeftOver } from './handlers-left-over.ts'
 import { within } from './middleware.ts'
 import type { BatchRoute, ConsumerPlan } from './plan.ts'
-import { Router } from './router.ts'
 import { Settlement } from './settlement.ts'
 import { StallWatch } from './stall-watch.ts'
 import { waitingCallers } from './waiting-callers.ts'
@@ -42,7 +42,7 @@ export class Runner implements Running, DeliverySink {
   readonly #host: BrokerHost
   readonly #clock: Clock
   readonly #contextHost: ContextHost
-  readonly #router: Router
+  readonly #handlers: HandlerTable
   readonly #decoder = new EventDecoder('handled')
   readonly #batcher: Batcher | null
   readonly #report: ConsumerReport
@@ -68,7 +68,7 @@ export class Runner implements Running, DeliverySink {
     this.#plan = plan
     this.#host = host
     this.#clock = host.engine.clock
-    this.#router = new Router(plan.routes)
+    this.#handlers = new HandlerTable(plan.routes)
     this.#leftOver = HandlersLeftOver.of(host.engine, plan.name)
     this.#contextHost = {
       name: plan.name,
@@ -78,7 +78,7 @@ export class Runner implements Running, DeliverySink {
       broker: host,
       lateEmission: (context, channel) => this.#lateEmission(context, channel),
     }
-    this.#batcher = this.#router.batches
+    this.#batcher = this.#handlers.batches
       ? new Batcher(plan, {
           clock: this.#clock,
           call: (route, events, contexts) => this.#callBatch(route, events, contexts),
@@ -118,7 +118,7 @@ export class Runner implements Running, DeliverySink {
     const spec: ConsumerSpec = {
       name: plan.name,
       channels: plan.channels.map((channel) => (typeof channel === 'string' ? channel : channel.name)),
-      wants: this.#router.wants,
+      wants: this.#handlers.wants,
       from: plan.from(engine.clock.now()),
       onDead: plan.onDead,
       credit: Math.max(plan.concurrency, batchSize),
@@ -211,7 +211,7 @@ export class Runner implements Running, DeliverySink {
 
   #collect(batcher: Batcher, context: DeliveryContext): void {
     const add = (event: StoredEvent): void => {
-      const route = this.#router.batchRoute(event)
+      const route = this.#handlers.batchRoute(event)
       if (route !== null) batcher.add(route, event, context)
       else this.#await(this.#call(event, context), context)
     }
@@ -250,12 +250,12 @@ export class Runner implements Running, DeliverySink {
 
   #handle(event: StoredEvent, context: DeliveryContext): unknown {
     const { middleware } = this.#plan
-    if (middleware.length === 0) return this.#router.handle(event, context, context.delivery.text)
+    if (middleware.length === 0) return this.#handlers.handle(event, context, context.delivery.text)
     return within(middleware, {
       event,
       ctx: context,
       contexts: [context],
-      handle: () => this.#router.handle(event, context, context.delivery.text),
+      handle: () => this.#handlers.handle(event, context, context.delivery.text),
     })
   }
 

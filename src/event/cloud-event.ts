@@ -1,5 +1,5 @@
 /**
- * The shape of an event: CloudEvents 1.0.2, as its JSON format has it.
+ * The form of an event: CloudEvents 1.0.2, as its JSON format has it.
  * @see https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md
  */
 

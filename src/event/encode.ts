@@ -50,7 +50,7 @@ function invalid(attribute: string, why: string, event: Encodable, cause?: unkno
 /** An event's data as JSON text that is known to be valid. It is stored unchanged, digit for digit. */
 export const DATA_TEXT: unique symbol = Symbol('millrace.dataText')
 
-/** What can be encoded: an event that a definition made, or a loose CloudEvent. */
+/** What can be encoded: an event that a definition made, or an untyped CloudEvent. */
 export interface Encodable {
   readonly type: string
   readonly id?: string | undefined

@@ -5,7 +5,7 @@
 import { MillraceError } from '../base/errors.ts'
 import { timeMsOf } from '../base/time-text.ts'
 import type { Duration } from '../base/units.ts'
-import type { LooseEvent, PublishOptions } from '../broker/broker.ts'
+import type { PublishOptions, UntypedEvent } from '../broker/broker.ts'
 import { decodeForPublish } from '../event/http/decode-for-publish.ts'
 import { httpModeOf } from '../event/http/decode-http.ts'
 import { BATCHED, STRUCTURED } from '../event/http/media-type.ts'
@@ -78,7 +78,7 @@ async function publish(request: GatewayRequest, host: GatewayHost): Promise<Resp
     // Whitespace around attributes is not stored, so a structured body may be larger than the stored event.
     if (body.byteLength > (mode === 'structured' ? 2 * bytesMax : bytesMax))
       throw tooLarge(channel, body.byteLength, bytesMax)
-    const events = decodeForPublish(headers, body) as LooseEvent[]
+    const events = decodeForPublish(headers, body) as UntypedEvent[]
     const receipts = await host.broker.publish(channel, events, later)
     return jsonAnswer(request, { receipts }, 202)
   })

@@ -103,7 +103,7 @@ class VirtualBroker extends ConnectedBroker implements TestBroker {
 
   /** Events whose handlers run. Events that wait for a batch to fill do not count. */
   get #running(): number {
-    return this.#state.runners.reduce((count, { gathered }) => count - gathered, this.#engine.inHand)
+    return this.#state.runners.reduce((count, { gathered }) => count - gathered, this.#engine.inFlight)
   }
 
   /**

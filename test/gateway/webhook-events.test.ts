@@ -2,7 +2,7 @@
 import { generateKeyPairSync, sign } from 'node:crypto'
 import { createRequire } from 'node:module'
 import { describe, expect, it, test } from 'vitest'
-import type { LooseEvent } from '../../src/index.ts'
+import type { UntypedEvent } from '../../src/index.ts'
 import { form, json, NOW, SIGNED, VECTORS } from './webhook-vectors.ts'
 import { webhookWorld } from './webhook-world.ts'
 
@@ -104,7 +104,7 @@ describe('Slack', () => {
         partitionkey: 'C3',
         data: { command: '/deploy', text: 'now é' },
       },
-    ] satisfies Partial<LooseEvent>[])
+    ] satisfies Partial<UntypedEvent>[])
   })
 })
 

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { alerts, github } from '../../examples/shop/github/events.ts'
 import { recordedWebhooks } from '../../examples/shop/github/recorded.ts'
-import { type Broker, connect, type LooseEvent } from '../../src/index.ts'
+import { type Broker, connect, type UntypedEvent } from '../../src/index.ts'
 import { parseRuleFile, type RuleDefinition, type RunningRules, startRules } from '../../src/rules/index.ts'
 import { eventually, offsetsOf, published } from '../rules/support.ts'
 
@@ -27,7 +27,7 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true })
 })
 
-const count = (type: string, test: (event: LooseEvent) => boolean = () => true): number =>
+const count = (type: string, test: (event: UntypedEvent) => boolean = () => true): number =>
   webhooks.filter(
     (event) =>
       event.type === `com.github.${type}` &&
@@ -73,7 +73,7 @@ test('an edit is in force while they run, a mistake is told', async () => {
   await eventually(async () =>
     expect(JSON.stringify((await rules.get('github-stars')).definition)).toContain('alert.love'),
   )
-  const star = webhooks.find(({ type }) => type === 'com.github.star.created') as LooseEvent
+  const star = webhooks.find(({ type }) => type === 'com.github.star.created') as UntypedEvent
   await broker.publish(github, { ...star, id: 'again' })
   await eventually(async () =>
     expect((await published(broker, 'alerts', 1)).map(({ type }) => type)).toContain('alert.love'),

@@ -1,6 +1,6 @@
 /** GitHub's recorded webhook payloads (npm: @octokit/webhooks-examples) as CloudEvents. */
 import { createRequire } from 'node:module'
-import type { LooseEvent } from 'millrace'
+import type { UntypedEvent } from 'millrace'
 
 interface Payload {
   readonly action?: string
@@ -15,10 +15,10 @@ interface Recorded {
 }
 
 /** Every recorded webhook, always in the same order and with the same ids; `sequence` is its number. */
-export function recordedWebhooks(): readonly LooseEvent[] {
+export function recordedWebhooks(): readonly UntypedEvent[] {
   const kinds = createRequire(import.meta.url)('@octokit/webhooks-examples') as readonly Recorded[]
   const rounds = Math.max(...kinds.map((kind) => kind.examples.length))
-  const events: LooseEvent[] = []
+  const events: UntypedEvent[] = []
   // One of each kind in turn, for a realistic mix.
   for (let round = 0; round < rounds; round++) {
     for (const { name, examples } of kinds) {
@@ -29,7 +29,7 @@ export function recordedWebhooks(): readonly LooseEvent[] {
   return events
 }
 
-function asEvent(name: string, payload: Payload, index: number): LooseEvent {
+function asEvent(name: string, payload: Payload, index: number): UntypedEvent {
   const place = payload.repository?.full_name ?? payload.organization?.login ?? payload.sender?.login ?? 'github'
   return {
     id: `recorded-${String(index).padStart(5, '0')}`,

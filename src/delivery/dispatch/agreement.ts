@@ -1,6 +1,6 @@
 /**
- * The instances of one consumer share its events. If their options differ, some events reach handlers that were not
- * meant for them, or are settled by other rules. An alarm says so, and lasts while such instances run.
+ * The instances of one consumer share its events. If their options differ, an event may reach an instance without a
+ * handler for it, or be settled by other rules. An alarm says so, and lasts while such instances run.
  */
 import { createHash } from 'node:crypto'
 import { ownerOf } from '../../base/names.ts'
@@ -8,8 +8,8 @@ import type { AlarmList } from '../../broker/alarm-list.ts'
 import type { ConsumerSpec } from '../../broker/engine.ts'
 
 /**
- * The options that instances must agree on, each as a short text. Credit is not one of them: instances may differ in
- * it.
+ * The options in which all instances of a consumer should agree, each as a short text. Credit is not one of them:
+ * instances may differ in it.
  */
 export interface Shape {
   readonly channels: string
@@ -39,7 +39,7 @@ export function shapeOf({ channels, wants, onDead, attemptsMax, leaseMs }: Consu
   }
 }
 
-/** The shape in a member's note, or null where the note has none: an older version or another client wrote it. */
+/** The shape in a member's note. Null if the note has none, because an older version or another client wrote it. */
 export function shapeIn(value: unknown): Shape | null {
   const shape = typeof value === 'object' && value !== null ? (value as Readonly<Record<string, unknown>>) : null
   return shape !== null && NAMES.every((name) => typeof shape[name] === 'string') ? (shape as unknown as Shape) : null

@@ -323,7 +323,7 @@ export class EmbeddedEngine implements Engine {
   }
 
   /** How many deliveries are in flight. */
-  get inHand(): number {
+  get inFlight(): number {
     let count = 0
     for (const { held } of this.#instances) count += held.size
     return count

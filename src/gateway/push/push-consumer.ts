@@ -6,7 +6,7 @@
  */
 
 import { LIMITS } from '../../base/limits.ts'
-import type { BrokerHost, LooseEvent, Startable } from '../../broker/broker.ts'
+import type { BrokerHost, Startable, UntypedEvent } from '../../broker/broker.ts'
 import type { Delivery } from '../../broker/engine.ts'
 import type { HandlerContext, Running } from '../../consumer/consumer-types.ts'
 import { retryPolicy } from '../../consumer/retry-policy.ts'
@@ -135,7 +135,7 @@ export class PushConsumer implements Startable<Running> {
     if (status !== 200 || mode === 'none' || mode === 'foreign') return
     if (!whole) return ctx.reject(`the subscriber's reply is larger than ${LIMITS.pushReplyBytesMax} bytes`)
     const rulehops = nextHops(decodeEvent(delivery.text, delivery.offset))
-    const events = decodeForPublish(fields, body).map((each) => Object.assign(each, { rulehops }) as LooseEvent)
+    const events = decodeForPublish(fields, body).map((each) => Object.assign(each, { rulehops }) as UntypedEvent)
     if (events.length > 0) await ctx.emit(channel, events)
   }
 

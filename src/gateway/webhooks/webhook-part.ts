@@ -7,7 +7,7 @@
  */
 import { createHash } from 'node:crypto'
 import { MillraceError } from '../../base/errors.ts'
-import type { LooseEvent } from '../../broker/broker.ts'
+import type { UntypedEvent } from '../../broker/broker.ts'
 import { type ChannelSpec, stream } from '../../channel/channel.ts'
 import { DATA_TEXT, type Encodable } from '../../event/encode.ts'
 import { checkedDepth, decodeForPublish } from '../../event/http/decode-for-publish.ts'
@@ -71,7 +71,7 @@ export class WebhookPart implements GatewayPart {
   }
 
   async #publish({ channel }: WebhookEndpoint, events: readonly Encodable[]): Promise<Response> {
-    return Response.json({ receipts: await this.#host.broker.publish(channel, events as LooseEvent[]) })
+    return Response.json({ receipts: await this.#host.broker.publish(channel, events as UntypedEvent[]) })
   }
 }
 

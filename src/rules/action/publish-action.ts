@@ -1,5 +1,5 @@
 /** Performs the `emit` and `forward` actions: makes the event, and publishes it. */
-import type { LooseEvent } from '../../broker/broker.ts'
+import type { UntypedEvent } from '../../broker/broker.ts'
 import type { HandlerContext } from '../../consumer/consumer-types.ts'
 import { nextHops, passedEvent } from '../../outbound/passed-event.ts'
 import type { ActedOn } from '../firing.ts'
@@ -17,9 +17,9 @@ export function publishedBy(
   action: EmitAction | ForwardAction,
   { event, text }: ActedOn,
   scope: TemplateScope,
-): LooseEvent {
+): UntypedEvent {
   const rulehops = nextHops(event)
-  if (action.kind === 'forward') return passedEvent(text, { rulehops }) as unknown as LooseEvent
+  if (action.kind === 'forward') return passedEvent(text, { rulehops }) as unknown as UntypedEvent
   const type = action.type.render(scope)
   if (type === undefined) throw new TemplateFailure('the type of the event to emit is empty')
   const made: Record<string, unknown> = { type, rulehops }
@@ -29,7 +29,7 @@ export function publishedBy(
   }
   const data = action.data === null ? MISSING : action.data.render(scope)
   if (data !== MISSING) made['data'] = data
-  return made as unknown as LooseEvent
+  return made as unknown as UntypedEvent
 }
 
 /** Publishes the event together with the completion of the matched event. */

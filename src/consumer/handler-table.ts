@@ -21,7 +21,7 @@ interface TypeRoutes {
   readonly patterns: PatternSet
 }
 
-export class Router {
+export class HandlerTable {
   /** Whether any handler takes batches. */
   readonly batches: boolean
   readonly #byType = new Map<string, TypeRoutes>()
