@@ -3,6 +3,7 @@ import { type ReactNode, useEffect, useRef } from 'react'
 import uPlot from 'uplot'
 import 'uplot/dist/uPlot.min.css'
 import { live, type Sample } from '../live/live-flow.ts'
+import { colourOf } from '../shell/theme.ts'
 
 const HEIGHT = 150
 
@@ -21,8 +22,7 @@ export function Chart({
   useEffect(() => {
     const element = box.current
     if (element === null) return
-    const style = getComputedStyle(document.documentElement)
-    const colour = (name: string): string => style.getPropertyValue(name).trim()
+    const colour = (property: string, alpha?: number): string => colourOf(element, property, alpha)
     const axis = {
       stroke: colour('--muted'),
       grid: { stroke: colour('--line'), width: 1 },
@@ -37,7 +37,7 @@ export function Chart({
         scales: { x: { range: timeRange }, y: { range: (_, __, most) => [0, Math.max(1, most * 1.1)] } },
         series: [
           {},
-          { label, stroke: colour('--accent'), fill: `${colour('--accent')}22`, width: 2, points: { show: false } },
+          { label, stroke: colour('--accent'), fill: colour('--accent', 0.13), width: 2, points: { show: false } },
         ],
       },
       dataOf(id, of),
