@@ -247,6 +247,22 @@ export const LIMITS = {
   flowIdsMax: 50_000,
   /** Parts of the flow that no longer exist stay visible for this time. */
   flowFadeMs: 600_000,
+  /** The step in which figures of channels and consumers are recorded for a day. */
+  historyDayStepMs: 10_000,
+  /** How many of these steps are kept: 26 hours, so that the last hours can be compared with those of yesterday. */
+  historyDaySlots: 9360,
+  /** The step in which they are kept for a month. */
+  historyMonthStepMs: 300_000,
+  /** How many of these steps are kept: 30 days. */
+  historyMonthSlots: 8640,
+  /** Channels and consumers together whose figures are recorded, unless the gateway is given another number. */
+  historyObjectsMax: 1000,
+  /** Bytes of all recorded figures in memory. Beyond it, the oldest hours of the day are forgotten. */
+  historyBytesMax: 134_217_728,
+  /** Points of one answer with the history of a channel or a consumer. */
+  historyPointsMax: 2000,
+  /** Slots that wait to be saved, while the engine takes no events. */
+  historyUnsavedMax: 360,
   /** Dead letters that a redrive, or the list of groups, reads at once, the oldest first. */
   redriveLookMax: 1000,
   /** A redrive stops when, for this time, none of the events that it gave back becomes done or dead again. */

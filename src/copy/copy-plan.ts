@@ -55,7 +55,10 @@ export interface CopyPlan {
   readonly refusals: readonly string[]
 }
 
-const AUDIT = '$audit'
+/** What belongs to the place where it was recorded is copied only if it is named. */
+function isOfPlace(name: string): boolean {
+  return name === '$audit' || name.startsWith('$metrics.')
+}
 
 function chosen(names: readonly string[] | undefined): (name: string) => boolean {
   if (names === undefined) return () => true
@@ -73,7 +76,7 @@ export async function planCopy(source: Engine, target: Engine, selection: CopySe
   const refusals: string[] = []
   const channels: PlannedChannel[] = []
   for (const { name, first, next, bytes, scheduled } of described) {
-    if (name === COPIES || !takes(name) || (name === AUDIT && selection.channels === undefined)) continue
+    if (name === COPIES || !takes(name) || (isOfPlace(name) && selection.channels === undefined)) continue
     const spec = await source.channel(name)
     if (spec === undefined) continue
     const takesConsumer = chosen(selection.consumers)

@@ -67,6 +67,12 @@ export interface GatewayOptions {
    * @default false
    */
   readonly console?: boolean | ConsoleOptions
+  /**
+   * Record the figures of channels and consumers while the gateway runs: every 10 s for a day, every 5 min for a month.
+   * `objects` is how many channels and consumers together; `false` records nothing.
+   * @default 1,000 objects
+   */
+  readonly history?: false | { readonly objects: number }
   /** Largest request body. @default 16 MiB */
   readonly maxBodyBytes?: Size
   /** How often a silent event stream sends a heartbeat. @default '15s' */
@@ -108,6 +114,7 @@ export const GATEWAY_OPTIONS: readonly string[] = [
   'webhooks',
   'push',
   'console',
+  'history',
   'maxBodyBytes',
   'heartbeat',
   'stall',
@@ -169,6 +176,7 @@ class BrokerGateway implements Gateway {
       isClosing,
       push: pushSettingsOf(options.push ?? {}),
       webhooks: webhookEndpoints(options.webhooks ?? {}),
+      historyObjects: historyObjectsOf(options),
     })
     this.#parts = [...parts, documentPart(parts)]
     mountRoutes(
@@ -262,6 +270,13 @@ function hostOf(broker: Broker, options: GatewayOptions, report: Report): Gatewa
 function callerRateOf({ limits }: GatewayOptions): number {
   const rate = limits?.caller?.requestsPerSecond ?? LIMITS.gatewayCallerRequestsPerSecond
   return wholeNumber(rate, 'limits.caller.requestsPerSecond', 1, Number.MAX_SAFE_INTEGER)
+}
+
+/** @throws INVALID_OPTION */
+function historyObjectsOf({ history = { objects: LIMITS.historyObjectsMax } }: GatewayOptions): number {
+  if (history === false) return 0
+  knownOptions(history, ['objects'], 'history')
+  return wholeNumber(history.objects, 'history.objects', 1, 100_000)
 }
 
 /** @throws INVALID_OPTION when it is not a duration */

@@ -4,6 +4,7 @@ import { deadLetterRoutes } from './dead-letter-routes.ts'
 import { delayedRoutes } from './delayed-routes.ts'
 import { FlowPartOfGateway } from './flow/flow-routes.ts'
 import type { GatewayHost } from './gateway-host.ts'
+import { HistoryPart } from './history-part.ts'
 import { LettersPart } from './letters/letter-routes.ts'
 import { managementRoutes } from './management-routes.ts'
 import { metricsRoute } from './metrics-route.ts'
@@ -32,6 +33,8 @@ export interface PartSettings {
   readonly ratePerMinute: number
   readonly isClosing: () => boolean
   readonly push: Omit<PushSettings, 'drainMs'>
+  /** Channels and consumers whose figures are recorded; 0 records nothing. */
+  readonly historyObjects: number
   readonly webhooks: ReadonlyMap<string, WebhookEndpoint>
 }
 
@@ -60,6 +63,7 @@ export function gatewayParts(host: GatewayHost, settings: PartSettings): Gateway
     { routes: rulesRoutes(broker) },
     { routes: [...managementRoutes(host), rewindPreviewRoute(host)] },
     new FlowPartOfGateway(host),
+    new HistoryPart(host, settings.historyObjects),
     { routes: operationRoutes(host, settings.isClosing) },
     { routes: [metricsRoute(host)] },
   ]

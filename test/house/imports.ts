@@ -27,6 +27,7 @@ export const ROOMS = [
   'rules',
   'copy',
   'telemetry',
+  'metrics-history',
   'engines',
   'gateway',
   'testing',
