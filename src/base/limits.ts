@@ -263,6 +263,20 @@ export const LIMITS = {
   historyPointsMax: 2000,
   /** Slots that wait to be saved, while the engine takes no events. */
   historyUnsavedMax: 360,
+  /** Newest events of a channel that the catalogue reads, to learn who publishes them and to find examples. */
+  catalogueEventsMax: 200,
+  /** Bytes of one channel's events that the catalogue reads. */
+  catalogueChannelBytes: 262_144,
+  /** Bytes of events that one look of the catalogue reads; the next look continues with other channels. */
+  catalogueLookBytes: 16_777_216,
+  /** Event types of one channel of which the catalogue remembers what it has seen. */
+  catalogueTypesMax: 500,
+  /** Publishers that the catalogue remembers for one event type in one channel. */
+  catalogueMakersMax: 50,
+  /** Largest event that the catalogue shows as an example, in characters of its JSON. */
+  catalogueExampleChars: 8192,
+  /** The gateway answers with the same look of the catalogue for this time. */
+  catalogueLookMs: 2000,
   /** Dead letters that a redrive, or the list of groups, reads at once, the oldest first. */
   redriveLookMax: 1000,
   /** A redrive stops when, for this time, none of the events that it gave back becomes done or dead again. */

@@ -4,6 +4,7 @@
  */
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import type { ChannelSpec } from '../channel/channel.ts'
+import { knownSchemas } from '../channel/kept-schemas.ts'
 import { type KeyFunction, keptKey } from '../channel/key-path.ts'
 import { schemaOf } from '../event/json-schema.ts'
 
@@ -17,7 +18,7 @@ export interface KeptTarget {
 }
 
 export function keptTarget(spec: ChannelSpec): KeptTarget {
-  const { name, key, schemas = {} } = spec
-  const kept = new Map(Object.entries(schemas).map(([type, schema]) => [type, schemaOf(schema)]))
+  const { name, key, schemas } = spec
+  const kept = new Map(Object.entries(knownSchemas(schemas)).map(([type, schema]) => [type, schemaOf(schema)]))
   return { name, spec, events: null, keyOf: keptKey(key, name), kept }
 }

@@ -1,6 +1,9 @@
 /**
  * The JSON Schemas of a channel's events. They are stored with the declaration, for processes without the channel's
  * code.
+ *
+ * A type whose schema is not kept has a marker instead, `{"x-millrace-schema": "opaque"}`: a JSON Schema that accepts
+ * everything.
  */
 import { isJsonObject, type JsonObject } from '../base/json-object.ts'
 import { LIMITS } from '../base/limits.ts'
@@ -11,20 +14,27 @@ import { SensitiveFields } from '../event/sensitive/masked-event.ts'
 /** By event type, sorted. */
 export type KeptSchemas = Readonly<Record<string, JsonObject>>
 
+/**
+ * Why a schema is not kept. `opaque`: its library gives no JSON Schema for the input side. `too large`: it does not fit
+ * into the declaration.
+ */
+export type NotKept = 'opaque' | 'too large'
+
+const MARKER = 'x-millrace-schema'
+
 interface StandardJsonSchema {
   readonly jsonSchema?: { readonly input?: (options: { readonly target: string }) => unknown }
 }
 
 /**
  * The schemas that the libraries provide through Standard JSON Schema, for the input side, which is the form of stored
- * events. Undefined if there are none.
+ * events. Undefined if no event has a schema.
  */
 export function keptSchemas(definitions: Iterable<AnyEventDefinition>): KeptSchemas | undefined {
   const found: [string, JsonObject][] = []
-  for (const { type, schema } of definitions) {
-    const json = schema === undefined ? null : jsonSchemaOf(schema['~standard'] as StandardJsonSchema)
-    if (json !== null) found.push([type, json])
-  }
+  for (const { type, schema } of definitions)
+    if (schema !== undefined)
+      found.push([type, jsonSchemaOf(schema['~standard'] as StandardJsonSchema) ?? marker('opaque')])
   return fitting(found)
 }
 
@@ -38,21 +48,46 @@ function jsonSchemaOf({ jsonSchema }: StandardJsonSchema): JsonObject | null {
   }
 }
 
+function marker(why: NotKept, schema: JsonObject = {}): JsonObject {
+  return { [MARKER]: why, ...(SensitiveFields.of(schema) !== null && { [SENSITIVE]: true }) }
+}
+
+/** Why this schema is not kept; null if it is a schema. */
+export function schemaState(kept: JsonObject): NotKept | null {
+  const state = kept[MARKER]
+  return state === 'opaque' || state === 'too large' ? state : null
+}
+
+/** The schema or the marker of a type. */
+export function keptSchema(schemas: KeptSchemas | undefined, type: string): JsonObject | undefined {
+  return schemas !== undefined && Object.hasOwn(schemas, type) ? schemas[type] : undefined
+}
+
+/** The schemas without markers. */
+export function knownSchemas(schemas: KeptSchemas = {}): KeptSchemas {
+  return Object.fromEntries(Object.entries(schemas).filter(([, schema]) => schemaState(schema) === null))
+}
+
 /**
- * Sorted by type, as many as the limit of a declaration allows. In the place of a schema with sensitive fields that
- * does not fit, it is kept that all data of the type is sensitive.
+ * Sorted by type, as many as the limit of a declaration allows. A type whose schema does not fit has a marker, as far
+ * as there is room for it. If the schema has sensitive fields, its marker is always kept: all data of the type is
+ * sensitive.
  */
 export function fitting(schemas: readonly (readonly [type: string, schema: JsonObject])[]): KeptSchemas | undefined {
-  const kept: [string, JsonObject][] = []
+  const sorted = [...schemas].sort(([a], [b]) => (a < b ? -1 : 1))
+  const kept = new Map<string, JsonObject>()
   let bytes = 0
-  for (const [type, schema] of [...schemas].sort(([a], [b]) => (a < b ? -1 : 1))) {
+  const keep = (type: string, schema: JsonObject, always: boolean): void => {
     const size = Buffer.byteLength(type) + Buffer.byteLength(JSON.stringify(schema))
-    if (bytes + size > LIMITS.keptSchemaBytesMax) {
-      if (SensitiveFields.of(schema) !== null) kept.push([type, { [SENSITIVE]: true }])
-      continue
-    }
+    if (bytes + size > LIMITS.keptSchemaBytesMax && !always) return
     bytes += size
-    kept.push([type, schema])
+    kept.set(type, schema)
   }
-  return kept.length === 0 ? undefined : Object.fromEntries(kept)
+  for (const [type, schema] of sorted) if (schemaState(schema) === null) keep(type, schema, false)
+  for (const [type, schema] of sorted) {
+    if (kept.has(type)) continue
+    const mark = schemaState(schema) === null ? marker('too large', schema) : schema
+    keep(type, mark, mark[SENSITIVE] === true)
+  }
+  return kept.size === 0 ? undefined : Object.fromEntries([...kept].sort(([a], [b]) => (a < b ? -1 : 1)))
 }

@@ -1,4 +1,5 @@
 /** The list of the gateway's parts. A new part is added here. */
+import { CataloguePart } from './catalogue/catalogue-routes.ts'
 import { CausalityPart } from './causality-routes.ts'
 import { deadLetterRoutes } from './dead-letter-routes.ts'
 import { delayedRoutes } from './delayed-routes.ts'
@@ -64,6 +65,7 @@ export function gatewayParts(host: GatewayHost, settings: PartSettings): Gateway
     { routes: [...managementRoutes(host), rewindPreviewRoute(host)] },
     new FlowPartOfGateway(host),
     new HistoryPart(host, settings.historyObjects),
+    new CataloguePart(host),
     { routes: operationRoutes(host, settings.isClosing) },
     { routes: [metricsRoute(host)] },
   ]

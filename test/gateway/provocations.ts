@@ -3,6 +3,7 @@
  * are in openapi.test.ts.
  */
 import { createHmac } from 'node:crypto'
+import { z } from 'zod'
 import type { Gateway, GatewayOptions } from '../../src/gateway/index.ts'
 import { type Broker, consumer, event, MillraceError, stream } from '../../src/index.ts'
 import { rulesOf } from '../../src/rules/index.ts'
@@ -39,6 +40,17 @@ const oneEvent = async (world: ProvocationWorld): Promise<undefined> => {
   await channel(world)
   await world.broker.publish('some-channel', { id: '1', source: '/s', type: 't' })
 }
+/** Channels that carry some-type with different schemas. Returns the fingerprint of the last one. */
+const schemas =
+  (...names: readonly string[]) =>
+  async ({ broker, gateway }: ProvocationWorld): Promise<{ fingerprint: string }> => {
+    for (const name of names)
+      await broker.declare(stream(name, { events: [event('some-type', z.object({ [name]: z.string() }))] }))
+    const catalogue = (await (await gateway.fetch(new Request('http://g/catalogue'))).json()) as {
+      events: { schemas: { fingerprint: string }[] }[]
+    }
+    return { fingerprint: catalogue.events[0]?.schemas.at(-1)?.fingerprint ?? '' }
+  }
 const strict = async ({ broker }: ProvocationWorld): Promise<undefined> => {
   await broker.declare(stream('some-channel', { events: [event('other')] }))
 }
@@ -296,6 +308,17 @@ export const provocations: Readonly<Record<string, Provocation>> = {
   'showConsumerHistory 503': { prepare: closed },
   'showFlow 503': { prepare: closed },
   'followFlow 200': {},
+  'showCatalogue 200': {},
+  'showCatalogue 503': { prepare: closed },
+  'asyncApi 200': {},
+  'asyncApi 503': { prepare: closed },
+  'showSchema 200': { prepare: schemas('one'), query: '?channel=one' },
+  'showSchema 404': {},
+  'showSchema 409': { prepare: schemas('one', 'two') },
+  'showSchema 503': { prepare: closed },
+  'showSchemaVersion 200': { prepare: schemas('one') },
+  'showSchemaVersion 404': {},
+  'showSchemaVersion 503': { prepare: closed },
   'health 200': {},
   'ready 200': {},
   'ready 503': { prepare: closed },

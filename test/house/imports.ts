@@ -25,6 +25,7 @@ export const ROOMS = [
   'consumer',
   'outbound',
   'rules',
+  'catalogue',
   'copy',
   'telemetry',
   'metrics-history',

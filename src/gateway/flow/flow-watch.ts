@@ -7,6 +7,7 @@ import { isMillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import type { BrokerHost } from '../../broker/broker.ts'
 import type { Alarm, BrokerDescription, ChannelDescription } from '../../broker/description.ts'
+import type { EventFacts, Readers } from '../../catalogue/makers.ts'
 import { parseRule } from '../../rules/rule.ts'
 import { type RuleDescription, type Rules, rulesOf } from '../../rules/rules.ts'
 import type { GatewayHost } from '../gateway-host.ts'
@@ -19,7 +20,7 @@ import {
   flowGraph,
   isOwn,
 } from './flow-graph.ts'
-import { type EventFacts, Origins, type Readers } from './origins.ts'
+import { Origins } from './origins.ts'
 
 export interface FlowState extends FlowGraph {
   readonly engine: string

@@ -3,26 +3,10 @@
  * and rules their `causationid`. The numbers of channels, origins and remembered ids are bounded.
  */
 import { LIMITS } from '../../base/limits.ts'
-
-/** The parts of an event that show its origin. */
-export interface EventFacts {
-  readonly channel: string
-  readonly id: string
-  readonly source: string
-  readonly causationid: string | null
-  readonly timeMs: number
-}
-
-/** Which consumers and rules can have caused an event. */
-export interface Readers {
-  /** The consumers of a channel. */
-  consumersOf(channel: string): readonly string[]
-  /** The rules that read one channel and write to the other. */
-  rulesBetween(from: string, to: string): readonly string[]
-}
+import { type EventFacts, type Maker, Makers, type Readers } from '../../catalogue/makers.ts'
 
 export interface Origin {
-  readonly kind: 'source' | 'consumer' | 'rule'
+  readonly kind: Maker['kind']
   readonly name: string
   /** The origin's share of the channel's recent events, from 0 to 1. */
   readonly share: number
@@ -43,12 +27,11 @@ const FADING = 0.7
 
 export class Origins {
   readonly #byChannel = new Map<string, Map<string, Weight>>()
-  /** The channels in which an id was seen, by id. The oldest ids are forgotten first. */
-  readonly #channelsOfId = new Map<string, readonly string[]>()
+  readonly #makers = new Makers()
 
   /** Learn from sampled events of several channels. The events of one channel are in order. */
   learn(facts: readonly EventFacts[], readers: Readers): void {
-    for (const { id, channel } of facts) this.#remember(id, channel)
+    for (const fact of facts) this.#makers.remember(fact)
     for (const [channel, weights] of this.#byChannel)
       if (facts.some((fact) => fact.channel === channel)) for (const each of weights.values()) each.weight *= FADING
     for (const fact of facts) this.#count(fact, readers)
@@ -74,34 +57,9 @@ export class Origins {
     }
   }
 
-  #remember(id: string, channel: string): void {
-    const known = this.#channelsOfId.get(id) ?? []
-    if (known.includes(channel) || known.length >= 4) return
-    this.#channelsOfId.delete(id)
-    this.#channelsOfId.set(id, [...known, channel])
-    if (this.#channelsOfId.size <= LIMITS.flowIdsMax) return
-    const [oldest] = this.#channelsOfId.keys()
-    if (oldest !== undefined) this.#channelsOfId.delete(oldest)
-  }
-
   #count(fact: EventFacts, readers: Readers): void {
-    const made = this.#madeBy(fact, readers)
-    for (const [kind, name] of made) this.#add(fact, kind, name, made.length === 1, 1 / made.length)
-  }
-
-  /** What can have published the event; empty if its cause is not known. */
-  #madeBy({ channel, id, source, causationid }: EventFacts, readers: Readers): (readonly [Origin['kind'], string])[] {
-    const copied = (this.#channelsOfId.get(id) ?? []).flatMap((other) =>
-      other === channel ? [] : readers.rulesBetween(other, channel),
-    )
-    if (copied.length > 0) return copied.map((rule) => ['rule', rule] as const)
-    if (causationid === null) return [['source', source]]
-    const causes = this.#channelsOfId.get(causationid) ?? []
-    const rules = causes.flatMap((cause) => readers.rulesBetween(cause, channel))
-    if (rules.length > 0) return [...new Set(rules)].map((rule) => ['rule', rule] as const)
-    return [...new Set(causes.flatMap((cause) => readers.consumersOf(cause)))].map(
-      (name) => ['consumer', name] as const,
-    )
+    const made = this.#makers.of(fact, readers)
+    for (const { kind, name } of made) this.#add(fact, kind, name, made.length === 1, 1 / made.length)
   }
 
   #add({ channel, timeMs }: EventFacts, kind: Origin['kind'], name: string, certain: boolean, weight: number): void {

@@ -4,6 +4,7 @@
  */
 import { MillraceError } from '../../base/errors.ts'
 import { engineOf } from '../../broker/engine-of.ts'
+import { knownSchemas } from '../../channel/kept-schemas.ts'
 import type { GatewayHost } from '../gateway-host.ts'
 import type { Route } from '../route.ts'
 import { CHANNEL, json } from '../schemas.ts'
@@ -42,8 +43,8 @@ export function channelRoute({ broker }: GatewayHost): Route {
       if (spec === undefined)
         throw new MillraceError('UNKNOWN_CHANNEL', `there is no channel "${name}"`, { channel: name })
       const { first, next } = await engine.bounds(name)
-      const { kind, types, schemas = {} } = spec
-      return Response.json({ channel: name, kind, types, schemas, first, next })
+      const { kind, types } = spec
+      return Response.json({ channel: name, kind, types, schemas: knownSchemas(spec.schemas), first, next })
     },
   }
 }
