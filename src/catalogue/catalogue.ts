@@ -92,7 +92,7 @@ export interface CatalogueChannel {
   readonly types: readonly string[] | null
   /** Types that it carries or was seen to carry. */
   readonly events: readonly string[]
-  /** Where the key of an event is; `function`: only the application knows; null: events have no key of the channel's. */
+  /** Where the key of an event is; `function`: only the application knows; null: the channel gives no key. */
   readonly key: KeySpec
   readonly retain: ChannelSpec['retain']
   readonly eventBytesMax: number

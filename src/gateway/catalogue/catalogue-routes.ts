@@ -1,6 +1,6 @@
 /**
- * The catalogue over HTTP: as JSON, as AsyncAPI, and the JSON Schemas one by one. A caller sees the channels that it has
- * a permission for, and examples from those that it may read.
+ * The catalogue over HTTP: as JSON, as AsyncAPI, and the JSON Schemas one by one. A caller sees the channels for which
+ * it has a permission, and examples from those that it may read.
  */
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
