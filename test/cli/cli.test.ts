@@ -24,7 +24,7 @@ function millrace(...args: string[]): Promise<Ran> {
   })
 }
 
-test('publishes from arguments and files, says what it did, and shows it', async () => {
+test('`publish` takes arguments and files, prints receipts, and `tail` shows the events', async () => {
   const data = join(folder, 'one')
   const first = await millrace(
     'publish',
@@ -69,7 +69,7 @@ test('publishes from arguments and files, says what it did, and shows it', async
   ])
 })
 
-test('publishes by the declaration that an application made: its key, its schema, and neither is lost by --create', async () => {
+test('`publish` uses the key and the schema that an application declared, and --create keeps both', async () => {
   const data = join(folder, 'declared')
   const Ordered = event('ordered', z.object({ order: z.string(), n: z.int().min(1) }))
   const app = await connect(`file:${data}`)
@@ -94,7 +94,7 @@ test('publishes by the declaration that an application made: its key, its schema
   await app.close()
 })
 
-test('reads beside the process that has the directory open, and follows it', async () => {
+test('`tail` reads and follows a directory that another process has open', async () => {
   const data = join(folder, 'two')
   const broker = await connect(`file:${data}`)
   const Noted = event('noted')
@@ -126,7 +126,7 @@ test('reads beside the process that has the directory open, and follows it', asy
   await broker.close()
 })
 
-test('writes beside the process that has the directory open', async () => {
+test('`publish` writes to a directory that another process has open', async () => {
   const data = join(folder, 'beside')
   const broker = await connect(`file:${data}`)
   const Noted = event('noted')
@@ -154,7 +154,7 @@ test('writes beside the process that has the directory open', async () => {
   expect(handled).toEqual([1])
 })
 
-test('dead letters are listed, shown, redriven and dropped', async () => {
+test('`dead` lists, shows, redrives and drops dead letters', async () => {
   const data = join(folder, 'three')
   const Noted = event('noted')
   const notes = stream('notes', { events: [Noted] })
@@ -192,7 +192,7 @@ test('dead letters are listed, shown, redriven and dropped', async () => {
   expect(described).toMatchObject({ deadLetters: 0 })
 })
 
-test('works on another broker by its URL, and takes it from the environment', async () => {
+test('the commands work on a broker by its URL, also one from the environment', async () => {
   const data = join(folder, 'served')
   const server = spawn(process.execPath, [main, 'serve', '--data', data, '--port', '0', '--json'])
   const line = await new Promise<string>((resolve) =>
@@ -233,7 +233,7 @@ test('works on another broker by its URL, and takes it from the environment', as
   expect(await ended).toBe(0)
 }, 60_000)
 
-test('says what is wrong, with an exit code', async () => {
+test('each wrong call prints what is wrong and exits with its code', async () => {
   expect(await millrace('tail', 'nothing', '--data', join(folder, 'nowhere'))).toMatchObject({ code: 1, out: '' })
   expect((await millrace('no-such-command')).code).toBe(2)
   expect(
@@ -242,7 +242,7 @@ test('says what is wrong, with an exit code', async () => {
   expect((await millrace('--help')).out).toContain('tail')
 })
 
-test('tokens: made, shown once, listed without themselves, asked for by serve, removed', async () => {
+test('`tokens` makes a token, shows it once, lists and removes it, and `serve` asks for it', async () => {
   const data = join(folder, 'guarded')
   const made = await millrace(
     'tokens',
@@ -290,7 +290,7 @@ test('tokens: made, shown once, listed without themselves, asked for by serve, r
   expect(await ended).toBe(0)
 }, 60_000)
 
-test('checks a directory, says what is damaged and lost, and repairs it', async () => {
+test('`check` prints what is damaged and lost in a directory, and repairs it', async () => {
   const data = join(folder, 'damaged')
   for (const id of ['a', 'b'])
     await millrace('publish', 'notes', '--data', data, '--create', '--type', 'noted', '--payload', '{}', '--id', id)
@@ -319,7 +319,7 @@ test('checks a directory, says what is damaged and lost, and repairs it', async 
   })
 })
 
-test('a consumer is paused, resumed, rewound and removed beside the process that runs it', async () => {
+test('`consumer` pauses, resumes, rewinds and removes a consumer that another process runs', async () => {
   const data = join(folder, 'operated')
   const broker = await connect(`file:${data}`)
   const Noted = event('noted', z.object({ n: z.number() }))
@@ -352,7 +352,7 @@ test('a consumer is paused, resumed, rewound and removed beside the process that
   await broker.close()
 })
 
-test('tail shows several channels together, in the order of time, and follows those that a wildcard matches, also new ones', async () => {
+test('`tail` shows several channels in the order of time, and follows all that a wildcard matches, also new ones', async () => {
   const data = join(folder, 'several')
   const broker = await connect(`file:${data}`)
   const [paid, placed] = [stream('orders.paid'), stream('orders.placed')]
@@ -401,7 +401,7 @@ test('tail shows several channels together, in the order of time, and follows th
   await broker.close()
 })
 
-test('a directory in use is backed up, checked and opened', async () => {
+test('`backup` copies a directory in use, and the copy can be checked and opened', async () => {
   const data = join(folder, 'live')
   const broker = await connect(`file:${data}`)
   await broker.publish(

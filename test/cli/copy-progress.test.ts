@@ -7,7 +7,7 @@ function written(isTTY: boolean): { readonly line: ProgressLine; readonly texts:
   return { line: new ProgressLine({ isTTY, columns: 60, write: (text) => texts.push(text) }), texts }
 }
 
-test('on a terminal it is one line, drawn over, no wider than the terminal', () => {
+test('a terminal gets one line that is overwritten and no wider than the terminal', () => {
   const { line, texts } = written(true)
   line.update({ channel: 'carts', step: 'copy', done: 500, total: 1000 })
   line.update({ channel: 'carts', step: 'copy', done: 1000, total: 1000 })
@@ -19,7 +19,7 @@ test('on a terminal it is one line, drawn over, no wider than the terminal', () 
   expect(texts.at(-1)).toBe('\n')
 })
 
-test('elsewhere it is a line now and then, and one at the end of each step', () => {
+test('a file gets a line from time to time, and one at the end of each step', () => {
   const { line, texts } = written(false)
   for (let done = 1; done <= 1000; done++) line.update({ channel: 'carts', step: 'copy', done, total: 1000 })
   line.update({ channel: 'carts', step: 'compare', done: 1000, total: 1000 })
@@ -30,7 +30,7 @@ test('elsewhere it is a line now and then, and one at the end of each step', () 
   expect(texts[2]).toMatch(/^compare carts {2}100 %/)
 })
 
-test('a channel without events is done at once', () => {
+test('a channel without events is complete at once', () => {
   const { line, texts } = written(false)
   line.update({ channel: 'empty', step: 'compare', done: 0, total: 0 })
   expect(texts).toEqual(['compare empty  100 %  0 of 0\n'])

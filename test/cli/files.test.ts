@@ -94,7 +94,7 @@ function written<T>(text: string, read: (path: string) => T): T {
   return read(path)
 }
 
-test.each(READERS)('%s that is damaged is read or refused in words', (_, text, read) => {
+test.each(READERS)('%s that is damaged is read, or refused with a MillraceError', (_, text, read) => {
   const raw: string[] = []
   for (let seed = 1; seed <= 400 * TIMES && raw.length < 5; seed++) {
     const given = damaged(text, seededRandom(seed))
@@ -120,7 +120,7 @@ const BOMBS: readonly (readonly [string, string])[] = [
   ['one long line', `a: ${'x '.repeat(400_000)}`],
   ['many members', Array.from({ length: 50_000 }, (_, at) => `a${at}: 1`).join('\n')],
 ]
-test.each(BOMBS)('%s hold nobody', (_, text) => {
+test.each(BOMBS)('%s are refused without using much processor time', (_, text) => {
   for (const [, , read] of READERS) {
     const began = process.cpuUsage()
     expect(() => read(text)).toThrow(expect.objectContaining({ name: 'MillraceError' }))
@@ -129,7 +129,7 @@ test.each(BOMBS)('%s hold nobody', (_, text) => {
   }
 })
 
-test('a folder in the place of a file is refused in words', () => {
+test('a folder in the place of a file is refused with a MillraceError', () => {
   const place = join(folder, 'folder')
   mkdirSync(place)
   for (const read of [readServeConfig, readTokens])

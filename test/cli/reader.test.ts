@@ -34,7 +34,9 @@ async function headOf(...args: readonly string[]): Promise<number> {
   return code
 }
 
-test('publishing goes on when nobody reads the receipts, and following ends', { timeout: 60_000 }, async () => {
+test('`publish` continues when the reader of its output leaves, and `tail --follow` ends', {
+  timeout: 60_000,
+}, async () => {
   expect(await headOf('publish', 'c', '--data', data, '--file', join(folder, 'lines.jsonl'), '--json')).toBe(0)
   const broker = await connect(`file:${data}`, { readOnly: true })
   expect((await broker.describe()).channels).toMatchObject([{ name: 'c', next: EVENTS }])

@@ -43,7 +43,7 @@ beforeAll(async () => {
   await broker.close()
 })
 
-test('tries a file over history, and explains', async () => {
+test('`rules test` tries a file on stored events and explains the result', async () => {
   const tried = await rules('test', file, '--on', 'carts', '--from', '7d', '--show', '1')
   expect(tried).toMatchObject({ code: 0 })
   expect(tried.out.split('\n')).toEqual([
@@ -62,7 +62,7 @@ test('tries a file over history, and explains', async () => {
   expect((await rules('list')).err).toContain('0 rule(s)')
 })
 
-test('adds, lists, shows, switches off and on, and removes; the rules act where they run', async () => {
+test('`rules` adds, lists, shows, disables, enables and removes rules, which act in the process that runs them', async () => {
   expect(await rules('add', file, '--author', 'ann', '--reason', 'as agreed')).toMatchObject({
     code: 0,
     out: 'large revision 1, from carts/10 on\n',
@@ -89,7 +89,7 @@ test('adds, lists, shows, switches off and on, and removes; the rules act where 
   expect((await rules('show', 'large')).out).toContain('large was removed')
 })
 
-test('says what is wrong, with the exit code of it', async () => {
+test('each wrong call prints what is wrong and exits with its code', async () => {
   writeFileSync(join(folder, 'bad.yaml'), RULE.replace('numeric', 'nummeric'))
   const bad = await rules('test', join(folder, 'bad.yaml'))
   expect(bad.code).toBe(2)

@@ -13,7 +13,7 @@ function read(text: string): ReturnType<typeof readServeConfig> {
   return readServeConfig(path)
 }
 
-it('secrets come from the environment, from files beside it, or from the file itself', () => {
+it('secrets come from the environment, from files beside the configuration, or from the configuration itself', () => {
   process.env['MILLRACE_TEST_SECRET'] = 'from-env'
   writeFileSync(join(folder, 'one.secret'), 'from-file\n')
   const { gateway } = read(`
@@ -49,12 +49,12 @@ it.each([
   ['an unknown member of rules', 'rules: { path: x }', 'no option "path"'],
   ['a folder that is none', 'rules: { folder: [] }', 'the path of a folder'],
   ['what is no YAML', 'a: [', 'neither YAML nor JSON'],
-])('%s is refused, and said where', (_, text, why) => {
+])('%s is refused with its position in the file', (_, text, why) => {
   expect(() => read(text)).toThrow(
     expect.objectContaining({ code: 'INVALID_OPTION', message: expect.stringContaining(why) as string }),
   )
 })
 
-it('a file that is not there is refused', () => {
+it('a missing file is refused', () => {
   expect(() => readServeConfig(join(folder, 'none.yaml'))).toThrow('cannot be read')
 })

@@ -9,7 +9,9 @@ import { eventually } from '../rules/support.ts'
 
 const main = join(import.meta.dirname, '../../dist/cli/main.js')
 
-test('rules act that are added over HTTP, though there was none before', { timeout: 60_000 }, async () => {
+test('`serve` runs rules that are added over HTTP, even if there were none at its start', {
+  timeout: 60_000,
+}, async () => {
   const folder = mkdtempSync(join(tmpdir(), 'millrace-serve-'))
   const serving = spawn(process.execPath, [main, 'serve', '--data', folder, '--port', '0', '--json'])
   let said = ''

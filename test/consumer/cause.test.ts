@@ -11,11 +11,11 @@ const UUID = '0190163d-8694-7a83-93c7-0123456789ab'
 const cause = (more: object = {}): ReturnType<typeof causeOf> => causeOf('c', JSON.stringify({ id: 'c', ...more }))
 
 describe('a cause', () => {
-  test('begins a chain if it has no correlation id', () => {
+  test('without a correlation id begins a chain', () => {
     expect(cause()).toMatchObject({ causationid: 'c', correlationid: 'c' })
     expect(cause({ correlationid: 'story' })).toMatchObject({ causationid: 'c', correlationid: 'story' })
   })
-  test('hands on its trace context unchanged', () => {
+  test('passes its trace context on unchanged', () => {
     expect(cause({ traceparent: TRACEPARENT, tracestate: 'a=1' })).toMatchObject({
       traceparent: TRACEPARENT,
       tracestate: 'a=1',
@@ -29,7 +29,7 @@ describe('a cause', () => {
       expect(made.tracestate).toBeUndefined()
     },
   )
-  test('gives all events of a chain one trace id, which a UUID has already', () => {
+  test('gives all events of a chain one trace id, derived from the UUID', () => {
     expect(madeTraceparent(UUID, UUID)).toBe('00-0190163d86947a8393c70123456789ab-93c70123456789ab-00')
     expect(parseTraceparent(madeTraceparent('story', 'a'))?.traceId).toBe(
       parseTraceparent(madeTraceparent('story', 'b'))?.traceId,
@@ -42,7 +42,7 @@ describe('a cause', () => {
 
 describe('an emission', () => {
   const from = cause({ correlationid: 'story', traceparent: TRACEPARENT, tracestate: 'a=1' })
-  test('keeps what it says itself', () => {
+  test('keeps the cause, correlation and trace that it has itself', () => {
     const own = { type: 't', causationid: 'x', correlationid: 'y', traceparent: 'z' }
     expect(caused(own, from)).toEqual(own)
     expect(caused({ type: 't', extensions: { correlationid: 'y', traceparent: 'z' } }, from)).toEqual({
@@ -51,11 +51,11 @@ describe('an emission', () => {
       extensions: { correlationid: 'y', traceparent: 'z' },
     })
   })
-  test('has its cause where it says undefined, and none where it says null', () => {
+  test('with the cause undefined gets its cause, and with null gets none', () => {
     expect(caused({ type: 't', causationid: undefined } as never, from)).toMatchObject({ causationid: 'c' })
     expect(caused({ type: 't', causationid: null } as never, from)).toMatchObject({ causationid: null })
   })
-  test('with attributes in extensions is stored', async () => {
+  test('with attributes in `extensions` is stored with them', async () => {
     const { broker, clock } = open()
     const out = queue('out')
     await broker.declare(out)

@@ -19,7 +19,7 @@ function refusal(call: () => unknown): string {
   throw new Error('it was not refused')
 }
 
-describe('one type has its on() handlers, or one batch handler', () => {
+describe('the handlers of one type', () => {
   const on = (to: Consumer<typeof Noted>): unknown => to.on(Noted, nothing)
   const where = (to: Consumer<typeof Noted>): unknown => to.on(Noted.where([1]), nothing)
   const batch = (to: Consumer<typeof Noted>): unknown => to.onBatch(Noted, { size: 2 }, nothing)
@@ -36,7 +36,7 @@ describe('one type has its on() handlers, or one batch handler', () => {
     expect(refusal(() => second(worker as never))).toContain('"noted"')
   })
 
-  test('several on() of a type all run, in order, and batches of other types and onAny() beside them', async () => {
+  test('all on() handlers of a type run in order, and batches of other types and onAny() work beside them', async () => {
     const { broker, clock } = open()
     const ran: string[] = []
     const worker = consumer('worker', notes)
@@ -51,7 +51,7 @@ describe('one type has its on() handlers, or one batch handler', () => {
   })
 })
 
-describe('what is no event, or no handler', () => {
+describe('a consumer refuses', () => {
   test.each([
     ['a.x'],
     [undefined],
@@ -90,8 +90,8 @@ describe('what is no event, or no handler', () => {
   })
 })
 
-describe('handlers that come late', () => {
-  test('are refused once the consumer was started, also after it has stopped', async () => {
+describe('handlers that are added late', () => {
+  test('are refused after the start, also when the consumer has stopped', async () => {
     const { broker, clock } = open()
     const seen: number[] = []
     const worker = consumer('worker', notes).on(Noted, ({ data }) => void seen.push(data))
@@ -110,7 +110,7 @@ describe('handlers that come late', () => {
     expect(seen).toEqual([1])
   })
 
-  test('are taken after a start that failed', async () => {
+  test('are accepted after a start that failed', async () => {
     const { broker } = open()
     const worker = consumer('worker', 'unknown-channel').on(event('a'), nothing)
     await expect(broker.start(worker)).rejects.toThrow('unknown-channel')

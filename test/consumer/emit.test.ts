@@ -67,7 +67,7 @@ describe('an emission after the handler has ended', () => {
   }
 
   test.each([false, true])(
-    'is refused, and an alarm tells of it when nobody looks (after a failed attempt: %s)',
+    'is refused, and raises an alarm if nobody awaits it (after a failed attempt: %s)',
     async (fails) => {
       const { alarms, codes } = await late((ctx) => void ctx.emit(out, { type: 'x' }), fails)
       expect(alarms.map(({ code }) => code)).toEqual(['CLOSED'])
@@ -77,12 +77,12 @@ describe('an emission after the handler has ended', () => {
     },
   )
 
-  test('is refused, and no alarm tells of it when somebody awaits it', async () => {
+  test('is refused, and raises no alarm if it is awaited', async () => {
     const { alarms, codes } = await late((ctx) => ctx.emit(out, { type: 'x' }))
     expect([alarms, codes]).toEqual([[], ['CLOSED']])
   })
 
-  test('tells once for many', async () => {
+  test('raises one alarm for many emissions', async () => {
     const { alarms } = await late((ctx) => {
       for (let n = 0; n < 100; n++) void ctx.emit(out, { type: 'x' })
     })
@@ -90,7 +90,7 @@ describe('an emission after the handler has ended', () => {
   })
 })
 
-test('an emission that began in time and is not awaited goes with the completion; of a failed attempt it is dropped without an alarm', async () => {
+test('an emission that begins in time and is not awaited is stored with the completion; if the attempt fails, it is dropped without an alarm', async () => {
   const { broker, clock, alarms } = open()
   const worker = consumer('worker', notes, { retry: { attempts: 2, backoff: 'fixed', min: 5 } }).on(Noted, (_, ctx) => {
     void ctx.emit(out, { type: 'x' })

@@ -46,7 +46,7 @@ const FAILING: readonly (readonly [name: string, run: () => unknown])[] = [
 ]
 
 describe.each(FAILING)('a function that %s', (_, run) => {
-  test('as onAlarm, is told of by a line', async () => {
+  test('as onAlarm causes a line of the log', async () => {
     const lines: string[] = []
     const logger = { info: () => 0, warn: () => 0, error: (line: unknown) => lines.push(String(line)) }
     const broker = await connect('memory:', { logger, onAlarm: run })
@@ -57,7 +57,7 @@ describe.each(FAILING)('a function that %s', (_, run) => {
     await broker.close()
   })
 
-  test('as a hook, is told of by a line, and the event goes on', async () => {
+  test('as a hook causes a line of the log, and the event continues', async () => {
     const lines: string[] = []
     const logger = { info: () => 0, warn: () => 0, error: (line: unknown) => lines.push(String(line)) }
     const broker = await connect('memory:', { logger })
@@ -72,7 +72,7 @@ describe.each(FAILING)('a function that %s', (_, run) => {
     await broker.close()
   })
 
-  test('as a logger, harms nothing', async () => {
+  test('as a logger changes nothing', async () => {
     const broker = await connect('memory:', { logger: { info: run, warn: run, error: run } })
     const handled: number[] = []
     await broker.start(
@@ -88,7 +88,7 @@ describe.each(FAILING)('a function that %s', (_, run) => {
     await broker.close()
   })
 
-  test('as a backoff, leaves the event its usual backoff', async () => {
+  test('as a backoff leaves the event its default backoff', async () => {
     const { broker, clock } = open()
     await broker.start(
       consumer('worker', notes, { retry: { attempts: 2, backoff: run as () => number, min: 10, max: 10 } }).on(
@@ -101,7 +101,7 @@ describe.each(FAILING)('a function that %s', (_, run) => {
     expect(await broker.deadLetters('worker').list()).toHaveLength(1)
   })
 
-  test('as a key, refuses the event', async () => {
+  test('as a key causes the event to be refused', async () => {
     const { broker } = open()
     const odd = stream('odd', { events: [event('odd')], key: run as () => string })
     await expect(
@@ -109,7 +109,7 @@ describe.each(FAILING)('a function that %s', (_, run) => {
     ).rejects.toMatchObject({ code: 'INVALID_EVENT' })
   })
 
-  test('as a schema, refuses the event, when it is published and when it is read', async () => {
+  test('as a schema causes the event to be refused, when it is published and when it is read', async () => {
     const { broker } = open()
     const Odd = event('odd', { '~standard': { version: 1, vendor: 'test', validate: run as never } })
     const odd = stream('odd', { events: [Odd] })
@@ -126,7 +126,7 @@ describe.each(FAILING)('a function that %s', (_, run) => {
     await expect(reading()).rejects.toMatchObject({ code: 'SCHEMA_MISMATCH' })
   })
 
-  test('as an outcome of a batch, that nobody awaited, fails its event', async () => {
+  test('as an outcome of a batch that nobody awaits fails its event', async () => {
     const { broker, clock } = open()
     await broker.start(
       consumer('worker', notes, { retry: { attempts: 1 } }).onBatch(Noted, { size: 2 }, (events) => {
@@ -139,7 +139,7 @@ describe.each(FAILING)('a function that %s', (_, run) => {
   })
 })
 
-test('a hook, an alarm and a logger that answer a query builder run its query', async () => {
+test('a hook, an onAlarm and a logger that return a query builder run its query', async () => {
   const ran: string[] = []
   const query = (name: string) => () => lazily(() => ran.push(name))
   const broker = await connect('memory:', {
@@ -155,7 +155,7 @@ test('a hook, an alarm and a logger that answer a query builder run its query', 
   await broker.close()
 })
 
-test('a schema of another realm may be asynchronous', async () => {
+test('a schema of another realm can be asynchronous', async () => {
   const { broker } = open()
   const validate = (data: unknown): never => {
     const promise = runInNewContext('Promise.resolve()')

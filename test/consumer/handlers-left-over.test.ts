@@ -28,39 +28,42 @@ function open(): { readonly broker: ConnectedBroker; readonly clock: TestClock; 
   return bed
 }
 
-test.each([[null], [{ size: 3 }]])('a lost lease (batches: %j)', async (batch: BatchOptions | null) => {
-  const bed = open()
-  const { broker, clock } = bed
-  const [gate, began, aborted] = [new Gate(), [] as string[], [] as boolean[]]
-  const handle = async (noted: number, attempt: number, signal: AbortSignal): Promise<void> => {
-    began.push(`${noted} ${attempt}`)
-    if (began.length > 1) return
-    await gate.opened
-    aborted.push(isMillraceError(signal.reason, 'LEASE_LOST'))
-  }
-  const plain = consumer('worker', keyed, { lease: '1s' })
-  await broker.start(
-    batch === null
-      ? plain.on(Noted, ({ data }, { attempt, signal }) => handle(data, attempt, signal))
-      : plain.onBatch(Noted, batch, ([first], [ctx]) =>
-          handle(first?.data ?? -1, ctx?.attempt ?? 0, ctx?.signal as AbortSignal),
-        ),
-  )
-  await broker.publish(keyed, Noted(10))
-  await clock.pass(10)
-  await broker.publish(keyed, Noted(11))
-  bed.silent = true
-  await clock.pass(5000)
-  bed.silent = false
-  await clock.pass(15_000)
-  expect(began).toEqual(['10 1'])
-  await broker.publish(keyed, Noted(20))
-  await clock.pass(10)
-  // One batch runs at a time.
-  expect(began).toEqual(batch === null ? ['10 1', '20 1'] : ['10 1'])
-  gate.open()
-  await clock.pass(10)
-  expect(began).toEqual(['10 1', '20 1', '10 2', ...(batch === null ? ['11 1'] : [])])
-  expect(aborted).toEqual([true])
-  await broker.close()
-})
+test.each([[null], [{ size: 3 }]])(
+  'after a lost lease the next handler of the key waits for the old one (batches: %j)',
+  async (batch: BatchOptions | null) => {
+    const bed = open()
+    const { broker, clock } = bed
+    const [gate, began, aborted] = [new Gate(), [] as string[], [] as boolean[]]
+    const handle = async (noted: number, attempt: number, signal: AbortSignal): Promise<void> => {
+      began.push(`${noted} ${attempt}`)
+      if (began.length > 1) return
+      await gate.opened
+      aborted.push(isMillraceError(signal.reason, 'LEASE_LOST'))
+    }
+    const plain = consumer('worker', keyed, { lease: '1s' })
+    await broker.start(
+      batch === null
+        ? plain.on(Noted, ({ data }, { attempt, signal }) => handle(data, attempt, signal))
+        : plain.onBatch(Noted, batch, ([first], [ctx]) =>
+            handle(first?.data ?? -1, ctx?.attempt ?? 0, ctx?.signal as AbortSignal),
+          ),
+    )
+    await broker.publish(keyed, Noted(10))
+    await clock.pass(10)
+    await broker.publish(keyed, Noted(11))
+    bed.silent = true
+    await clock.pass(5000)
+    bed.silent = false
+    await clock.pass(15_000)
+    expect(began).toEqual(['10 1'])
+    await broker.publish(keyed, Noted(20))
+    await clock.pass(10)
+    // One batch runs at a time.
+    expect(began).toEqual(batch === null ? ['10 1', '20 1'] : ['10 1'])
+    gate.open()
+    await clock.pass(10)
+    expect(began).toEqual(['10 1', '20 1', '10 2', ...(batch === null ? ['11 1'] : [])])
+    expect(aborted).toEqual([true])
+    await broker.close()
+  },
+)

@@ -6,7 +6,7 @@ import { Gate, Noted, notes, open } from './fixture.ts'
 
 const FIXED = { backoff: 'fixed', min: 10 } as const
 
-test('failed, then retried or dead, with the event and what was thrown', async () => {
+test('`failed` is called, then `retried` or `dead`, with the event and the error', async () => {
   const { broker, clock } = open()
   const told: unknown[] = []
   const on: ConsumerHooks = {
@@ -34,7 +34,7 @@ test('failed, then retried or dead, with the event and what was thrown', async (
   ])
 })
 
-test('a time limit: failed when it passes, and what follows when the handler has ended', async () => {
+test('after a time limit `failed` is called at once, and `retried` or `dead` when the handler has ended', async () => {
   const { broker, clock } = open()
   const told: string[] = []
   const gate = new Gate()
@@ -54,7 +54,7 @@ test('a time limit: failed when it passes, and what follows when the handler has
   expect(told).toEqual(['failed HANDLER_TIMEOUT', 'dead'])
 })
 
-test('stalled: while it lasts', async () => {
+test('`stalled` is called again as long as the stall lasts', async () => {
   const { broker, clock } = open()
   const told: string[] = []
   const gate = new Gate()
@@ -72,7 +72,7 @@ test('stalled: while it lasts', async () => {
   expect(told).toHaveLength(before)
 })
 
-test('hooks that throw or reject: the delivery goes on, and lines tell of them', async () => {
+test('a hook that throws or rejects causes a line of the log, and the delivery continues', async () => {
   const lines: string[] = []
   const { broker, clock } = open({
     log: new Log((_level, message, fields) => lines.push(`${message} ${fields['hook'] ?? ''}`)),
@@ -101,7 +101,7 @@ test('hooks that throw or reject: the delivery goes on, and lines tell of them',
   for (const hook of ['failed', 'retried', 'dead']) expect(lines).toContain(`a hook of a consumer failed ${hook}`)
 })
 
-test('nothing is told of an event that is handed back, or was lost to another', async () => {
+test('no hook is called for an event that is handed back or lost to another instance', async () => {
   const { broker, clock } = open()
   const told: unknown[] = []
   const on: ConsumerHooks = { failed: (attempt) => told.push(attempt), dead: (attempt) => told.push(attempt) }

@@ -40,7 +40,7 @@ describe.each(['running.stop()', 'broker.close()'] as const)('%s inside a handle
     return { ...bed, running }
   }
 
-  test.each(WAYS)('%s: it does not wait for that handler, whose event is done', async (_name, call) => {
+  test.each(WAYS)('%s does not wait for that handler, and its event is done', async (_name, call) => {
     let ended = false
     const { broker, clock, running } = await started(async (stop) => {
       await call(stop)
@@ -54,7 +54,7 @@ describe.each(['running.stop()', 'broker.close()'] as const)('%s inside a handle
     await broker.close()
   })
 
-  test.each(WAYS)('%s, of a batch', async (_name, call) => {
+  test.each(WAYS)('%s of a batch does not wait for that handler', async (_name, call) => {
     const { broker, clock, running } = await started(async (stop) => {
       await call(stop)
     }, true)
@@ -64,7 +64,7 @@ describe.each(['running.stop()', 'broker.close()'] as const)('%s inside a handle
     await broker.close()
   })
 
-  test('it waits for other handlers, and takes no more', async () => {
+  test('waits for other handlers, and takes no more events', async () => {
     const gate = new Gate()
     const order: string[] = []
     const { broker, clock, running } = await started(async (stop, n) => {
@@ -97,7 +97,7 @@ describe.each(['running.stop()', 'broker.close()'] as const)('%s inside a handle
     expect(await running.done).toMatchObject({ completed: 2 })
   })
 
-  test('somebody outside who stops meanwhile waits for all', async () => {
+  test('a caller outside waits for all handlers', async () => {
     const gate = new Gate()
     const { broker, clock, running } = await started(async (stop) => {
       await turns()
@@ -119,7 +119,7 @@ describe.each(['running.stop()', 'broker.close()'] as const)('%s inside a handle
 })
 
 describe('a consumer that runs', () => {
-  test('takes no more while it is paused, and is not resumed after it was stopped', async () => {
+  test('takes no events while it is paused, and cannot be resumed after it was stopped', async () => {
     const { broker, clock } = open()
     const [seen, gate] = [[] as number[], new Gate()]
     const running = await broker.start(
@@ -143,7 +143,7 @@ describe('a consumer that runs', () => {
     expect(seen).toEqual([1, 2])
   })
 
-  test('is stopped by `await using`, once, and `done` says the same as `stop`', async () => {
+  test('is stopped once by `await using`, and `done` resolves with the summary of `stop`', async () => {
     const { broker, clock } = open()
     let kept: Running | null = null
     {
@@ -158,7 +158,7 @@ describe('a consumer that runs', () => {
     expect((await broker.describe()).consumers[0]?.instances).toBe(0)
   })
 
-  test('runs what a batch has gathered when it is stopped, however long the batch would wait', async () => {
+  test('handles the gathered batch at once when it is stopped', async () => {
     const { broker, clock } = open()
     const batches: number[][] = []
     const running = await broker.start(
@@ -173,7 +173,7 @@ describe('a consumer that runs', () => {
     expect(batches).toEqual([[1, 2], [3, 4], [5]])
   })
 
-  test('rejects `done` and `stop` when what it had done could not be made durable', async () => {
+  test('rejects `done` and `stop` when its completions could not be made durable', async () => {
     const { broker } = open()
     const engine = engineOf(broker)
     const subscribe = engine.subscribe.bind(engine)

@@ -25,7 +25,7 @@ function recorded(): { readonly lines: Line[]; readonly log: Log } {
 
 const QUICK = { attempts: 3, backoff: 'fixed', min: 10 } as const
 
-describe('a consumer tells of', () => {
+describe('a consumer writes a line about', () => {
   test('an attempt that is tried again, with the next time, and of the dead letter', async () => {
     const { lines, log } = recorded()
     const { broker, clock } = open({ log })
@@ -115,7 +115,7 @@ describe('a consumer tells of', () => {
     expect(await broker.deadLetters(worker).list()).toHaveLength(1)
   })
 
-  test('a handler that has passed its time limit, when it does, and of what followed', async () => {
+  test('a handler that passes its time limit, at once, and about what follows', async () => {
     const { lines, log } = recorded()
     const { broker, clock } = open({ log })
     const gate = new Gate()
@@ -134,7 +134,7 @@ describe('a consumer tells of', () => {
     expect(lines.map(({ message }) => message).slice(1)).toEqual(['an attempt failed, and is tried again'])
   })
 
-  test('a stall, and of its end', async () => {
+  test('a stall, and about its end', async () => {
     const { lines, log } = recorded()
     const { broker, clock } = open({ log })
     const gate = new Gate()
@@ -159,7 +159,7 @@ describe('a consumer tells of', () => {
     expect(lines).toHaveLength(told)
   })
 
-  test('a blocked consumer, which has nothing in hand', async () => {
+  test('a blocked consumer, which has nothing in flight', async () => {
     const { lines, log } = recorded()
     const { broker, clock } = open({ log })
     await broker.start(
@@ -172,7 +172,7 @@ describe('a consumer tells of', () => {
     expect(lines.map(({ fields }) => fields['reason'] ?? null).at(-1)).toContain('onDead: block')
   })
 
-  test('an alarm of its own', async () => {
+  test('its own alarm', async () => {
     const { lines, log } = recorded()
     const { broker, clock } = open({
       log,
@@ -191,7 +191,7 @@ describe('a consumer tells of', () => {
     expect(lines.map(({ fields }) => fields)).toEqual([{ alarm: 'CLOSED' }])
   })
 
-  test('what its handlers say by ctx.log, with the event, consumer and attempt', async () => {
+  test('each call of ctx.log, with the event, the consumer and the attempt', async () => {
     const { lines, log } = recorded()
     const { broker, clock } = open({ log })
     await broker.start(
@@ -216,7 +216,7 @@ describe('lines that repeat', () => {
   beforeEach(() => void vi.useFakeTimers())
   afterEach(() => void vi.useRealTimers())
 
-  test('are written once, and then counted every 10 s', () => {
+  test('are written once, and then counted and written every 10 s', () => {
     const { lines, log } = recorded()
     const fail = (n: number): void => log.repeated('warn', 'kind', () => ['failed', { n }])
     for (let n = 0; n < 1000; n++) fail(n)
@@ -232,7 +232,7 @@ describe('lines that repeat', () => {
     expect(vi.getTimerCount()).toBe(1)
   })
 
-  test('of many kinds are bounded, and what was counted is told at the end', () => {
+  test('of many kinds are bounded, and their counts are written at the end', () => {
     const { lines, log } = recorded()
     for (let kind = 0; kind < 5000; kind++)
       for (let n = 0; n < 2; n++) log.repeated('warn', `kind ${kind}`, () => ['failed', { kind }])
@@ -243,13 +243,13 @@ describe('lines that repeat', () => {
     expect(vi.getTimerCount()).toBe(0)
   })
 
-  test('are not made where nobody reads them', () => {
+  test('are not made if there is no logger', () => {
     new Log(null).repeated('warn', 'kind', () => expect.unreachable())
     expect(vi.getTimerCount()).toBe(0)
   })
 })
 
-test('failures that differ in numbers only are one kind; a thousand events make a few lines', async () => {
+test('failures that differ only in numbers are one kind: a thousand events make a few lines', async () => {
   const { lines, log } = recorded()
   const { broker, clock } = open({ log })
   await broker.start(
@@ -271,7 +271,7 @@ describe('loggers', () => {
   const say = (logger: Logger | false | undefined, env = {}): void =>
     sinkOf(logger, env)?.('warn', 'it failed', { consumer: 'worker', attempt: 1 })
 
-  test("one like pino's is given the fields and the message", () => {
+  test("one like pino's gets the fields and the message", () => {
     const calls: unknown[] = []
     const pino = {
       info: () => undefined,
@@ -283,7 +283,7 @@ describe('loggers', () => {
     expect(calls).toEqual([[{ consumer: 'worker', attempt: 1 }, 'it failed']])
   })
 
-  test("one like the console's is given a line", () => {
+  test('one like the console gets a line', () => {
     const calls: unknown[] = []
     const plain = { info: () => undefined, warn: (...args: unknown[]) => calls.push(args), error: () => undefined }
     say(plain as Logger)
@@ -291,7 +291,7 @@ describe('loggers', () => {
     say(console as Logger extends typeof console ? never : Logger, {}) // the console is a logger: this compiles
   })
 
-  test('one that throws harms nobody', () => {
+  test('one that throws changes nothing', () => {
     const bad = (): never => {
       throw new Error('the log is full')
     }
@@ -310,13 +310,13 @@ describe('loggers', () => {
     [{ VITEST: 'true' }],
     [{ JEST_WORKER_ID: '1' }],
     [{ NODE_TEST_CONTEXT: 'child' }],
-  ])('none, and %j: silent', (env) => {
+  ])('`false` and the environment %j write nothing', (env) => {
     expect(sinkOf(undefined, env)).toBeNull()
     expect(sinkOf(false)).toBeNull()
     expect(sinkOf(undefined, {})).not.toBeNull()
   })
 
-  test('a line is one line, whatever its values are', () => {
+  test('a value with line breaks stays on one line', () => {
     const loop: Record<string, unknown> = {}
     loop['loop'] = loop
     const line = lineOf('two\nlines\u001b[31m', {
@@ -336,7 +336,7 @@ describe('loggers', () => {
 describe('connect', () => {
   const memory = connectWith({ memory: { open: async (_url, options) => openMemoryEngine(options) } })
 
-  test('writes alarms to the logger, calls onAlarm beside, and lives on when that throws', async () => {
+  test('writes alarms to the logger, calls onAlarm, and continues when that throws', async () => {
     const lines: string[] = []
     const note = (line: unknown): void => void lines.push(String(line))
     const told: string[] = []
@@ -366,14 +366,14 @@ describe('connect', () => {
     await broker.close()
   })
 
-  test('refuses what is no logger, and opens nothing', async () => {
+  test('refuses a value that is not a logger, and opens nothing', async () => {
     await expect(memory('memory:', { logger: { info: () => undefined } as never })).rejects.toThrow(
       /logger must have the methods/,
     )
   })
 })
 
-test('by default, lines go to standard error', () => {
+test('lines go to standard error by default', () => {
   const program = `
     import { connect, consumer, event, stream } from './src/index.ts'
     const E = event('t.e')

@@ -26,7 +26,7 @@ async function summaryOf(
 const DONE = { completed: 1, retried: 0, deadLettered: 0, released: 0 }
 const FAILED = { completed: 0, retried: 1, deadLettered: 1, released: 0 }
 
-test('the first is the outermost, around all handlers of an event, also those that were added before it', async () => {
+test('the first middleware is the outermost, also around handlers that were added before it', async () => {
   const { broker, clock } = open()
   const ran: string[] = []
   const named =
@@ -55,7 +55,7 @@ test('the first is the outermost, around all handlers of an event, also those th
   ])
 })
 
-test('where neither handlers nor middleware are asynchronous, an event is settled before the next one is handled', () => {
+test('if handlers and middleware are synchronous, an event is settled before the next one is handled', () => {
   const ctx = { consumer: 'worker', layers: null } as DeliveryContext
   const pass: Middleware = (_event, _ctx, next) => void next()
   const work = { event: {} as StoredEvent, ctx, contexts: [ctx], handle: () => 'answer' }
@@ -64,7 +64,7 @@ test('where neither handlers nor middleware are asynchronous, an event is settle
   expect(within([pass], { ...work, handle: async () => 'late' })).toBeInstanceOf(Promise)
 })
 
-test('around a batch it runs once, with all events of the batch', async () => {
+test('a middleware runs once around a batch, with all of its events', async () => {
   const { broker, clock } = open()
   const seen: unknown[] = []
   const worker = consumer('worker', notes, { retry: FIXED })
@@ -107,7 +107,7 @@ describe('next', () => {
     ['returned', (_event, _ctx, next) => next()],
     ['not awaited', (_event, _ctx, next) => void next()],
     ['not awaited, by one that goes on', async (_event, _ctx, next) => { void next(); await turns() }], // biome-ignore format: a line each
-  ])('%s, and the handler throws: the attempt has failed with it', async (_name, middleware) => {
+  ])('%s, and the handler throws: the attempt fails with its error', async (_name, middleware) => {
     const fails = async (): Promise<never> => {
       await Promise.resolve()
       throw new Error('no')
@@ -124,7 +124,7 @@ describe('next', () => {
     ['by then', (_event, _ctx, next) => next().then(() => 'ignored')],
     ['by finally', (_event, _ctx, next) => next().finally(() => undefined)],
     ['later, when the handler has ended', async (_event, _ctx, next) => { const ended = next(); await turns(); await ended }], // biome-ignore format: a line each
-  ])('waited for %s: the attempt ends as the handler does', async (_name, middleware) => {
+  ])('awaited %s: the attempt ends as the handler does', async (_name, middleware) => {
     const fails = async (): Promise<never> => {
       await Promise.resolve()
       throw new Error('no')
@@ -134,7 +134,7 @@ describe('next', () => {
     expect((await summaryOf(middleware)).summary).toEqual(DONE)
   })
 
-  test('its error is caught: the event is done', async () => {
+  test('completes the event if the middleware catches its error', async () => {
     const caught: unknown[] = []
     const middleware: Middleware = (_event, _ctx, next) => next().catch((error: unknown) => caught.push(error))
     const { summary } = await summaryOf(middleware, () => {
@@ -144,7 +144,7 @@ describe('next', () => {
     expect(caught).toHaveLength(1)
   })
 
-  test('its error is replaced, or becomes a rejection', async () => {
+  test('fails or rejects the event if the middleware replaces its error', async () => {
     const fails = (): never => {
       throw new Error('no')
     }
@@ -157,7 +157,7 @@ describe('next', () => {
     expect(rejected).toEqual({ summary: { completed: 0, retried: 0, deadLettered: 1, released: 0 }, message: 'no' })
   })
 
-  test('called twice: the attempt has failed, and the handler ran once', async () => {
+  test('fails the attempt if it is called twice, and the handler runs once', async () => {
     let calls = 0
     const { summary, message } = await summaryOf(
       async (_event, _ctx, next) => {
@@ -171,7 +171,7 @@ describe('next', () => {
     expect(calls).toBe(2)
   })
 
-  test('a middleware that throws before it, after it, or without being asynchronous', async () => {
+  test('fails the attempt if the middleware throws before it, after it, or synchronously', async () => {
     const fail = (): never => {
       throw new Error('no')
     }
@@ -189,7 +189,7 @@ describe('next', () => {
   })
 })
 
-test('what middleware takes counts for the time limit, and the handler that it does not await is waited for', async () => {
+test('the time of a middleware counts for the time limit, and a handler that it does not await is waited for', async () => {
   const { broker, clock } = open()
   const gate = new Gate()
   let running = 0
@@ -212,7 +212,7 @@ test('what middleware takes counts for the time limit, and the handler that it d
 })
 
 test.each(['in the middleware', 'in the handler', 'in a batch'] as const)(
-  'stopping %s does not wait for itself',
+  'stopping %s does not wait for that middleware',
   async (where) => {
     const { broker, clock } = open()
     let running: Running | null = null
@@ -239,7 +239,7 @@ test.each(['in the middleware', 'in the handler', 'in a batch'] as const)(
   },
 )
 
-test('it is refused after the start, and when it is no function', async () => {
+test('a middleware is refused after the start, and if it is not a function', async () => {
   const { broker } = open()
   const worker = consumer('worker', notes).on(Noted, () => undefined)
   expect(() => worker.use('logging' as never)).toThrow(expect.objectContaining({ code: 'INVALID_OPTION' }))
@@ -247,7 +247,7 @@ test('it is refused after the start, and when it is no function', async () => {
   expect(() => worker.use(() => undefined)).toThrow(/was started before this middleware/)
 })
 
-test('its event is typed as the events of the channels', () => {
+test("the event of a middleware has the type of the channels' events", () => {
   consumer('worker', notes).use((event, _ctx, next) => {
     const type: 'noted' | 'other' = event.type
     const data: number = event.data

@@ -146,7 +146,7 @@ describe('a handler throws', () => {
     }
   })
 
-  test.each(THROWN)('%s, from a batch', async (_name, make, message) => {
+  test.each(THROWN)('%s from a batch', async (_name, make, message) => {
     const { broker, clock } = open()
     const worker = consumer('worker', notes, { retry: { attempts: 2, backoff: 'fixed', min: 5 } }).onBatch(
       Noted,
@@ -176,7 +176,7 @@ describe('a handler rejects the event, or asks for another attempt, with', () =>
     expect(again.failure?.kind).toBe('error')
   })
 
-  test('a delay beyond ten years: it is ten years', async () => {
+  test('a delay beyond ten years counts as ten years', async () => {
     const { broker, clock } = open()
     const worker = consumer('worker', notes).on(Noted, (_, ctx) => ctx.retryAfter('900000d'))
     const started = await broker.start(worker)
@@ -185,7 +185,7 @@ describe('a handler rejects the event, or asks for another attempt, with', () =>
     expect(await started.stop()).toMatchObject({ retried: 1 })
   })
 
-  test('a delay that is none: the attempt fails with INVALID_OPTION', async () => {
+  test('a wrong delay fails the attempt with INVALID_OPTION', async () => {
     const { calls, failure } = await outcome((ctx) => ctx.retryAfter('soon' as never))
     expect([calls, failure?.code]).toEqual([2, 'INVALID_OPTION'])
   })
@@ -213,7 +213,7 @@ describe('a handler returns', () => {
     ['a thenable that resolves, and then throws', () => thenable((resolve) => { resolve(); throw new Error('late') })], // biome-ignore format: a line each
     ['a thenable of a thenable', () => thenable((resolve) => resolve(thenable((inner) => inner())))],
     ['a promise of another realm', () => runInNewContext('Promise.resolve(1)')],
-  ])('%s: done', async (_name, work) => {
+  ])('%s: the event is done', async (_name, work) => {
     expect(await outcome(work)).toEqual({ calls: 1, failure: undefined })
   })
 
@@ -226,12 +226,12 @@ describe('a handler returns', () => {
       () => runInNewContext('Promise.reject(new Error("elsewhere"))'),
       'elsewhere',
     ],
-  ])('%s: failed', async (_name, work, message) => {
+  ])('%s: the attempt fails', async (_name, work, message) => {
     const { calls, failure } = await outcome(work)
     expect([calls, failure?.message]).toEqual([2, message])
   })
 
-  test('a revoked proxy: failed', async () => {
+  test('a revoked proxy fails the attempt', async () => {
     expect((await outcome(revoked)).failure?.message).toContain('revoked')
   })
 })
@@ -265,7 +265,7 @@ describe('a batch handler answers', () => {
     ['undefined for each', () => [undefined, null]],
     ['an array with holes', () => new Array(2)],
     ['a promise of outcomes', async () => ['done', undefined]],
-  ])('%s: all are done', async (_name, answer) => {
+  ])('%s: all events are done', async (_name, answer) => {
     expect((await batch(answer)).done).toEqual([0, 1])
   })
 
@@ -279,13 +279,13 @@ describe('a batch handler answers', () => {
     ['a symbol', Symbol('s')],
     ['an object', { error: new Error('x') }],
     ['a revoked proxy', revoked()],
-  ])('%s as the outcome of one: that one fails, with words', async (_name, outcome) => {
+  ])('%s as the outcome of one event: that event fails with a message', async (_name, outcome) => {
     const { done, messages } = await batch(() => [outcome, 'done'])
     expect(done).toEqual([1])
     expect(messages[0]).toContain('an outcome is undefined or')
   })
 
-  test('an error of another realm, or in a proxy, as the outcome of one: that one fails with it', async () => {
+  test('an error of another realm, or in a proxy, for one event: this event fails with it', async () => {
     expect(await batch(() => ['done', runInNewContext('new Error("elsewhere")')])).toEqual({
       done: [0],
       messages: ['elsewhere'],
@@ -304,14 +304,14 @@ describe('a batch handler answers', () => {
     ['a map', () => new Map([[0, 'done']])],
     ['true', () => true],
     ['a revoked proxy', () => revoked()],
-  ])('%s: all fail, with words', async (_name, answer) => {
+  ])('%s: all attempts fail with a message', async (_name, answer) => {
     const { done, messages } = await batch(answer)
     expect(done).toEqual([])
     expect(new Set(messages).size).toBe(1)
   })
 })
 
-test('whatever is thrown, its text is short and made without calling it', async () => {
+test('the text of any thrown value is short, and is made without calling the value', async () => {
   let called = 0
   const nosy = {
     [Symbol.for('nodejs.util.inspect.custom')]: () => String(called++),

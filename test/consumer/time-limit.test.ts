@@ -28,7 +28,7 @@ describe('after the limit', () => {
     expect(await started.stop()).toEqual({ completed: 2, retried: 1, deadLettered: 0, released: 0 })
   })
 
-  test('a handler keeps its slot: no more handlers run than the concurrency says', async () => {
+  test('a handler keeps its slot of the concurrency', async () => {
     const { broker, clock } = open()
     const [began, gate] = [[] as number[], new Gate()]
     const worker = consumer('worker', notes, { timeout: '1s', concurrency: 2, retry: QUICK }).on(
@@ -47,7 +47,7 @@ describe('after the limit', () => {
     expect(began).toEqual([0, 1, 2, 3])
   })
 
-  test('the signal aborts with HANDLER_TIMEOUT, emissions are refused, and what the handler returns is not done', async () => {
+  test("the signal aborts with HANDLER_TIMEOUT, emissions are refused, and the handler's return completes nothing", async () => {
     const { broker, clock } = open()
     const reasons: unknown[] = []
     const refusals: unknown[] = []
@@ -75,7 +75,7 @@ describe('after the limit', () => {
     expect(await started.stop()).toMatchObject({ completed: 0, deadLettered: 1 })
   })
 
-  test('a handler that goes on raises an alarm that names it, until it ends', async () => {
+  test('a handler that continues raises an alarm that names it, until it ends', async () => {
     const { broker, clock, alarms } = open()
     const gate = new Gate()
     const worker = consumer('worker', keyed, { timeout: '1s', stall: '10s', retry: QUICK }).on(Noted, (_, ctx) =>
@@ -115,8 +115,8 @@ describe('after the limit', () => {
   })
 })
 
-describe('the limit counts the handler alone', () => {
-  test('not the wait of its batch', async () => {
+describe('the limit counts', () => {
+  test('only the handler, and not the wait of its batch', async () => {
     const { broker, clock } = open()
     const batches: string[][] = []
     const worker = consumer('worker', notes, { timeout: '1s', retry: QUICK }).onBatch(
@@ -135,7 +135,7 @@ describe('the limit counts the handler alone', () => {
     expect(await started.stop()).toMatchObject({ completed: 2, retried: 0 })
   })
 
-  test('not the batch ahead of it', async () => {
+  test('only the handler, and not the batch before it', async () => {
     const { broker, clock } = open()
     const worker = consumer('worker', notes, { timeout: '1s', retry: QUICK }).onBatch(Noted, { size: 10 }, async () => {
       await new Promise<void>((resolve) => void clock.after(700, resolve))
@@ -149,7 +149,7 @@ describe('the limit counts the handler alone', () => {
     expect(await started.stop()).toEqual({ completed: 40, retried: 0, deadLettered: 0, released: 0 })
   })
 
-  test('and counts it for each batch: one that takes too long fails as a whole', async () => {
+  test('for each batch: a batch that takes too long fails as a whole', async () => {
     const { broker, clock } = open()
     const batches: number[][] = []
     const worker = consumer('worker', notes, { timeout: '1s', retry: { ...QUICK, attempts: 2 } }).onBatch(
@@ -172,32 +172,35 @@ describe('the limit counts the handler alone', () => {
     expect(await started.stop()).toMatchObject({ completed: 2, retried: 2 })
   })
 
-  test.each([3_600_000, -3_600_000, 400 * 86_400_000])('not a jump of the wall clock by %d ms', async (jumpMs) => {
-    const { broker, clock } = open()
-    let aborted: boolean | null = null
-    const worker = consumer('worker', notes, { timeout: '30s', retry: { attempts: 1 } }).on(
-      Noted,
-      async ({ data }, ctx) => {
-        await new Promise<void>((resolve) => void clock.after(data, resolve))
-        aborted = ctx.signal.aborted
-      },
-    )
-    const started = await broker.start(worker)
-    await broker.publish(notes, Noted(29_000))
-    await clock.pass(1000)
-    clock.skewMs += jumpMs
-    await clock.pass(28_000)
-    expect(aborted).toBe(false)
-    await broker.publish(notes, Noted(31_000))
-    await clock.pass(1000)
-    clock.skewMs -= jumpMs
-    await clock.pass(29_000)
-    await clock.pass(1000)
-    expect(aborted).toBe(true)
-    expect(await started.stop()).toMatchObject({ completed: 1, deadLettered: 1 })
-  })
+  test.each([3_600_000, -3_600_000, 400 * 86_400_000])(
+    'elapsed time, and not a jump of the wall clock by %d ms',
+    async (jumpMs) => {
+      const { broker, clock } = open()
+      let aborted: boolean | null = null
+      const worker = consumer('worker', notes, { timeout: '30s', retry: { attempts: 1 } }).on(
+        Noted,
+        async ({ data }, ctx) => {
+          await new Promise<void>((resolve) => void clock.after(data, resolve))
+          aborted = ctx.signal.aborted
+        },
+      )
+      const started = await broker.start(worker)
+      await broker.publish(notes, Noted(29_000))
+      await clock.pass(1000)
+      clock.skewMs += jumpMs
+      await clock.pass(28_000)
+      expect(aborted).toBe(false)
+      await broker.publish(notes, Noted(31_000))
+      await clock.pass(1000)
+      clock.skewMs -= jumpMs
+      await clock.pass(29_000)
+      await clock.pass(1000)
+      expect(aborted).toBe(true)
+      expect(await started.stop()).toMatchObject({ completed: 1, deadLettered: 1 })
+    },
+  )
 
-  test('300 days are 300 days, measured by one timer for all handlers', () => {
+  test('300 days exactly, with one timer for all handlers', () => {
     const DAY = 86_400_000
     const clock = new VirtualClock(0)
     const expired: string[] = []
@@ -235,7 +238,7 @@ describe('waits of more than a minute', () => {
     expect(summary).toEqual({ completed: 1, retried: 0, deadLettered: 0, released: 0 })
   })
 
-  test('a batch waits as long as `wait` says, also behind one that ran meanwhile, and no longer', async () => {
+  test('a batch waits exactly for `wait`, also behind another one that runs meanwhile', async () => {
     const { broker, clock } = open()
     const batches: number[][] = []
     const gate = new Gate()

@@ -24,7 +24,7 @@ const said = async (attempt: () => unknown): Promise<string> => {
   return 'nothing'
 }
 
-it('a handler for it: the nearest name of all channels, or the names that there are', async () => {
+it('a handler for an unknown type is refused with the nearest name in all channels, or with some names', async () => {
   const on = (given: unknown): Promise<string> =>
     said(() => consumer('books', [orders, refunds]).on(given as typeof Placed, () => undefined))
   expect(await on(Plcaed)).toBe(
@@ -34,7 +34,7 @@ it('a handler for it: the nearest name of all channels, or the names that there 
   expect(await on('order.placed')).toMatch(/takes an event definition.*this is "order\.placed"$/)
 })
 
-it('publishing it: the nearest name, or the names that there are', async () => {
+it('an event of an unknown type is refused with the nearest name, or with some names', async () => {
   const here = await connect('memory:')
   broker = here
   await here.declare(orders)

@@ -19,7 +19,7 @@ const orders = stream('orders', {
 })
 const jobs = queue('jobs')
 
-it('holds what was acknowledged before it was begun, in order, whatever goes on meanwhile', {
+it('a backup has everything that was acknowledged before it began, in order, while work continues', {
   timeout: 120_000,
 }, async () => {
   // Small files: segments are finished, emptied by retention and removed while they are copied.
@@ -80,7 +80,7 @@ it('holds what was acknowledged before it was begun, in order, whatever goes on 
   await broker.close()
 })
 
-it('is refused into a directory that is not empty, on a broker without files, and over what is there nothing is written', async () => {
+it('a backup is refused into a directory that is not empty and on a broker without files, and overwrites nothing', async () => {
   const broker = await connect(`file:${join(folder, 'one')}`)
   await broker.declare(jobs)
   const full = join(folder, 'full')

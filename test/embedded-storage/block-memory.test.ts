@@ -16,7 +16,7 @@ const step = fc.record({
   which: fc.integer({ min: 0, max: 1000 }),
 })
 
-test('a block stays as it is until it is let go of, and one that was lent for ever', () => {
+test('a block keeps its bytes until it is released, and a block that is lent for ever keeps them', () => {
   fc.assert(
     fc.property(fc.array(step, { maxLength: 120 }), (steps) => {
       const memory = new BlockMemory()
@@ -47,7 +47,7 @@ test('a block stays as it is until it is let go of, and one that was lent for ev
   )
 })
 
-test('slabs serve again', () => {
+test('released slabs are used again', () => {
   const memory = new BlockMemory()
   const slabs = new Set<ArrayBufferLike>()
   for (let round = 0; round < 50; round++) {
@@ -60,7 +60,7 @@ test('slabs serve again', () => {
   expect(slabs.size).toBeLessThan(6)
 })
 
-test('what the unapplied has given to somebody is not written over', () => {
+test('a block that the unapplied layer gave out is not overwritten', () => {
   const memory = new BlockMemory()
   const unapplied = new UnappliedCommits(undefined as never, memory)
   const block = (offset: number) => {

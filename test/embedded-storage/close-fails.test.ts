@@ -6,7 +6,7 @@ import { EmbeddedEngine } from '../../src/engines/embedded/embedded-engine.ts'
 import { MemoryStore } from '../../src/engines/embedded/storage/memory-store.ts'
 import type { Block } from '../../src/event/block.ts'
 
-it('the claim on the directory is released, and the failure is told', async () => {
+it('a failed close releases the claim on the directory and rejects with the failure', async () => {
   let released = false
   const store = new MemoryStore<Block>()
   store.close = () => Promise.reject(new Error('the disk has gone'))

@@ -206,7 +206,7 @@ describe.each(KINDS)('$kind', ({ kind, pattern, flips }) => {
     else expect(error.message).toContain(name)
   }
 
-  test('a bit flipped', { timeout: 60_000 }, async () => {
+  test('a flipped bit is noticed', { timeout: 60_000 }, async () => {
     for (const name of files(pattern)) {
       const size = readFileSync(join(intact, name)).length
       for (const at of places(size, Math.ceil(flips / files(pattern).length))) {
@@ -218,7 +218,7 @@ describe.each(KINDS)('$kind', ({ kind, pattern, flips }) => {
     }
   })
 
-  test('cut short', { timeout: 60_000 }, async () => {
+  test('a file that is cut short is noticed', { timeout: 60_000 }, async () => {
     for (const name of files(pattern)) {
       const size = readFileSync(join(intact, name)).length
       for (const at of places(size, 10)) {
@@ -234,7 +234,7 @@ describe.each(KINDS)('$kind', ({ kind, pattern, flips }) => {
     }
   })
 
-  test('zeros, in sectors and as a whole', { timeout: 60_000 }, async () => {
+  test('zeros in a sector or in the whole file are noticed', { timeout: 60_000 }, async () => {
     for (const name of files(pattern)) {
       const size = readFileSync(join(intact, name)).length
       for (const at of places(size, 12)) {
@@ -253,7 +253,7 @@ describe.each(KINDS)('$kind', ({ kind, pattern, flips }) => {
     }
   })
 
-  test('empty, missing, another kind of file', async () => {
+  test('an empty or missing file, and a file of another kind, are noticed', async () => {
     for (const name of files(pattern)) {
       const damages: [string, (directory: string) => void][] = [
         ['empty', edit(name, () => Buffer.alloc(0))],
@@ -268,7 +268,7 @@ describe.each(KINDS)('$kind', ({ kind, pattern, flips }) => {
     }
   })
 
-  test('of another directory', async () => {
+  test('a file of another directory is noticed', async () => {
     for (const name of files(pattern)) {
       const from = readdirSync(other).find((candidate) => pattern.test(candidate)) as string
       const error = await openDamaged((directory) => cpSync(join(other, from), join(directory, name)), [model])
@@ -276,7 +276,7 @@ describe.each(KINDS)('$kind', ({ kind, pattern, flips }) => {
     }
   })
 
-  test('exchanged with another, or overwritten by it', async () => {
+  test('a file that is exchanged with another, or overwritten by it, is noticed', async () => {
     const [a, b, c] = files(pattern)
     if (a === undefined || b === undefined) return
     for (const [left, right] of [
@@ -298,11 +298,11 @@ describe.each(KINDS)('$kind', ({ kind, pattern, flips }) => {
   })
 })
 
-test('as it was, it opens', async () => {
+test('the unchanged directory opens', async () => {
   expect(await openDamaged(() => undefined, [model])).toBeNull()
 })
 
-test("the lock of the index and the owner's socket are nothing that anything depends on", async () => {
+test("the lock file of the index and the owner's socket may be missing", async () => {
   for (const bytes of [Buffer.alloc(0), Buffer.alloc(8192), Buffer.from('x'.repeat(8192))]) {
     expect(
       await openDamaged((directory) => writeFileSync(join(directory, 'index.mdb-lock'), bytes), [model]),
@@ -311,7 +311,7 @@ test("the lock of the index and the owner's socket are nothing that anything dep
   }
 })
 
-test('a journal file put back to what it once was is missed', async () => {
+test('a journal file that lost its frames is noticed, unless all of them are applied', async () => {
   // The content of each file before its last use: all its frames are applied.
   for (const name of files(/^journal-/)) {
     const live = await openDamaged(

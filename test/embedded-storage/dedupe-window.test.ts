@@ -16,7 +16,7 @@ const ORDERS: Record<string, (at: number, random: () => number) => string> = {
 }
 
 describe.each(Object.entries(ORDERS))('%s', (_, idOf) => {
-  it.each([1, 2, 3, 4, 5])('seed %d', (seed) => {
+  it.each([1, 2, 3, 4, 5])('the window remembers what a plain list remembers, with seed %d', (seed) => {
     const random = seededRandom(seed)
     const count = 20 + Math.floor(random() * 40)
     const window = new DedupeWindow({ count, ageMs: 1000 })

@@ -123,7 +123,7 @@ describe.each([
   ['no descriptor for new files', noDescriptor, (what: string) => what === 'create'],
   ['no descriptor for anything', noDescriptor, (what: string) => what === 'create' || what === 'open'],
 ] as const)('%s', (_, { errno, refusal }, where) => {
-  test('publishes are refused or stored, consumers go on, nothing is lost, and it goes on by itself', {
+  test('publishes are refused or stored, consumers continue, nothing is lost, and publishing works again by itself', {
     timeout: 30_000,
   }, async () => {
     const { directory, disk, broker, alarms } = await open()
@@ -180,7 +180,7 @@ describe.each([
   ['a sync of a segment', 'sync', 'segment'],
   ['a write to a segment', 'write', 'segment'],
 ] as const)('EIO of %s', (_, what, where) => {
-  test('poisons the store: the first error is kept, nothing is acknowledged after it, what was before is there', async () => {
+  test('poisons the store: the first error stays, nothing is acknowledged after it, and everything before is there', async () => {
     const { directory, disk, broker, alarms } = await open()
     for (let n = 0; n < 5; n++) await broker.publish(notes, Noted({ n }))
     let failures = 0
@@ -228,7 +228,7 @@ function mountTmpfs(bytes: string): string | null {
   return folder
 }
 
-test('a real disk that is full', { timeout: 30_000 }, async (context) => {
+test('a real disk that is full refuses publishes and loses nothing', { timeout: 30_000 }, async (context) => {
   const folder = mountTmpfs('24m')
   if (folder === null) context.skip('mounting a tmpfs takes root on Linux')
   const directory = join(folder as string, 'data')
@@ -261,7 +261,7 @@ test('a real disk that is full', { timeout: 30_000 }, async (context) => {
   expect(await stored(directory)).toEqual(acked)
 })
 
-test('a real disk that fills up to the last byte: no rejection is unhandled, the index goes on too, and closing ends', {
+test('on a real disk that fills to the last byte no rejection is unhandled, the index works, and closing ends', {
   timeout: 60_000,
 }, async (context) => {
   const folder = mountTmpfs('24m')

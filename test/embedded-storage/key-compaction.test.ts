@@ -94,8 +94,8 @@ function latestOf(found: readonly Entry[]): (key: string | null, offset: number)
   return (key, offset) => key !== null && (latest.get(key) as number) > offset
 }
 
-describe('blocks without what is superseded', () => {
-  test('hold the others at their offsets, and cover the same offsets', () => {
+describe('blocks without superseded events', () => {
+  test('have the other events at their offsets, and cover the same offsets', () => {
     fc.assert(
       fc.property(someBlocks, fc.nat(1000), (shapes, from) => {
         const before = blocksOf(shapes, from)
@@ -113,13 +113,13 @@ describe('blocks without what is superseded', () => {
     )
   })
 
-  test('a run of any length costs the same', () => {
+  test('of a run of any length cost the same', () => {
     const many = blocksOf([Array.from({ length: 1000 }, () => ({ key: 'a', size: 50 }))])
     const [gone, last] = withoutSuperseded(1, many, (_, offset) => offset < 999) as [Block, Block]
     expect([gone.count, gone.bytes.length, last.count]).toEqual([999, 42, 1])
   })
 
-  test('where little would be gained they stay', () => {
+  test('are not written if they would save little', () => {
     const all = blocksOf([Array.from({ length: 10 }, () => ({ key: 'a', size: 50 }))])
     expect(withoutSuperseded(1, all, (_, offset) => offset === 3)).toBeNull()
   })
@@ -135,8 +135,8 @@ describe.each([
         segmentFileBytes: 40_000,
       }),
   ],
-] as const)('a store in/on %s', (_, open) => {
-  test('lets blocks take the place of others, whatever was there', async () => {
+] as const)('a store (%s)', (_, open) => {
+  test('replaces blocks by others', async () => {
     const store = await open()
     const all = blocksOf(
       Array.from({ length: 60 }, (_each, at) =>
@@ -181,7 +181,7 @@ async function contents(store: Store<Block>): Promise<Entry[]> {
   }
 }
 
-test('where the latest of a key is becomes true with the event itself', async () => {
+test('the latest-by-key record becomes valid together with its event', async () => {
   const frames: { blocks: number; latest: string[] }[] = []
   class Watched extends MemoryStore<Block> {
     override commit(...[frame, done]: Parameters<MemoryStore<Block>['commit']>): void {
@@ -243,7 +243,7 @@ function segmentBytes(at: string): number {
     .reduce((sum, name) => sum + statSync(join(at, name)).size, 0)
 }
 
-test('file: room comes back behind a key that never changes, readers and consumers see the latest, after a crash too', {
+test('a file engine frees space behind a key that never changes, and readers and consumers see the latest events, also after a crash', {
   timeout: 60_000,
 }, async () => {
   const data = join(directory(), 'data')
@@ -285,7 +285,7 @@ test('file: room comes back behind a key that never changes, readers and consume
   expect(segmentBytes(data)).toBeGreaterThan(0)
 })
 
-test('an event whose place a later one took while it waited for its next attempt is done', {
+test('an event that a later one superseded while it waited for its next attempt is done', {
   timeout: 30_000,
 }, async () => {
   const broker = await connect('memory:')
@@ -307,7 +307,7 @@ test('an event whose place a later one took while it waited for its next attempt
   await broker.close()
 })
 
-test('commits that fill the journal go on while extents are rewritten without a pause', {
+test('commits that fill the journal continue while extents are rewritten', {
   timeout: 60_000,
 }, async () => {
   const store = await DiskStore.open(directory(), (block) => decodeBlock(block.channelId, block.bytes), {

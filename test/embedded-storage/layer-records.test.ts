@@ -9,7 +9,7 @@ import { LayerRecords } from '../../src/engines/embedded/storage/layer-records.t
 import { MemoryStore } from '../../src/engines/embedded/storage/memory-store.ts'
 import { committed, Model, randomFrame, randomFrom } from './world.ts'
 
-test('a range is what a scan of all records finds', () => {
+test('a range has the same records as a scan of all records', () => {
   const key = fc
     .tuple(fc.constantFrom('b', 'g', 'k'), fc.nat(60))
     .map(([table, n]) => `${table}/c/${String(n).padStart(3, '0')}`)
@@ -42,7 +42,7 @@ test('a range is what a scan of all records finds', () => {
   )
 })
 
-test('records are counted without being read: as many as a range finds, applied or not', async () => {
+test('records are counted without being read, and as many as a range finds, applied or not', async () => {
   const directory = mkdtempSync(join(tmpdir(), 'millrace-count-'))
   const disk = await DiskStore.open(directory, (block) => block, { applyIntervalMs: 1 })
   const random = randomFrom(5)

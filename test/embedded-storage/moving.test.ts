@@ -17,7 +17,7 @@ function blockOf(channelId: number, offset: number, bytes: number): ReturnType<t
   return encodeBlock(channelId, offset, 1000, [{ id: `e${offset}`, type: 'a.b', key: null, text: 'x'.repeat(bytes) }])
 }
 
-test('an extent that compaction moves between two reads of one answer is found where it is then', async () => {
+test('an extent that compaction moves between two reads of one answer is found at its new position', async () => {
   const directory = mkdtempSync(join(tmpdir(), 'millrace-moving-'))
   directories.push(directory)
   let meanwhile: (() => Promise<void>) | null = null

@@ -34,16 +34,16 @@ async function run(seed: number, options: SimulationOptions = {}): Promise<strin
 const groups = Array.from({ length: Math.ceil(SEEDS / TOGETHER) }, (_, group) => FIRST + group * TOGETHER)
 
 describe('kills, power cuts, full disks, failed syncs', () => {
-  test.each(groups)('seeds from %d', { timeout: 60_000 }, async (first) => {
+  test.each(groups)('lose nothing that was acknowledged, with seeds from %d', { timeout: 60_000 }, async (first) => {
     for (let seed = first; seed < Math.min(first + TOGETHER, FIRST + SEEDS); seed++) await run(seed)
   })
 
-  test('a seed does the same twice', async () => {
+  test('the same seed does the same twice', async () => {
     for (const seed of [1, 2, 3, 4, 5]) expect(await run(seed)).toBe(await run(seed))
   })
 
   test.each(['sync', 'directory'] as const)(
-    'a disk that lies of its %s is found out',
+    'a disk that lies about its %s is noticed',
     { timeout: 60_000 },
     async (lies) => {
       let found = 0

@@ -44,7 +44,7 @@ describe('the tables', () => {
     ['directory', DIRECTORY_TABLE, directories],
     ['file', FILE_TABLE, files],
     ['commit', COMMIT_TABLE, commits],
-  ] as const)('of the %s: one row fits each input, and each row some input', (_, table, inputs) => {
+  ] as const)('of the %s have exactly one row for each input, and each row fits some input', (_, table, inputs) => {
     const reached = new Set<unknown>()
     for (const facts of inputs as unknown as readonly Record<string, string>[]) {
       const fitting = (table as unknown as readonly Record<string, string>[]).filter((row) =>
@@ -56,7 +56,7 @@ describe('the tables', () => {
     expect(reached.size).toBe(table.length)
   })
 
-  test('a directory is taken for new only where nothing of Millrace is, or where nothing was ever committed', () => {
+  test('a directory counts as new only if it has nothing of Millrace, or nothing was ever committed in it', () => {
     for (const facts of directories) {
       const decision = decide(DIRECTORY_TABLE, facts)
       const empty =
@@ -70,7 +70,7 @@ describe('the tables', () => {
     }
   })
 
-  test('a journal file is used only where it is known what it held, and left out only where nothing was in it', () => {
+  test('a journal file is used only if its content is known, and left out only if it had no content', () => {
     for (const facts of files) {
       const decision = decide(FILE_TABLE, facts)
       const used = facts.listed === 'yes' || facts.firstFrame === 'whole'
@@ -87,7 +87,7 @@ describe('the tables', () => {
     }
   })
 
-  test('the journal ends only where nothing says that it went on', () => {
+  test('the journal ends only where nothing shows that it continued', () => {
     for (const facts of commits) {
       const decision = decide(COMMIT_TABLE, facts)
       expect([facts, decision === 'end']).toEqual([
@@ -140,7 +140,7 @@ describe('the chain of commits', () => {
 
   const worlds = combinations({ a: STATES, b: STATES, c: STATES, d: STATES })
 
-  test(`in all ${worlds.length} worlds of four commits, it is taken up to the end that nothing contradicts, or refused`, () => {
+  test(`is read up to the end that nothing contradicts, or refused, in all ${worlds.length} worlds of four commits`, () => {
     for (const { a, b, c, d } of worlds) {
       const states = [a, b, c, d]
       const whole = (sequence: number): boolean => states[sequence - FIRST]?.startsWith('whole') ?? false
@@ -162,7 +162,7 @@ describe('the chain of commits', () => {
     }
   })
 
-  test('an index that is behind the files, or of another time, is not followed by what does not follow', () => {
+  test('does not continue an index that is behind the files, or of another time', () => {
     const places = locationsOf(['whole', 'whole', 'whole', 'whole'])
     expect(chainOf({ sequence: 0, check: 0 }, places).ended).toBe('damaged')
     expect(chainOf({ sequence: 2, check: 5 }, places).ended).toBe('other-history')

@@ -110,7 +110,7 @@ function damageExtentPages(directory: string): void {
   writeFileSync(path, bytes)
 }
 
-test('nothing is damaged: nothing is said, and nothing changed, repair or not', async () => {
+test('an undamaged directory is reported as such and is not changed, with or without repair', async () => {
   const directory = damagedCopy(() => undefined)
   const before = contentOf(directory)
   expect(await checkDirectory(directory, false)).toMatchObject({
@@ -124,7 +124,7 @@ test('nothing is damaged: nothing is said, and nothing changed, repair or not', 
   expect(contentOf(directory)).toEqual(before)
 })
 
-test('it says that there is nothing, or that somebody has it open', async () => {
+test('a check refuses an empty directory, and one that a process has open', async () => {
   await expect(checkDirectory(join(root, 'nowhere'), false)).rejects.toMatchObject({ code: 'DATA_MISSING' })
   expect(existsSync(join(root, 'nowhere'))).toBe(false)
   const directory = damagedCopy(() => undefined)
@@ -133,10 +133,10 @@ test('it says that there is nothing, or that somebody has it open', async () => 
   await broker.close()
 })
 
-describe('events that are damaged in a segment', () => {
+describe('damaged events in a segment', () => {
   const damage = overwrite('segment-00000001', 2000, 10)
 
-  test('are an error for who reads them, and for nobody else; publishing goes on', async () => {
+  test('cause an error only for their readers, and publishing continues', async () => {
     const directory = damagedCopy(damage)
     const broker = await connect(`file:${directory}`)
     await expect(all(broker.read('notes'))).rejects.toMatchObject({
@@ -149,7 +149,7 @@ describe('events that are damaged in a segment', () => {
     await broker.close()
   })
 
-  test('a consumer stops before them, with an alarm; others go on', async () => {
+  test('stop a consumer before them with an alarm, and other consumers continue', async () => {
     const directory = damagedCopy(damage)
     const alarms: string[] = []
     const broker = await connect(`file:${directory}`, { onAlarm: (alarm) => alarms.push(alarm.code) })
@@ -167,7 +167,7 @@ describe('events that are damaged in a segment', () => {
     await broker.close()
   })
 
-  test('a consumer that stands before them is reported as stalled, with the reason, and the others as they are', async () => {
+  test('make a consumer stall, with the reason, and other consumers are reported as before', async () => {
     const directory = damagedCopy(damage)
     const broker = await connect(`file:${directory}`)
     const stuck = await broker.start(consumer('stuck', notes).on(Noted, () => undefined))
@@ -187,7 +187,7 @@ describe('events that are damaged in a segment', () => {
     await broker.close()
   })
 
-  test('are named by a check, which changes nothing, and are holes after a repair, which keeps what was there', async () => {
+  test('are named by a check, which changes nothing, and are holes after a repair, which keeps the old files', async () => {
     const directory = damagedCopy(damage)
     const before = contentOf(directory)
     const report = await checkDirectory(directory, false)
@@ -222,7 +222,7 @@ describe('events that are damaged in a segment', () => {
   })
 })
 
-test('a commit in the middle of the journal: what is before it and behind it stays', async () => {
+test('a repair of a damaged commit in the middle of the journal keeps everything before and after it', async () => {
   const directory = damagedCopy((copy) => {
     const { file, at } = inJournal(copy, '"late-1"')
     overwrite(file, at, 4)(copy)
@@ -238,7 +238,7 @@ test('a commit in the middle of the journal: what is before it and behind it sta
 })
 
 describe('an index', () => {
-  test('of which a page is damaged: events are found in the segments', async () => {
+  test('with a damaged page is made again from the segments', async () => {
     const directory = damagedCopy(damageExtentPages)
     await expect(connect(`file:${directory}`)).rejects.toMatchObject({
       code: 'DATA_DAMAGED',
@@ -252,7 +252,7 @@ describe('an index', () => {
     expect(events.map((each) => each.length).sort()).toEqual([9, EVENTS].sort())
   })
 
-  test('that is gone: the events are there, under names that say so', async () => {
+  test('that is missing is made again, with names that say so', async () => {
     const directory = damagedCopy((copy) => rmSync(join(copy, 'index.mdb')))
     await expect(connect(`file:${directory}`)).rejects.toMatchObject({
       code: 'DATA_DAMAGED',
@@ -266,7 +266,7 @@ describe('an index', () => {
   })
 })
 
-test('a marker that is gone is made again', async () => {
+test('a missing marker is made again', async () => {
   const directory = damagedCopy((copy) => rmSync(join(copy, 'millrace.json')))
   await expect(connect(`file:${directory}`)).rejects.toMatchObject({
     code: 'DATA_DAMAGED',
@@ -278,7 +278,7 @@ test('a marker that is gone is made again', async () => {
   expect((await read(directory, 'others')).length).toBe(9)
 })
 
-describe('records that a repair mends', () => {
+describe('a repair of records', () => {
   /** A directory with dead letters, a delayed event and a position, whose last commits are only in the journal. */
   async function made(): Promise<string> {
     const live = join(root, `live${made_++}`)
@@ -301,7 +301,7 @@ describe('records that a repair mends', () => {
     writeFileSync(path, bytes)
   }
 
-  test('a letter whose text is lost is told by a check, and is gone with its place after a repair: the others are redriven', async () => {
+  test('removes a letter whose text is lost, which a check reports, and the other letters can be redriven', async () => {
     const directory = await made()
     flip(directory, 'index.mdb', 'LETTER-2')
     const lost = [
@@ -318,7 +318,7 @@ describe('records that a repair mends', () => {
     await broker.close()
   })
 
-  test('a delayed event that is lost is told by its id, which can be published again', async () => {
+  test('reports a lost delayed event by its id, which can be published again', async () => {
     const directory = await made()
     flip(directory, 'index.mdb', 'DELAYED-1')
     const report = await checkDirectory(directory, true)
@@ -330,7 +330,7 @@ describe('records that a repair mends', () => {
     await broker.close()
   })
 
-  test('an index that is gone: all that may be lost beside the events is told', async () => {
+  test('without an index reports everything that may be lost besides the events', async () => {
     const directory = await made()
     rmSync(join(directory, 'index.mdb'))
     const { losses } = await checkDirectory(directory, false)
@@ -340,7 +340,7 @@ describe('records that a repair mends', () => {
     )
   })
 
-  test('a commit at the end of a channel is lost, and a later one says what a consumer has handled of it: none of its offsets is given out again', async () => {
+  test('does not give out the offsets of a lost commit again if a later commit shows that a consumer handled them', async () => {
     const live = join(root, `live${made_++}`)
     const broker = await openFileEngine(`file:${live}`, {}, { applyIntervalMs: 3_600_000 })
     const publish = (id: string) =>

@@ -66,7 +66,7 @@ async function fill(broker: ConnectedBroker, channel: typeof few): Promise<void>
   for (let n = 0; n < 50; n++) await broker.publish(channel, Noted({ n, pad: 'x'.repeat(100) }))
 }
 
-test('a sweep that takes longer than its interval: what is stored meanwhile is swept after it', async () => {
+test('events that are stored during a sweep longer than its interval are swept after it', async () => {
   const { clock, store, broker } = open()
   let go: () => void = () => undefined
   store.reads = new Promise((resolve) => {
@@ -89,7 +89,7 @@ test('a sweep that takes longer than its interval: what is stored meanwhile is s
   expect(await kept(broker, 'few')).toBe(10)
 })
 
-test('a sweep of one channel that fails: the others are swept, and that one too when it can be', async () => {
+test('if the sweep of one channel fails, the others are swept, and that one when it is possible', async () => {
   const { clock, store, broker, alarms } = open()
   store.reads = Promise.reject(new Error('a bad sector'))
   store.reads.catch(() => undefined)
@@ -105,7 +105,7 @@ test('a sweep of one channel that fails: the others are swept, and that one too 
   expect((await broker.describe()).alarms).toEqual([])
 })
 
-test('the clock goes back by an hour: channels in which something is stored are swept as before', async () => {
+test('after the clock goes back by an hour, channels with new events are swept as before', async () => {
   let offsetMs = 0
   const steady = new VirtualClock(1_000_000)
   const store = new MemoryStore<Block>()

@@ -21,7 +21,7 @@ function blockOf(channelId: number, offset: number, bytes: number): Frame['block
   ])
 }
 
-test('a segment that an apply has just filled is not compacted by it: what was placed there is alive', async () => {
+test('an apply does not compact the segment that it has just filled', async () => {
   const directory = join(root, 'filled')
   const session = async (frames: readonly Frame[]): Promise<void> => {
     const store = await DiskStore.open(directory, revive, OPTIONS)

@@ -33,7 +33,7 @@ describe('permissions', () => {
     ['*', '$audit', false],
     ['$audit', '$audit', true],
   ])('%s covers %s: %s', (granted, asked, is) => expect(covers(granted, asked)).toBe(is))
-  test('malformed ones are refused when they are given', () => {
+  test('malformed permissions are refused when they are given', () => {
     expect(() => compilePermissions({ publish: ['a.>.b'] })).toThrow('not a channel wildcard')
     expect(() => compilePermissions({ publsh: ['a'] } as never)).toThrow('no option "publsh"')
     expect(() => compilePermissions({ publish: 'a' } as never)).toThrow('must be an array')
@@ -41,7 +41,7 @@ describe('permissions', () => {
 })
 
 describe('tokens', () => {
-  test('each permits what it says, for the channels that it says', async () => {
+  test('each token permits its actions on its channels', async () => {
     const writer = world.make({ publish: ['orders.*'] })
     const reader = world.make({ read: ['orders.eu'] })
     const gateway = world.open({ access: { tokens: world.tokens } })
@@ -56,7 +56,7 @@ describe('tokens', () => {
     expect((await call(gateway, '/channels/orders.eu,orders.us/stream', reader)).status).toBe(403)
     expect((await call(gateway, '/channels/orders.eu/stream', reader)).status).toBe(200)
   })
-  test('who has none, a wrong one, or two, is asked for one', async () => {
+  test('a caller with no token, a wrong one, or two is asked for a token', async () => {
     const good = world.make({ read: ['>'] })
     const gateway = world.open({ access: { tokens: world.tokens } })
     const none = await call(gateway, '/api/describe', null)
@@ -69,7 +69,7 @@ describe('tokens', () => {
     expect((await gateway.fetch(basic)).status).toBe(401)
     for (const path of ['/health', '/ready']) expect((await call(gateway, path, null)).status).toBe(200)
   })
-  test('are kept hashed, in a file of its owner alone', () => {
+  test('tokens are stored as hashes, in a file that only its owner can read', () => {
     const token = world.make({ read: ['>'] })
     const text = readFileSync(world.tokens, 'utf8')
     expect(token).toMatch(/^millrace_[\w-]{43}$/)
@@ -80,7 +80,7 @@ describe('tokens', () => {
     ])
     expect(() => world.make({})).toThrow('a token without permissions has no use')
   })
-  test('a folder that is made for them is its owner’s alone, as the data are that may follow', () => {
+  test('a folder that is created for the tokens belongs only to its owner', () => {
     const umask = process.umask(0)
     try {
       addToken(join(world.folder, 'data', '.tokens.json'), { name: 'shop', permissions: { read: ['>'] } })
@@ -89,11 +89,11 @@ describe('tokens', () => {
     }
     expect(statSync(join(world.folder, 'data')).mode & 0o777).toBe(0o700)
   })
-  test('to remove one that is not there makes no file, which would let nobody in', () => {
+  test('removing an unknown token creates no file, because an empty file would refuse all callers', () => {
     expect(removeTokens(join(world.folder, 'data', '.tokens.json'), 'nobody')).toEqual([])
     expect(existsSync(join(world.folder, 'data'))).toBe(false)
   })
-  test('one that has no name, or that would expire after all dates, is refused', () => {
+  test('a token without a name, or with an expiry beyond all dates, is refused', () => {
     const permissions = { read: ['>'] }
     expect(() => addToken(world.tokens, { name: '', permissions })).toThrow(
       expect.objectContaining({ code: 'INVALID_OPTION', details: { option: 'name' } }),
@@ -109,7 +109,7 @@ describe('tokens', () => {
     ['limits that are no object', { limits: null }],
     ['a limit of nothing', { limits: { open: 0 } }],
     ['an expiry that is no time', { expiresAt: 'tomorrow' }],
-  ])('%s, written by hand, is refused: it would limit nothing', (_what, more) => {
+  ])('%s, written by hand, is refused, because it would limit nothing', (_what, more) => {
     world.make({ read: ['>'] })
     const { format, tokens: entries } = JSON.parse(readFileSync(world.tokens, 'utf8')) as {
       format: number
@@ -118,7 +118,7 @@ describe('tokens', () => {
     writeFileSync(world.tokens, JSON.stringify({ format, tokens: entries.map((entry) => ({ ...entry, ...more })) }))
     expect(() => readTokens(world.tokens)).toThrow('is not a file of tokens')
   })
-  test('one that is removed ends to hold while the gateway runs, and so does what it has open', async () => {
+  test('a removed token stops working while the gateway runs, and its open requests end', async () => {
     const token = world.make({ read: ['>'] })
     const gateway = world.open({ access: { tokens: world.tokens }, heartbeat: 20 })
     const headers = { authorization: `Bearer ${token}` }
@@ -130,7 +130,7 @@ describe('tokens', () => {
     const next = world.make({ read: ['>'] })
     await eventually(async () => (await call(gateway, '/api/describe', next)).status).toBe(200)
   })
-  test('one that has expired does not hold', async () => {
+  test('an expired token is refused', async () => {
     const gateway = world.open({ access: { tokens: world.tokens } })
     const [old, young] = [
       world.make({ read: ['>'] }, { expiresAtMs: Date.now() - 1 }),
@@ -139,7 +139,7 @@ describe('tokens', () => {
     await eventually(async () => (await call(gateway, '/api/describe', young)).status).toBe(200)
     expect((await call(gateway, '/api/describe', old)).status).toBe(401)
   })
-  test('a file that is damaged permits nobody, at the start or later', async () => {
+  test('a damaged file permits no caller, at the start or later', async () => {
     const token = world.make({ read: ['>'] })
     const told: unknown[] = []
     const gateway = world.open({ access: { tokens: world.tokens }, onError: (error) => told.push(error) })
@@ -148,14 +148,14 @@ describe('tokens', () => {
     expect(told.length).toBeGreaterThan(0)
     expect(() => world.open({ access: { tokens: world.tokens } })).toThrow('is not a file of tokens')
   })
-  test('what may be seen of the broker is what may be used', async () => {
+  test('a caller sees only the channels and consumers that it may use', async () => {
     await world.broker.publish('secrets', event as never)
     const token = world.make({ consume: ['orders.eu'] })
     const gateway = world.open({ access: { tokens: world.tokens } })
     const { body } = await call(gateway, '/api/describe', token)
     expect(body.channels.map(({ name }: { name: string }) => name)).toEqual(['orders.eu'])
   })
-  test('who asks for a channel that is not there is not told which there are', async () => {
+  test('an answer about an unknown channel does not list the existing ones', async () => {
     const token = world.make({ publish: ['mine.*'], read: ['mine.*'], consume: ['mine.*'] })
     const gateway = world.open({ access: { tokens: world.tokens } })
     for (const answer of [
@@ -167,7 +167,7 @@ describe('tokens', () => {
       expect(JSON.stringify(answer.body)).not.toContain('secrets')
     }
   })
-  test('consuming asks for every channel and wildcard; a lease is settled with the permission for its channel', async () => {
+  test('consuming needs the permission for every channel and wildcard; settling a lease needs that for its channel', async () => {
     await world.broker.publish('orders.eu', event as never)
     const [mine, other] = [world.make({ consume: ['orders.*'] }), world.make({ consume: ['secrets'] })]
     const gateway = world.open({ access: { tokens: world.tokens } })
@@ -185,7 +185,7 @@ describe('tokens', () => {
     expect((await call(gateway, path, mine, 'POST', emitted)).status).toBe(403)
     expect((await call(gateway, path, mine, 'POST')).status).toBe(200)
   })
-  test('no wildcard consumes what Millrace itself writes: the trail, the rules, subscriptions and their secrets', async () => {
+  test("no wildcard includes Millrace's own channels: the audit trail, the rules, subscriptions and their secrets", async () => {
     const token = world.make({ consume: ['>'], read: ['>'], manage: ['>'] })
     const gateway = world.open({ access: { tokens: world.tokens } })
     await call(gateway, '/api/channels/later', token, 'PUT', {})
@@ -202,7 +202,7 @@ describe('tokens', () => {
     expect((await call(gateway, '/consumers/d/pull', token, 'POST', { channels: ['$push'] })).status).toBe(403)
     expect((await call(gateway, '/consumers/d/pull', token, 'POST', { channels: ['$push.>'] })).status).toBe(403)
   })
-  test('nobody publishes to channels that Millrace itself writes', async () => {
+  test("no caller can publish to Millrace's own channels", async () => {
     const token = world.make({ publish: ['>', '$audit'] })
     for (const gateway of [world.open({ access: { tokens: world.tokens } }), world.open({ hosts: 'any' })]) {
       expect(
@@ -213,7 +213,7 @@ describe('tokens', () => {
 })
 
 describe('the audit trail', () => {
-  test('has an entry for each management call, done or refused, and none for others', async () => {
+  test('has an entry for each management call, done or refused, and no other entries', async () => {
     const [manager, clerk] = [world.make({ manage: ['>'] }), world.make({ read: ['>'] })]
     const gateway = world.open({ access: { tokens: world.tokens } })
     const running = await world.broker.start(
@@ -277,7 +277,7 @@ describe('the audit trail', () => {
   })
 })
 
-test('the audit trail keeps the reasons of a pause and of a resume', async () => {
+test('the audit trail has the reasons of a pause and of a resume', async () => {
   const gateway = world.open({ hosts: 'any' })
   await (await world.broker.start(consumer('stock', 'secrets').onAny(() => undefined))).stop()
   const post = async (verb: string, body: object): Promise<number> =>
@@ -299,7 +299,7 @@ test('the audit trail keeps the reasons of a pause and of a resume', async () =>
 })
 
 describe('without access control', () => {
-  test('what came through a proxy is not of this machine', async () => {
+  test('a request through a proxy does not count as one of this machine', async () => {
     const gateway = world.open({})
     const get = async (headers: Record<string, string>): Promise<number> =>
       (await gateway.fetch(new Request('http://localhost/api/describe', { headers }))).status
@@ -307,7 +307,7 @@ describe('without access control', () => {
     for (const name of ['x-forwarded-for', 'forwarded', 'via', 'x-real-ip', 'x-forwarded-host'])
       expect(await get({ [name]: '203.0.113.7' })).toBe(403)
   })
-  test('a connection from elsewhere is refused, whatever it says', async () => {
+  test('a connection from another machine is refused, whatever its headers say', async () => {
     const incoming = { socket: { remoteAddress: '203.0.113.7' } }
     const answer = await world.open({}).fetch(new Request('http://localhost/api/describe'), { incoming })
     expect([answer.status, ((await answer.json()) as { code: string }).code]).toEqual([403, 'FORBIDDEN'])
@@ -321,7 +321,7 @@ describe('without access control', () => {
       ).toBe(200)
     }
   })
-  test('the notice says so', async () => {
+  test('the notice says that there is no access control', async () => {
     const server = await serveGateway(world.broker, { port: 0 })
     expect(server.notice).toContain('loopback only: there is no access control')
     await server.close()
@@ -329,13 +329,13 @@ describe('without access control', () => {
 })
 
 describe('access control by configuration', () => {
-  test('anonymous callers may do what they are given', async () => {
+  test('anonymous callers have the configured permissions', async () => {
     const gateway = world.open({ access: { tokens: world.tokens, anonymous: { read: ['orders.eu'] } } })
     expect((await call(gateway, '/channels/orders.eu/events', null)).status).toBe(200)
     expect((await call(gateway, '/channels/secrets/events', null)).status).toBe(403)
     expect((await call(world.open({ access: {} }), '/api/describe', null)).status).toBe(401)
   })
-  test('TLS: serves HTTPS, on any address with access control', async (context) => {
+  test('the gateway serves HTTPS, on any address with access control', async (context) => {
     const [key, cert] = [join(world.folder, 'key.pem'), join(world.folder, 'cert.pem')]
     try {
       execFileSync(
@@ -392,7 +392,7 @@ describe('access control by configuration', () => {
 })
 
 describe('limits', () => {
-  test('requests a second, of one caller and of all', async () => {
+  test('bound the requests a second, of one caller and of all', async () => {
     const slow = world.make({ read: ['>'] }, { limits: { requestsPerSecond: 2 } })
     const free = world.make({ read: ['>'] })
     const gateway = world.open({ access: { tokens: world.tokens } })
@@ -409,7 +409,7 @@ describe('limits', () => {
     expect(all.sort()).toEqual([200, 200, 429])
     expect((await call(few, '/health', null)).status).toBe(200)
   })
-  test('requests, streams and waiting pulls open at once', async () => {
+  test('bound the requests, streams and waiting pulls open at once', async () => {
     const token = world.make({ read: ['>'], consume: ['>'] }, { limits: { open: 2 } })
     const gateway = world.open({ access: { tokens: world.tokens } })
     const headers = { authorization: `Bearer ${token}` }
@@ -421,7 +421,7 @@ describe('limits', () => {
     expect((await call(gateway, '/api/describe', token)).status).toBe(200)
     await streams[1]?.body?.cancel()
   })
-  test('bytes of bodies that are on their way', async () => {
+  test('bound the bytes of bodies that arrive', async () => {
     const gateway = world.open({ hosts: 'any', limits: { caller: { bytes: '64KiB' } } })
     const chunk = new Uint8Array(40_000)
     let finish: () => void = () => undefined

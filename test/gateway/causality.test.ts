@@ -36,7 +36,7 @@ async function lines(path: string, of = gateway, headers = {}): Promise<Record<s
     .map((line) => JSON.parse(line) as Record<string, unknown>)
 }
 
-test('each event is a line, and the last line says whether all was seen', async () => {
+test('each event is a line, and the last line says whether everything was seen', async () => {
   const effects = await lines('/channels/orders/events/0/effects')
   expect(effects.flatMap(({ found }) => found ?? [])).toEqual([
     {
@@ -53,7 +53,7 @@ test('each event is a line, and the last line says whether all was seen', async 
   ])
 })
 
-test('the budget is the caller’s to say, within bounds', async () => {
+test('a caller sets the budget of a walk, within bounds', async () => {
   expect((await lines('/channels/orders/events/0/effects?scan=1')).at(-1)).toMatchObject({ end: { ended: 'budget' } })
   expect((await lines('/channels/orders/events/0/effects?limit=1')).at(-1)).toMatchObject({ end: { ended: 'limit' } })
   for (const query of ['scan=0', 'scan=x', 'limit=10001']) {
@@ -64,7 +64,7 @@ test('the budget is the caller’s to say, within bounds', async () => {
   expect(answer.status).toBe(400)
 })
 
-test('channels that the caller may not read are not looked through', async () => {
+test('a walk skips channels that the caller may not read', async () => {
   const tokens = join(folder, 'tokens.json')
   const { token } = addToken(tokens, { name: 'clerk', permissions: { read: ['orders', 'bills'] } })
   const guarded = createGateway(broker, { access: { tokens }, drain: 0 })
@@ -77,7 +77,7 @@ test('channels that the caller may not read are not looked through', async () =>
   await guarded.close()
 })
 
-test('a client that leaves frees its place', async () => {
+test('a client that leaves frees its slot', async () => {
   for (let n = 0; n < 40; n++) {
     const answer = await gateway.fetch(new Request('http://localhost/channels/orders/events/0/effects'))
     expect(answer.status).toBe(200)

@@ -47,13 +47,13 @@ describe('the console over HTTP', () => {
     await withConsole(false, async (get) => expect((await get('/console/')).status).toBe(404))
   })
 
-  test('refuses a path that is none', () => {
+  test('refuses a malformed path', () => {
     for (const path of ['console', '/console/', '/a//b', '/../x', '/a b', 3 as unknown as string])
       expect(() => createGateway(broker, { console: { path } }), String(path)).toThrow(/console\.path/)
     expect(() => createGateway(broker, { console: 'yes' as unknown as boolean })).toThrow(/console must be/)
   })
 
-  test('allows nothing inline, and says how long each file may be kept', async () => {
+  test('allows nothing inline, and says how long each file may be cached', async () => {
     await withConsole({ path: '/' }, async (get) => {
       const page = await get('/')
       const policy = page.headers.get('content-security-policy') ?? ''

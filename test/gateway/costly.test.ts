@@ -61,7 +61,7 @@ const STRUCTURED = 'application/cloudevents+json'
 const BATCHED = 'application/cloudevents-batch+json'
 const keys = (count: number): string => many(count, (index) => `"e${index}":1`)
 
-describe('is refused, and not parsed', () => {
+describe('a costly body is refused without being parsed', () => {
   test.each<[string, string, string]>([
     ['400,000 attributes', `{${envelope},${keys(400_000)}}`, STRUCTURED],
     ['400,000 times one attribute', `{${envelope},${many(400_000, () => '"e":1')}}`, STRUCTURED],
@@ -77,7 +77,7 @@ describe('is refused, and not parsed', () => {
     const { status, text } = await post(body, contentType)
     expect([status, text.length < 10_000, longest < PARSED_MAX]).toEqual([400, true, true])
   })
-  test('binary data of 800,000 names; 300 attributes in headers', async () => {
+  test('binary data of 800,000 names, and 300 attributes in headers', async () => {
     const ce = { 'ce-specversion': '1.0', 'ce-id': '1', 'ce-source': '/', 'ce-type': 't' }
     expect((await post(`{${keys(800_000)}}`, 'application/json', undefined, ce)).status).toBe(400)
     const more = Object.fromEntries(Array.from({ length: 300 }, (_, index) => [`ce-e${index}`, '1']))
@@ -85,13 +85,13 @@ describe('is refused, and not parsed', () => {
     expect(longest).toBeLessThan(PARSED_MAX)
   })
   test.each(['/consumers/c/pull', '/api/consumers/c/rewind', '/leases/x/complete', '/api/rule-tests'])(
-    'a body of a million values for %s',
+    'a body of a million values to %s',
     async (path) => {
       const { status } = await post(`{"a":[${many(1_000_000, () => '[]')}]}`, 'application/json', path)
       expect([status, longest < PARSED_MAX]).toEqual([400, true])
     },
   )
-  test('an event that its channel does not take is not even scanned; nor is one of a channel that is not there', async () => {
+  test('an event of a type that its channel does not carry, or for an unknown channel, is not scanned', async () => {
     const body = `{${envelope},"data":{${keys(400_000)}}}`
     expect((await post(body, STRUCTURED, '/channels/small/events')).status).toBe(413)
     expect((await post(body, STRUCTURED, '/channels/none/events')).status).toBe(404)
@@ -99,7 +99,7 @@ describe('is refused, and not parsed', () => {
   })
 })
 
-test('large data that nobody looks into is stored unparsed, as it came', async () => {
+test('large data that no code reads is stored as it was sent, without being parsed', async () => {
   const data = `[${many(300_000, (index) => `{"n":${index}}`)}]`
     .replaceAll('"n"', '0')
     .replaceAll('{0:', '[')
@@ -110,7 +110,7 @@ test('large data that nobody looks into is stored unparsed, as it came', async (
   expect(await read.text()).toContain(data)
 })
 
-test('one event is bounded by its channel, and not by what a batch may hold', async () => {
+test('one event is bounded by its channel, and not by the size of a batch', async () => {
   const data = 'x'.repeat(10_000_000)
   const own = stream('a', { maxEventBytes: '16MiB' })
   expect(await broker.publish(own, [{ type: 't', id: 'p0', source: '/', data } as never])).toMatchObject([
@@ -124,7 +124,7 @@ test('one event is bounded by its channel, and not by what a batch may hold', as
   ).toBe(202)
 })
 
-describe('errors repeat little', () => {
+describe('errors repeat only the beginning and the end of', () => {
   const long = 'i'.repeat(5_000_000)
   test.each<[string, object]>([
     ['an id', { id: long }],
@@ -145,7 +145,7 @@ describe('errors repeat little', () => {
   })
 })
 
-test('frames of a client: what is no call, spec or event of some size is not parsed', async () => {
+test('oversized frames of a client are refused without being parsed', async () => {
   let engine: ConstructorParameters<typeof SessionServer>[0] | undefined
   await broker.start({
     start: async (host) => {

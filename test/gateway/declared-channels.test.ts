@@ -42,7 +42,7 @@ async function served(): Promise<{
   return { post, keys }
 }
 
-test('the key stands where the declaration says', async () => {
+test('the gateway takes the key from the declared path', async () => {
   const { post, keys } = await served()
   expect(await post('orders', { data: { order: 'o-1', n: 1 }, partitionkey: 'another' })).toMatchObject({ status: 202 })
   await expect.poll(() => keys, { timeout: 15_000 }).toEqual(['o-1'])
@@ -53,7 +53,7 @@ test('the key stands where the declaration says', async () => {
   })
 })
 
-test('data that the schema refuses is refused with its errors', async () => {
+test("data that the stored schema refuses is refused with the schema's errors", async () => {
   const { post } = await served()
   const refused = await post('orders', { data: { order: 'o-1', n: 0 } })
   expect(refused).toMatchObject({
@@ -62,7 +62,7 @@ test('data that the schema refuses is refused with its errors', async () => {
   })
 })
 
-test('an event without a key is refused where the key is a function', async () => {
+test('an event without a key is refused if the key is a function', async () => {
   const { post } = await served()
   const data = { order: 'o-1', n: 1 }
   expect(await post('keyed', { data })).toMatchObject({

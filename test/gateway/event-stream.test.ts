@@ -31,7 +31,7 @@ class Client extends EventClient {
 }
 
 describe('Server-Sent Events', () => {
-  test('begin at the end, at the beginning, at an offset', async () => {
+  test('begin at the end, at the beginning or at an offset', async () => {
     await publish('carts', 'a')
     await publish('carts', 'b')
     const [end, all, one] = [
@@ -50,7 +50,7 @@ describe('Server-Sent Events', () => {
     for (const client of [end, all, one]) client.close()
   })
 
-  test('a client that comes back misses nothing, not even what happened before its first event', async () => {
+  test('a client that reconnects misses nothing, not even events before its first one', async () => {
     await publish('carts', 'before')
     const first = new Client('/channels/carts/stream')
     await eventually(() => first.lastEventId).toBe('0')
@@ -61,7 +61,7 @@ describe('Server-Sent Events', () => {
     second.close()
   })
 
-  test('several channels over one connection, with a place in each', async () => {
+  test('carry several channels over one connection, with a position in each', async () => {
     await publish('carts', 'c0')
     const first = new Client('/channels/carts,orders/stream?from=beginning')
     await publish('orders', 'o0')
@@ -76,7 +76,7 @@ describe('Server-Sent Events', () => {
     second.close()
   })
 
-  test('filters', async () => {
+  test('carry only events that match `where` and `filter`', async () => {
     const client = new Client(
       `/channels/carts/stream?from=beginning&where=${encodeURIComponent('{"data":{"n":[{"numeric":[">",1]}]}}')}`,
     )
@@ -85,13 +85,13 @@ describe('Server-Sent Events', () => {
     client.close()
   })
 
-  test('says that it lives', async () => {
+  test('carry heartbeats while there are no events', async () => {
     const client = new Client('/channels/carts/stream')
     await eventually(() => client.comments.length).toBeGreaterThan(2)
     client.close()
   })
 
-  test('no more of them than the limit, and a place is free again when one leaves', async () => {
+  test('are bounded by the limit, and a client that leaves frees its slot', async () => {
     const clients = [1, 2, 3].map(() => new Client('/channels/carts/stream'))
     await eventually(() => clients.map((client) => client.status)).toEqual([200, 200, 200])
     const refused = await fetch(`${server.url}/channels/carts/stream`)
@@ -110,7 +110,7 @@ describe('Server-Sent Events', () => {
     for (const client of clients) client.close()
   })
 
-  test('a client that takes nothing is cut, and holds no more than its bound meanwhile', async () => {
+  test('a client that reads nothing is disconnected, and its buffer stays within the bound', async () => {
     const socket = connectSocket(server.port, '127.0.0.1')
     socket.write('GET /channels/carts/stream?from=beginning HTTP/1.1\r\nHost: localhost\r\n\r\n')
     socket.pause()
@@ -128,14 +128,14 @@ describe('Server-Sent Events', () => {
     expect(bytes).toBeLessThan(200 * 100_000)
   })
 
-  test('closing the gateway ends them', async () => {
+  test('end when the gateway closes', async () => {
     const client = new Client('/channels/carts/stream')
     await eventually(() => client.status).toBe(200)
     await server.close()
     await client.done
   })
 
-  test('closing the broker ends them', async () => {
+  test('end when the broker closes', async () => {
     const client = new Client('/channels/carts/stream')
     await eventually(() => client.status).toBe(200)
     await broker.close()
@@ -153,7 +153,7 @@ describe('serveGateway', () => {
       })
     },
   )
-  test('a port that is taken', async () => {
+  test('rejects with UNAVAILABLE if the port is taken', async () => {
     await expect(serveGateway(broker, { port: server.port })).rejects.toMatchObject({
       code: 'UNAVAILABLE',
       message: expect.stringContaining('in use'),
@@ -175,7 +175,7 @@ describe('serveGateway', () => {
     })
     expect(status).toBe(403)
   })
-  test('an answer over a real socket has the headers that it has elsewhere, for pages of other origins, too', async () => {
+  test('answers over a real socket have the same headers as others, also those for pages of other origins', async () => {
     const open = await serveGateway(broker, { port: 0, cors: { origins: ['https://app.example'] } })
     const body = JSON.stringify({ specversion: '1.0', id: '1', source: '/s', type: 't', data: 'ü' })
     const init = {
@@ -201,7 +201,7 @@ describe('serveGateway', () => {
     expect(one).toEqual({ ...other, body: { receipts: [{ ...other?.body.receipts[0], duplicate: false }] } })
     await open.close()
   })
-  test('a body without a length that is too large is refused in words, and nothing of it is stored', async () => {
+  test('a body without a length that becomes too large is refused with a problem document, and nothing of it is stored', async () => {
     let left = 40
     const body = new ReadableStream({
       pull: (controller) => (left-- > 0 ? controller.enqueue(new Uint8Array(1024 * 1024)) : controller.close()),
@@ -216,7 +216,7 @@ describe('serveGateway', () => {
     expect([answer.status, ((await answer.json()) as { code: string }).code]).toEqual([413, 'REQUEST_TOO_LARGE'])
     expect((await fetch(`${server.url}/health`)).status).toBe(200)
   })
-  test('a sender that leaves in the middle of its body does no harm', async () => {
+  test('a sender that leaves in the middle of its body changes nothing', async () => {
     const socket = connectSocket(server.port, '127.0.0.1')
     socket.write(
       'POST /channels/carts/events HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/cloudevents+json\r\nContent-Length: 1000\r\n\r\n{"spec',
@@ -226,12 +226,12 @@ describe('serveGateway', () => {
     await publish('carts', 'after')
     expect(await (await fetch(`${server.url}/channels/carts/events`)).json()).toHaveLength(1)
   })
-  test('leaves the globals of the application alone', async () => {
+  test('does not change the globals of the application', async () => {
     const before = globalThis.Request
     await (await serveGateway(broker, { port: 0 })).close()
     expect(globalThis.Request).toBe(before)
   })
-  test('createGateway mounts without a server', async () => {
+  test('createGateway works without a server', async () => {
     const gateway = createGateway(broker)
     expect((await gateway.fetch(new Request('http://localhost/health'))).status).toBe(200)
   })

@@ -40,7 +40,7 @@ const flowOf = async (gateway: Gateway, headers = {}): Promise<Flow> =>
 const idsOf = ({ parts }: Flow): string[] => parts.map(({ id }) => id).sort()
 
 describe('the flow', () => {
-  test('has sources, channels and consumers, and the line from a consumer to what it emits', async () => {
+  test('has sources, channels and consumers, and a line from a consumer to the channel of its emissions', async () => {
     await withGateway(createGateway(broker, { drain: 0 }), async (gateway) => {
       const lines = async (): Promise<string[]> => (await flowOf(gateway)).lines.map(({ id }) => id).sort()
       await expect
@@ -56,7 +56,7 @@ describe('the flow', () => {
     })
   })
 
-  test('says that a line is not certain where several consumers read the cause', async () => {
+  test('marks a line as uncertain if several consumers read the cause', async () => {
     running.push(await broker.start(consumer('audit', 'orders').onAny(() => undefined)))
     await withGateway(createGateway(broker, { drain: 0 }), async (gateway) => {
       const unsure = async (): Promise<string[]> =>
@@ -65,7 +65,7 @@ describe('the flow', () => {
     })
   })
 
-  test('keeps what is gone for a while, and says since when', async () => {
+  test('shows removed parts for some time, and says since when they are gone', async () => {
     await withGateway(createGateway(broker, { drain: 0 }), async (gateway) => {
       await flowOf(gateway)
       await broker.removeChannel('secrets')
@@ -75,7 +75,7 @@ describe('the flow', () => {
     })
   })
 
-  test('shows a caller the parts of its channels, and no other', async () => {
+  test('shows a caller only the parts of its own channels', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'millrace-flow-'))
     const tokens = join(folder, 'tokens.json')
     const { token } = addToken(tokens, { name: 'reader', permissions: { read: ['orders'] } })
@@ -98,7 +98,7 @@ describe('the flow', () => {
     rmSync(folder, { recursive: true })
   })
 
-  test('is followed: everything first, then what has changed, and new parts as they come', async () => {
+  test('can be followed: everything first, then changes and new parts', async () => {
     await withGateway(createGateway(broker, { drain: 0 }), async (gateway) => {
       const leaving = new AbortController()
       const response = await gateway.fetch(new Request('http://localhost/api/flow/stream', { signal: leaving.signal }))

@@ -132,7 +132,7 @@ interface Operation {
   readonly queries: readonly string[]
 }
 
-test('each route answers what is odd in words', async () => {
+test('each route answers odd input with a problem document', async () => {
   const broker = await connect('memory:')
   onTestFinished(() => broker.close())
   const Order = event('order')

@@ -53,7 +53,7 @@ const batched = (value: unknown, channel = 'anything'): Promise<Answer> =>
 const good = { specversion: '1.0', id: '1', source: '/test', type: 'thing.happened' }
 
 describe('publishing', () => {
-  test('structured: the receipt says where, and whether it was a duplicate', async () => {
+  test('a structured event gets a receipt with its offset, which also names a duplicate', async () => {
     const first = await structured({ ...good, data: { a: 1 } })
     expect(first).toMatchObject({
       status: 202,
@@ -61,7 +61,7 @@ describe('publishing', () => {
     })
     expect((await structured(good)).body.receipts[0]).toMatchObject({ offset: 0, duplicate: true })
   })
-  test('binary, with a percent-encoded attribute', async () => {
+  test('a binary event can have a percent-encoded attribute', async () => {
     const headers = {
       'ce-specversion': '1.0',
       'ce-id': '7',
@@ -75,7 +75,7 @@ describe('publishing', () => {
       { id: '7', subject: 'café', datacontenttype: 'text/plain', data: 'hello' },
     ])
   })
-  test('binary data goes in and comes out as the same bytes', async () => {
+  test('binary data comes back as the same bytes', async () => {
     const headers = {
       'ce-specversion': '1.0',
       'ce-id': '7',
@@ -88,7 +88,7 @@ describe('publishing', () => {
       { datacontenttype: 'image/png', data_base64: 'AP8B' },
     ])
   })
-  test('a batch: all or none', async () => {
+  test('a batch is stored as a whole or not at all', async () => {
     expect(
       (await batched([good, { ...good, id: '2' }])).body.receipts.map((receipt: { offset: number }) => receipt.offset),
     ).toEqual([0, 1])
@@ -103,7 +103,7 @@ describe('publishing', () => {
     expect((await call('/channels/anything/events')).body).toHaveLength(2)
     expect((await batched([])).body).toEqual({ receipts: [] })
   })
-  test('with a delay it has no offset yet', async () => {
+  test('a delayed event has no offset in its receipt', async () => {
     const later = await call('/channels/anything/events?delay=1h', {
       method: 'POST',
       headers: { 'content-type': 'application/cloudevents+json' },
@@ -111,7 +111,7 @@ describe('publishing', () => {
     })
     expect(later.body.receipts[0]).toMatchObject({ offset: null, dueAtMs: expect.any(Number) })
   })
-  test('the schema and the key of the channel that the application declared hold', async () => {
+  test('the schema and the key that the application declared apply', async () => {
     const bad = await structured({ ...good, type: 'cart.item.added', data: { sku: 'tea', quantity: 'two' } }, 'carts')
     expect(bad).toMatchObject({
       status: 422,
@@ -128,7 +128,7 @@ describe('publishing', () => {
     await structured({ ...good, id: '5', type: 'cart.item.added', data: { sku: 'tea', quantity: 2 } }, 'carts')
     await eventually(() => keys).toEqual(['tea'])
   })
-  test('the official SDK writes, the official SDK reads', async () => {
+  test('the official SDK can publish and read', async () => {
     const sent = new SdkEvent({
       id: 's',
       source: '/sdk',
@@ -264,12 +264,12 @@ describe('refusals', () => {
     if (answer.body !== null)
       expect(answer.body).toMatchObject({ type: 'about:blank', status, detail: expect.any(String) })
   })
-  test('405 says what is allowed', async () => {
+  test('an answer 405 names the allowed methods', async () => {
     expect((await call('/channels/anything/events', { method: 'PATCH' })).headers.get('allow')).toBe(
       'GET, HEAD, OPTIONS, POST',
     )
   })
-  test('a body that grows while it is read', async () => {
+  test('a body that grows beyond the limit while it is read is refused', async () => {
     const body = new ReadableStream({ pull: (controller) => controller.enqueue(new Uint8Array(8192)) })
     const init = {
       method: 'POST',
@@ -279,7 +279,7 @@ describe('refusals', () => {
     } as RequestInit
     expect((await call('/channels/anything/events', init)).status).toBe(413)
   })
-  test('an error that is not ours tells nothing of the inside', async () => {
+  test('an unexpected error does not reveal internals', async () => {
     const told: unknown[] = []
     const broken = new Proxy(broker, {
       get: (target, name) => {
@@ -294,22 +294,22 @@ describe('refusals', () => {
     expect([answer.status, await answer.text()]).toEqual([500, expect.not.stringContaining('secret')])
     expect(told).toHaveLength(1)
   })
-  test('unknown options', () => {
+  test('unknown options are refused', () => {
     expect(() => createGateway(broker, { host: 'x' } as never)).toThrow('no option "host"')
   })
 })
 
-describe('who may ask', () => {
+describe('access without access control', () => {
   const get = (headers: Record<string, string>, url = 'http://localhost:8080/health'): Promise<Response> =>
     gateway.fetch(new Request(url, { headers }))
-  test('names of this machine only: DNS rebinding is refused', async () => {
+  test('only names of this machine are accepted: DNS rebinding is refused', async () => {
     expect((await get({}, 'http://evil.example:8080/health')).status).toBe(403)
     expect((await get({ host: 'evil.example' })).status).toBe(403)
     expect((await get({ host: 'localhost.evil.example' })).status).toBe(403)
     for (const host of ['localhost', '127.0.0.1:8080', '[::1]:99', 'LOCALHOST'])
       expect((await get({ host })).status).toBe(200)
   })
-  test('pages of other sites are refused, the own are not', async () => {
+  test('pages of other sites are refused, and own pages are accepted', async () => {
     expect((await get({ origin: 'https://evil.example' })).status).toBe(403)
     expect((await get({ origin: 'null' })).status).toBe(403)
     expect((await get({ origin: 'http://localhost:8080' })).status).toBe(200)
@@ -317,7 +317,7 @@ describe('who may ask', () => {
     expect((await get({ 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'no-cors' })).status).toBe(403)
     expect((await get({ 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'navigate' })).status).toBe(200)
   })
-  test('CORS is off, and on for those that are named', async () => {
+  test('CORS is off, except for the configured origins', async () => {
     expect((await get({ origin: 'http://localhost:8080' })).headers.get('access-control-allow-origin')).toBeNull()
     const open = createGateway(broker, { cors: { origins: ['https://app.example'] } })
     const answer = await open.fetch(
@@ -336,13 +336,13 @@ describe('who may ask', () => {
       expect.objectContaining({ code: 'INVALID_OPTION', message: expect.stringContaining(says) }),
     )
   })
-  test('a certificate that is none is refused before the port is taken', async () => {
+  test('an invalid certificate is refused before the port is opened', async () => {
     await expect(serveGateway(broker, { port: 0, tls: { cert: 'x', key: 'y' } })).rejects.toMatchObject({
       code: 'INVALID_OPTION',
       details: { option: 'tls' },
     })
   })
-  test('other hosts when they are named', async () => {
+  test('other hosts are accepted if they are configured', async () => {
     const named = createGateway(broker, { hosts: ['events.example'] })
     expect((await named.fetch(new Request('http://events.example/health'))).status).toBe(200)
     expect((await createGateway(broker, { hosts: 'any' }).fetch(new Request('http://any.example/health'))).status).toBe(
@@ -363,7 +363,7 @@ describe('reading', () => {
       })),
     )
 
-  test('pages lead on to the end, and each event once', async () => {
+  test('pages lead to the end, with each event once', async () => {
     await fill(250)
     const ids: string[] = []
     for (let path: string | undefined = '/channels/anything/events?limit=100'; path !== undefined; ) {
@@ -373,7 +373,7 @@ describe('reading', () => {
     }
     expect(ids).toEqual(Array.from({ length: 250 }, (_, index) => `e${index}`))
   })
-  test('from, to and where', async () => {
+  test('reading takes from, to and where', async () => {
     await fill(10)
     const where = encodeURIComponent('{"type":["odd"],"data":{"index":[{"numeric":[">",4]}]}}')
     const { body } = await call(`/channels/anything/events?from=2&to=9&where=${where}`)
@@ -381,7 +381,7 @@ describe('reading', () => {
     expect((await call('/channels/anything/events?from=1h')).body).toHaveLength(10)
     expect((await call('/channels/anything/events?from=2100-01-01T00:00:00Z')).body).toEqual([])
   })
-  test('as a batch the event is as it was published; as JSON it has its offset', async () => {
+  test('a batch has the events as they were published, and JSON has their offsets', async () => {
     await fill(2)
     const batch = await call('/channels/anything/events')
     expect(batch.headers.get('content-type')).toBe('application/cloudevents-batch+json; charset=utf-8')
@@ -389,13 +389,13 @@ describe('reading', () => {
     const json = await call('/channels/anything/events?limit=1', { headers: { accept: 'application/json' } })
     expect(json.body).toMatchObject({ channel: 'anything', events: [{ offset: 0, event: { id: 'e0' } }], next: 1 })
   })
-  test('HEAD is GET without a body', async () => {
+  test('HEAD answers as GET, without a body', async () => {
     expect(await call('/channels/anything/events', { method: 'HEAD' })).toMatchObject({ status: 200, body: null })
   })
 })
 
-describe('for whoever is on call', () => {
-  test('describe, health, ready', async () => {
+describe('for the person on call', () => {
+  test('/api/describe, /health and /ready answer', async () => {
     expect((await call('/api/describe')).body).toMatchObject({
       engine: 'memory',
       channels: expect.arrayContaining([expect.objectContaining({ name: 'carts' })]),
@@ -403,12 +403,12 @@ describe('for whoever is on call', () => {
     expect((await call('/health')).body).toEqual({ status: 'ok' })
     expect((await call('/ready')).body).toEqual({ status: 'ready', alarms: [] })
   })
-  test('a closed broker is not ready', async () => {
+  test('/ready refuses if the broker is closed', async () => {
     await broker.close()
     expect((await call('/ready')).status).toBe(503)
     expect((await structured(good)).status).toBe(503)
   })
-  test('a full disk is not ready', async () => {
+  test('/ready refuses if the disk is full', async () => {
     await broker.start({
       start: async ({ alarms }) => {
         alarms.raise('DISK_FULL', 'no space')
@@ -420,7 +420,7 @@ describe('for whoever is on call', () => {
       body: { alarms: [{ code: 'DISK_FULL', message: 'no space' }] },
     })
   })
-  test('dead letters: list, redrive, drop', async () => {
+  test('dead letters can be listed, redriven and dropped', async () => {
     let broken = true
     const handled: string[] = []
     await broker.start(
@@ -452,7 +452,7 @@ describe('for whoever is on call', () => {
     expect((await call(`${path}/drop?all=true`, { method: 'POST' })).body).toEqual({ dropped: 1 })
     expect((await call(path)).body).toEqual({ deadLetters: [] })
   })
-  test('what is not a route goes to the application', async () => {
+  test('a request without a route goes to the application', async () => {
     const own = createGateway(broker, { fallback: () => new Response('shop') })
     expect(await (await own.fetch(new Request('http://localhost/'))).text()).toBe('shop')
     expect((await own.fetch(new Request('http://evil.example/'))).status).toBe(403)

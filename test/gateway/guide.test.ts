@@ -48,8 +48,8 @@ async function typesOf(channel: string): Promise<string[]> {
 }
 
 describe('docs/guide/http.md', () => {
-  test('curl', { timeout: 60_000 }, async (context) => {
-    if (!(await present('curl'))) return context.skip()
+  test('its curl commands work', { timeout: 60_000 }, async (context) => {
+    if (!(await present('its curl commands work'))) return context.skip()
     await serve()
     const commands = blocks(page('http.md'), 'sh')
     expect(commands.length).toBeGreaterThan(4)
@@ -66,7 +66,7 @@ describe('docs/guide/http.md', () => {
     await eventually(() => heard).toContain('"type":"invoice.sent"')
     following.kill()
   })
-  test('Python', { timeout: 60_000 }, async (context) => {
+  test('its Python program works', { timeout: 60_000 }, async (context) => {
     if (!(await present('python3'))) return context.skip()
     await broker.declare(stream('orders'))
     await serve()
@@ -74,13 +74,13 @@ describe('docs/guide/http.md', () => {
     expect((await run('python3', ['-c', here(program)])).stdout).toBe('mail about p-1\n')
     expect((await broker.describe()).consumers).toMatchObject([{ name: 'mailer', channels: [{ lag: 0 }] }])
   })
-  test('what a page does is fetch and EventSource: test/browser runs millrace/browser in Chromium', () => {
+  test('its code for pages uses fetch and EventSource; test/browser runs millrace/browser in Chromium', () => {
     expect(blocks(page('http.md'), 'js')[0]).toContain('new EventSource')
   })
 })
 
 describe('docs/guide/secure-it.md', () => {
-  test('its commands are those of the command line', () => {
+  test('its commands exist in the command line', () => {
     const shown = [...page('secure-it.md').matchAll(/^millrace (.+)$/gm)].map(([, command]) => command as string)
     expect(shown.length).toBeGreaterThan(4)
     const options = execFileSync('npx', ['tsx', 'src/cli/main.ts', 'tokens', 'add', '--help'], {
@@ -98,9 +98,9 @@ describe('docs/guide/secure-it.md', () => {
 })
 
 describe('docs/guide/webhooks.md', () => {
-  test('its configuration and its delivery', { timeout: 60_000 }, async (context) => {
+  test('its configuration and its delivery work', { timeout: 60_000 }, async (context) => {
     await serve()
-    if (!(await present('curl')) || !(await present('openssl', 'version'))) return context.skip()
+    if (!(await present('its curl commands work')) || !(await present('openssl', 'version'))) return context.skip()
     const [config = ''] = blocks(page('webhooks.md'), 'yaml')
     writeFileSync(join(folder, 'millrace.yaml'), config)
     writeFileSync(join(folder, 'billing.secret'), 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n')
@@ -140,11 +140,11 @@ describe('docs/guide/webhooks.md', () => {
   })
 })
 
-describe('docs/guide/webhooks.md, out', () => {
-  test('its commands, one after the other', { timeout: 60_000 }, async (context) => {
+describe('docs/guide/webhooks.md, subscriptions', () => {
+  test('its commands work, one after the other', { timeout: 60_000 }, async (context) => {
     await broker.declare(stream('orders'))
     await serve({ push: { allow: ['127.0.0.0/8'] } })
-    if (!(await present('curl'))) return context.skip()
+    if (!(await present('its curl commands work'))) return context.skip()
     const [commands = ''] = blocks(page('webhooks.md'), 'sh out')
     const lines = here(commands).replace('https://billing.example/hook', 'http://127.0.0.1:9/hook')
     const { stdout } = await run('bash', ['-euo', 'pipefail', '-c', lines])
@@ -164,7 +164,7 @@ const freePort = (): Promise<number> =>
   })
 
 describe('docs/guide/behind-nginx.md', () => {
-  test('a real nginx passes on requests, streams and pulls; without tokens they are refused', {
+  test('its configuration of nginx passes requests, streams and pulls on; without tokens they are refused', {
     timeout: 60_000,
   }, async (context) => {
     const nginx = (await present('nginx', '-v')) ? 'nginx' : '/usr/sbin/nginx'
@@ -214,7 +214,7 @@ describe('docs/guide/behind-nginx.md', () => {
     const ended = new Promise((resolve) => proxy.once('exit', resolve))
     const curl = async (path: string, ...options: string[]): Promise<string> =>
       (
-        await run('curl', [
+        await run('its curl commands work', [
           '-sS',
           '--cacert',
           cert,
@@ -259,7 +259,7 @@ describe('docs/guide/behind-nginx.md', () => {
       await ended
     }
   })
-  test('a gateway without access control refuses what came through a proxy', async () => {
+  test('a gateway without access control refuses requests through a proxy', async () => {
     await serve()
     const answer = await fetch(`${server.url}/api/describe`, { headers: { 'x-forwarded-for': '203.0.113.7' } })
     expect(answer.status).toBe(403)

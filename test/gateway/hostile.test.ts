@@ -148,12 +148,12 @@ describe('HTTP itself', () => {
     if (name !== 'a folded header') expect(statuses(answer).every((status) => status >= 400)).toBe(true)
     expect([await stored(), await alive()]).toEqual([0, 200])
   })
-  test('a header that is too large is refused in words', async () => {
+  test('a header that is too large is refused with a problem document', async () => {
     await serve()
     const answer = await raw(`GET /health HTTP/1.1\r\nHost: localhost\r\nX: ${'x'.repeat(100_000)}\r\n\r\n`)
     expect([statuses(answer), codes(answer)]).toEqual([[431], ['INVALID_REQUEST']])
   })
-  test('what Node cannot parse is a problem document, too', async () => {
+  test('a request that Node cannot parse gets a problem document, too', async () => {
     await serve()
     const answer = await raw('GET /health HTTP/9.9\r\n\r\n')
     expect([statuses(answer), codes(answer), answer.includes('application/problem+json')]).toEqual([
@@ -162,7 +162,7 @@ describe('HTTP itself', () => {
       true,
     ])
   })
-  test('header values that would split an answer are not echoed', async () => {
+  test('header values that would split an answer are not repeated in it', async () => {
     await serve()
     const answer = await raw(
       'GET /channels/x%0d%0aSet-Cookie:%20a=b/events HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n',
@@ -172,7 +172,7 @@ describe('HTTP itself', () => {
 })
 
 describe('bodies', () => {
-  test('oversized JSON: by its length, and while it arrives', async () => {
+  test('oversized JSON is refused by its length, and while it arrives', async () => {
     await serve({ maxBodyBytes: '64KiB' })
     const big = eventText(`"${'x'.repeat(100_000)}"`)
     expect(await post(big)).toEqual(refused(413, 'REQUEST_TOO_LARGE'))
@@ -182,7 +182,7 @@ describe('bodies', () => {
     const answer = await raw(head, chunk, chunk, chunk, '0\r\n\r\n')
     expect([statuses(answer), codes(answer)]).toEqual([[413], ['REQUEST_TOO_LARGE']])
   })
-  test('an event that is larger than its channel takes', async () => {
+  test('an event that is larger than its channel allows is refused', async () => {
     await serve()
     expect(await post(eventText(`"${'x'.repeat(1_100_000)}"`))).toEqual(refused(413, 'EVENT_TOO_LARGE'))
   })
@@ -203,7 +203,7 @@ describe('bodies', () => {
     })
     expect(pulled.status).toBe(400)
   })
-  test('prototype keys are refused as attributes, kept as data, and change no prototype', async () => {
+  test('prototype keys are refused as attributes, stored as data, and change no prototype', async () => {
     await serve()
     for (const name of ['__proto__', 'constructor', 'prototype']) {
       const text = `{"specversion":"1.0","id":"1","source":"/s","type":"t","${name}":{"polluted":true}}`
@@ -246,7 +246,7 @@ describe('bodies', () => {
     expect(await post('x', { ...headers, 'content-type': 'text/plain' })).toEqual(refused(400, 'INVALID_EVENT'))
   })
   test.each(['gzip', 'deflate', 'br', 'zstd', 'gzip, gzip'])(
-    'a compression bomb (%s) is not opened',
+    'a compression bomb (%s) is not decompressed',
     async (encoding) => {
       await serve()
       const bomb = new Uint8Array(gzipSync(Buffer.alloc(64 * 1024 * 1024)))
@@ -258,14 +258,14 @@ describe('bodies', () => {
 })
 
 describe('slow clients', () => {
-  test('slowloris: headers that never end are cut, in words, and others are served meanwhile', async () => {
+  test('headers that never end are refused with a problem document, and other clients are served meanwhile', async () => {
     await serve({ requestTimeout: 200 })
     const slow = raw('GET /health HTTP/1.1\r\nHost: localhost\r\nX-A: ')
     expect(await alive()).toBe(200)
     const answer = await slow
     expect([statuses(answer), codes(answer)]).toEqual([[408], ['INVALID_REQUEST']])
   })
-  test('a body that never ends is cut, and holds nothing afterwards', async () => {
+  test('a body that never ends is cut off, and frees its memory', async () => {
     await serve({ requestTimeout: 200, limits: { bytes: '64KiB' } })
     const head =
       'POST /channels/orders/events HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/cloudevents+json\r\nContent-Length: 60000\r\n\r\n'
@@ -274,13 +274,13 @@ describe('slow clients', () => {
     await slow
     await eventually(async () => (await post(eventText(`"${'y'.repeat(20_000)}"`))).status).toBe(202)
   })
-  test('many that hold connections: no more than the limit, and those that are idle go', async () => {
+  test('idle connections are bounded by the limit, and are closed after a time', async () => {
     await serve({ maxConnections: 20, requestTimeout: 300 })
     const flood = Array.from({ length: 60 }, () => raw('GET /health HTTP/1.1\r\nHost: localhost\r\nX-A: '))
     await Promise.all(flood)
     await eventually(alive).toBe(200)
   })
-  test('one that asks and does not read is cut', async () => {
+  test('a client that does not read its answers is disconnected', async () => {
     await serve({ idle: 300 })
     for (let index = 0; index < 10; index++)
       await broker.publish('orders', { id: `${index}`, source: '/s', type: 't', data: 'x'.repeat(900_000) })
@@ -302,7 +302,7 @@ describe('slow clients', () => {
 })
 
 describe('floods', () => {
-  test('event streams: no more than the limit, for one caller and for all; places come back', async () => {
+  test('event streams are bounded for one caller and for all, and clients that leave free their slots', async () => {
     await serve({ maxStreams: 50, limits: { caller: { open: 40 } } })
     const flood = Array.from({ length: 120 }, () => {
       const socket = dial()
@@ -324,7 +324,7 @@ describe('floods', () => {
       return answer.status
     }).toBe(200)
   })
-  test('pulls that wait are bounded in the same way', async () => {
+  test('waiting pulls are bounded in the same way', async () => {
     await serve({ limits: { caller: { open: 10 } } })
     const body = '{"channels":["orders"],"wait":"2s"}'
     const pull = (): Promise<number> =>
@@ -342,7 +342,7 @@ describe('floods', () => {
       answers.filter((status) => status === 429).length,
     ]).toEqual([10, 20])
   })
-  test('WebSockets: no more than the limit, and places come back when they close', async () => {
+  test('WebSockets are bounded, and free their slots when they close', async () => {
     await serve({ limits: { caller: { open: 10 } } })
     const upgrade =
       'GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n'
@@ -367,7 +367,7 @@ describe('floods', () => {
       return answer.status
     }).toBe(200)
   })
-  test('upgrades that lead nowhere are refused in words', async () => {
+  test('upgrades of unknown paths are refused with a problem document', async () => {
     await serve()
     const answer = await raw(
       'GET /no/such/socket HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\nSec-WebSocket-Version: 13\r\n\r\n',

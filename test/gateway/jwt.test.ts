@@ -51,7 +51,7 @@ describe('JSON Web Tokens', () => {
   const read = async (gateway: Gateway, token: string, channel = 'orders.eu'): Promise<number> =>
     (await call(gateway, `/channels/${channel}/events`, token)).status
 
-  test('permissions by claim and by scope', async () => {
+  test('give permissions by a claim and by the scope', async () => {
     const gateway = jwtGateway()
     expect(await read(gateway, await sign())).toBe(200)
     expect(await read(gateway, await sign(), 'secrets')).toBe(403)
@@ -60,7 +60,7 @@ describe('JSON Web Tokens', () => {
     expect(await read(gateway, await sign({}))).toBe(403)
     expect(asked).toBe(1)
   })
-  test('another issuer, audience, key or algorithm, no subject, no expiry, an old one: none holds', async () => {
+  test('are refused with another issuer, audience, key or algorithm, without subject or expiry, and when expired', async () => {
     const gateway = jwtGateway()
     const stranger = await generateKeyPair('ES256')
     const [header, payload] = (await sign()).split('.') as [string, string]
@@ -83,12 +83,12 @@ describe('JSON Web Tokens', () => {
     for (const token of bad) expect(await read(gateway, token)).toBe(401)
     expect(await read(gateway, none)).toBe(401)
   })
-  test('keys that cannot be had are not the caller’s fault', async () => {
+  test('are answered with UNAVAILABLE if the keys cannot be fetched', async () => {
     jwksServer.close()
     jwksServer.closeAllConnections()
     expect(await call(jwtGateway(), '/api/describe', await sign())).toMatchObject({ status: 503, code: 'UNAVAILABLE' })
   })
-  test('tokens and JWTs side by side; options that would be unsafe are refused', async () => {
+  test('work beside tokens; unsafe options are refused', async () => {
     const both = world.open({
       access: { tokens: world.tokens, jwt: { jwks, issuer: 'https://id.example', audience: 'millrace' } },
     })

@@ -59,7 +59,7 @@ describe('a recipient', () => {
     ).toBe(202)
     expect((await published(broker, 'in', 2)).map(({ id }) => id)).toEqual(['e-1', 'e-2'])
   })
-  it('answers 400 to what is no event, 404 where there is no channel, 202 to one that it has', async () => {
+  it('answers 400 to a body that is not an event, 404 for an unknown channel, 202 to a duplicate', async () => {
     const { 'ce-id': _, ...without } = binary
     expect((await send({ method: 'POST', headers: without, body: '{}' })).status).toBe(400)
     expect(
@@ -89,7 +89,7 @@ describe('a sender', () => {
       data: { n: 1 },
     })
   })
-  it.each([200, 202, 204])('takes %d for accepted', async (status) => {
+  it.each([200, 202, 204])('counts %d as accepted', async (status) => {
     subscriber.answer = (response) => response.writeHead(status).end()
     await subscribe()
     await send({ method: 'POST', headers: binary, body: '{}' })
@@ -103,7 +103,7 @@ describe('a sender', () => {
     await send({ method: 'POST', headers: binary, body: '{}' })
     await eventually(() => expect(subscriber.ids).toEqual(['e-1', 'e-1']))
   })
-  it('asks for replies with Prefer, and sends them on', async () => {
+  it('asks for replies with Prefer, and publishes them', async () => {
     const reply = {
       'ce-specversion': '1.0',
       'ce-id': 'r-1',

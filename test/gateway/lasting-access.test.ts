@@ -109,7 +109,7 @@ describe.each(ENDINGS)('a token that %s', (_how, rest, act) => {
   })
 })
 
-describe('a request whose token is removed while its body comes', () => {
+describe('a request whose token is removed while its body arrives', () => {
   /** Send half of a body, let the token be removed, and send the other half. */
   async function slow(method: string, path: string, type: string, body: string): Promise<number> {
     const token = make({ publish: ['>'], rules: ['>'], consume: ['>'], manage: ['>'] })
@@ -178,14 +178,14 @@ describe('the rate of a token', () => {
     expect((await broker.describe()).channels.find(({ name }) => name === 'orders')?.next).toBe(51 + done)
     expect(done).toBeLessThanOrEqual(5 + Math.ceil((5 * (performance.now() - begun)) / 1000))
   })
-  test('calls count, too', async () => {
+  test('counts calls, too', async () => {
     const token = make({ read: ['>'] }, { limits: { requestsPerSecond: 5 } })
     await serve()
     const remote = await client({ token })
     const codes = await Promise.all(Array.from({ length: 50 }, () => codeOf(remote.describe())))
     expect([...new Set(codes)].sort()).toEqual(['RATE_LIMITED', 'done'])
   })
-  test('slows what handlers emit, and costs no event an attempt', { timeout: 30_000 }, async () => {
+  test('slows emissions of handlers, and no event loses an attempt', { timeout: 30_000 }, async () => {
     const token = make({ consume: ['jobs'], publish: ['told'] }, { limits: { requestsPerSecond: 20 } })
     for (let index = 0; index < 40; index++) await broker.publish('jobs', Placed(index))
     await serve()
@@ -208,8 +208,8 @@ describe('the rate of a token', () => {
   })
 })
 
-describe('a file of tokens that comes later', () => {
-  test('closes the gateway that was open, and says so', { timeout: 30_000 }, async () => {
+describe('a file of tokens that is created later', () => {
+  test('turns access control on, and a notice says so', { timeout: 30_000 }, async () => {
     let told = 0
     await serve({ access: { tokens: { file: tokens, arrived: () => told++ } } })
     const remote = await client({})
@@ -230,7 +230,7 @@ describe('a file of tokens that comes later', () => {
     ).toBe(401)
     expect(told).toBe(1)
   })
-  test('does not open other addresses before it is there', async () => {
+  test('does not open other addresses before it exists', async () => {
     await serve()
     await expect(
       serveGateway(broker, { host: '0.0.0.0', access: { tokens: { file: tokens, arrived: () => undefined } } }),

@@ -53,7 +53,7 @@ function samples(text: string): Record<string, string | undefined> {
   )
 }
 
-test('counts what this process publishes and handles, from the first request on', async () => {
+test('metrics count what this process publishes and handles, from the first request on', async () => {
   await broker.publish(orders, { type: 'before' })
   expect(samples(await scrape())).not.toHaveProperty('messaging_client_sent_messages_total orders')
   const worker = await broker.start(
@@ -86,7 +86,7 @@ test('counts what this process publishes and handles, from the first request on'
   })
 })
 
-test('shows the attempts that run', async () => {
+test('metrics show the running attempts', async () => {
   await scrape()
   let end = (): void => undefined
   const ended = new Promise<void>((resolve) => {
@@ -101,7 +101,7 @@ test('shows the attempts that run', async () => {
   await expect.poll(inFlight, { timeout: 15_000 }).toBe('0')
 })
 
-test('is OpenMetrics for those who ask for it', async () => {
+test('metrics are in OpenMetrics form if the request asks for it', async () => {
   const answer = await gateway.fetch(
     new Request('http://localhost/metrics', {
       headers: { accept: 'application/openmetrics-text;version=1.0.0,text/plain;q=0.5' },
@@ -113,8 +113,8 @@ test('is OpenMetrics for those who ask for it', async () => {
   if (process.env['MILLRACE_METRICS_FILE'] !== undefined) writeFileSync(process.env['MILLRACE_METRICS_FILE'], text)
 })
 
-describe('who may', () => {
-  test('see which metrics is a permission of its own', async () => {
+describe('the permission `metrics`', () => {
+  test('decides of which channels a caller sees metrics', async () => {
     const tokens = join(folder, 'tokens.json')
     const bearer = (name: string, permissions: object): Record<string, string> => ({
       authorization: `Bearer ${addToken(tokens, { name, permissions }).token}`,
@@ -138,8 +138,8 @@ describe('who may', () => {
   })
 })
 
-describe('is bounded', () => {
-  test('by a number of channels, of which the others are one', async () => {
+describe('the page is bounded', () => {
+  test('by a number of channels; the other channels are one series', async () => {
     await scrape()
     const names = Array.from({ length: LIMITS.metricSeriesMax + 5 }, (_, n) => `many.${n}`)
     for (const name of names) await broker.publish(stream(name), { type: 'x' })
@@ -150,7 +150,7 @@ describe('is bounded', () => {
     const kept = Object.keys(samples(text)).filter((name) => name.startsWith('millrace_channel_events '))
     expect(kept).toHaveLength(LIMITS.metricSeriesMax + 1)
   })
-  test('by a wildcard', async () => {
+  test('by a wildcard in the request', async () => {
     await broker.publish(stream('many.1'), { type: 'x' })
     const names = Object.keys(samples(await scrape('?match=many.*')))
     expect(names.filter((name) => name.startsWith('millrace_channel_events'))).toEqual([

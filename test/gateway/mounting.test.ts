@@ -62,14 +62,14 @@ async function use(url: string): Promise<void> {
   expect([refused.status, refused.headers.get('content-type')]).toEqual([400, 'application/problem+json'])
 }
 
-describe('mounted', () => {
+describe('a mounted gateway works', () => {
   test('in a Hono application, below a path', async () => {
     const app = new Hono().get('/', (c) => c.text('shop')).mount('/events', gateway.fetch)
     const url = await listen(createServer(getRequestListener(app.fetch, { overrideGlobalObjects: false })))
     expect(await (await fetch(url)).text()).toBe('shop')
     await use(`${url}/events`)
   })
-  test('in Node’s own server, beside other routes, as Express does it', async () => {
+  test('in a plain Node server, beside other routes, as in Express', async () => {
     const listener = getRequestListener((request, env) => gateway.fetch(request, env), { overrideGlobalObjects: false })
     const url = await listen(
       createServer((request, response) => {
@@ -82,7 +82,7 @@ describe('mounted', () => {
     expect(await (await fetch(url)).text()).toBe('shop')
     await use(`${url}/events`)
   })
-  test('without any server: a Request in, a Response out', async () => {
+  test('without any server, from a Request to a Response', async () => {
     const answer = await gateway.fetch(
       new Request('http://localhost/channels/orders/events', { method: 'POST', headers: STRUCTURED, body: event }),
     )
@@ -90,8 +90,8 @@ describe('mounted', () => {
   })
 })
 
-describe('ending', () => {
-  test('a request that is on its way is finished, new ones are not taken, and it is not ready meanwhile', async () => {
+describe('a closing gateway', () => {
+  test('finishes running requests, refuses new ones, and is not ready', async () => {
     const serving = await serveGateway(broker, { port: 0, drain: '5s' })
     const socket = dial(serving.port, '127.0.0.1')
     let heard = ''
@@ -115,7 +115,7 @@ describe('ending', () => {
     await closed
     await eventually(() => heard).toContain('HTTP/1.1 202')
   })
-  test('/ready says so while what is leased may still be settled', async () => {
+  test('answers that it is not ready, while leased events can still be settled', async () => {
     const serving = await serveGateway(broker, { port: 0, drain: '5s' })
     await broker.publish('orders', { id: '1', source: '/s', type: 't' })
     const init = { method: 'POST', headers: { 'content-type': 'application/json' } }
@@ -196,7 +196,7 @@ describe('ending', () => {
 })
 
 describe('a thousand idle event streams', () => {
-  test('each gets each event, once and in order, and they cost little while they wait', {
+  test('each get every event once and in order, and need little memory while they wait', {
     timeout: 60_000,
   }, async () => {
     const many = createGateway(broker, { drain: 0 })

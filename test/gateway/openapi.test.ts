@@ -149,7 +149,7 @@ describe('the document', () => {
     expect((await new Validator().validate(broken as never)).valid).toBe(false)
     expect(() => validator.resolveRefs()).not.toThrow()
   })
-  test('has every operation once, with a permission asked for or none, and the parameters of its path', () => {
+  test('has every operation once, with its permission and the parameters of its path', () => {
     const ids = operations().map(({ operation }) => operation.operationId)
     expect(new Set(ids).size).toBe(ids.length)
     for (const { path, operation } of operations()) {
@@ -160,7 +160,7 @@ describe('the document', () => {
       ).toEqual(inPath)
     }
   })
-  test('has all that is served: every path answers each documented method, and no other', async () => {
+  test('agrees with the gateway: every path answers each documented method, and no other', async () => {
     const methods = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']
     await withGateway({}, async (gateway) => {
       for (const [path, item] of Object.entries(document.paths)) {
@@ -177,7 +177,7 @@ describe('the document', () => {
       }
     })
   })
-  test('a token without the permission is refused by every route that is not open', async () => {
+  test('is right about permissions: every route that is not open refuses a token without its permission', async () => {
     await withGateway({ access: { tokens } }, async (gateway) => {
       for (const { path, method, operation } of operations()) {
         // Routes that list what the caller may see never refuse.
@@ -202,7 +202,7 @@ describe('the document', () => {
   })
 })
 
-describe('every documented answer occurs', () => {
+describe('every documented answer', () => {
   async function provoke(path: string, method: string, status: string, operation: Operation): Promise<Response> {
     if (operation.responses['101'] !== undefined) return upgrade(path, status)
     const own: Provocation | undefined = provocations[`${operation.operationId} ${status}`]
@@ -234,7 +234,7 @@ describe('every documented answer occurs', () => {
     return common(concrete(path), method, init)
   }
 
-  test('and has a documented content type', async () => {
+  test('occurs, with a documented content type', async () => {
     const seen: string[] = []
     for (const { path, method, operation } of operations()) {
       for (const [status, { content }] of Object.entries(operation.responses)) {

@@ -60,7 +60,7 @@ const carried = {
 }
 const forbidden = { code: 'FORBIDDEN' }
 
-test('everything is not theirs', async () => {
+test("permissions for all channels do not include Millrace's own channels", async () => {
   await asEngine(everything, async (engine, client) => {
     await expect(client.publish('$audit', { type: 'forged' })).rejects.toMatchObject(forbidden)
     await expect(engine.carriage.putEvents('$audit', [carried])).rejects.toMatchObject(forbidden)
@@ -71,7 +71,7 @@ test('everything is not theirs', async () => {
   })
 })
 
-test('who is named for them carries them, and still does not publish to them', async () => {
+test("a caller with permissions for Millrace's own channels can copy them, and still cannot publish to them", async () => {
   await asEngine(named, async (engine, client) => {
     await engine.carriage.consumers('$audit')
     const { value } = (await client.read('$audit').next()) as { value: { type: string } }

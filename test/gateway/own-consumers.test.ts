@@ -113,18 +113,18 @@ describe.each(['rules.orders', 'rule.tell.http', 'push.there'])('%s', (name) => 
     }
     expect((await ask('DELETE', `/api/consumers/${name}`)).text).toContain('INVALID_NAME')
   })
-  test('cannot be consumed, moved or removed over the wire by those who may consume and manage its channel', async () => {
+  test('cannot be consumed, rewound or removed over the wire by a caller that may consume and manage its channel', async () => {
     const client = await remote({ consume: ['>'], manage: ['orders'], read: ['orders'] })
     expect(await subscribed(client, name)).toMatch(/^INVALID_NAME/)
     expect(await subscribed(client, 'mine')).toBe('done')
     expect(await refusal(client.consumer(name).rewind('beginning', { channel: 'orders' }))).toMatch(/^FORBIDDEN/)
     expect(await refusal(client.consumer(name).remove())).toMatch(/^FORBIDDEN/)
   })
-  test('is no name for an application’s consumer', () =>
+  test('cannot be the name of an application’s consumer', () =>
     expect(() => consumer(name, stream('orders'))).toThrow('reserved'))
 })
 
-test('rules go on acting on every event while somebody tries to take their router', async () => {
+test('rules continue to act on every event while a caller tries to take over their router', async () => {
   const rules = await startRules(broker)
   await rules.put({
     name: 'tell',
@@ -139,7 +139,7 @@ test('rules go on acting on every event while somebody tries to take their route
   await rules.stop()
 })
 
-test('rules run over a connection of those who may change all rules', { timeout: 30_000 }, async () => {
+test('rules can run over a connection of a caller that may change all rules', { timeout: 30_000 }, async () => {
   const client = await remote({ ...everything, rules: ['>'] })
   const rules = await startRules(client)
   await rules.put({
@@ -175,7 +175,7 @@ describe('names', () => {
     rules: ['orders'],
   }
 
-  test('HTTP tells neither which there are nor which channels they have', async () => {
+  test('HTTP reveals neither which consumers exist nor their channels', async () => {
     const [ask, holder] = open(limited, everything)
     expect((await holder('PUT', '/consumers/first', { channels: ['secret.merger'] })).status).toBe(201)
     for (const [method, path, body] of [
@@ -218,7 +218,7 @@ describe('names', () => {
     }
   })
 
-  test('nor does the wire; and a read that is refused says so', async () => {
+  test('the wire does not reveal them either, and a refused read says so', async () => {
     const client = await remote(limited)
     const of = async (name: string): Promise<string[]> => {
       const said = [
@@ -241,7 +241,7 @@ describe('names', () => {
   })
 })
 
-test('a rewind says where to in the query or in its body, once', async () => {
+test('a rewind takes its position from the query or from its body, and not from both', async () => {
   const seen: number[] = []
   const running = await broker.start(consumer('mine', stream('orders')).onAny(({ offset }) => void seen.push(offset)))
   await broker.publish('orders', { type: 't', id: '1', source: '/s' } as never)

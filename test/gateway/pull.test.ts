@@ -54,7 +54,7 @@ const lagOf = async (name: string): Promise<number | undefined> =>
 const orders = { channels: ['orders'] }
 
 describe('pulling', () => {
-  test('one request leases what is there; completing it is durable, and it does not come again', async () => {
+  test('one request leases the available events; completing one is durable, and it is not delivered again', async () => {
     await publish('a')
     await publish('b')
     const [a, b] = await pull('stock', orders)
@@ -71,7 +71,7 @@ describe('pulling', () => {
     await post('/consumers/stock/leave')
     expect(await pull('stock', orders)).toEqual([])
   })
-  test('an attempt that fails, and a dead letter, are lines in the log of the gateway’s broker', async () => {
+  test('a failed attempt and a dead letter are lines in the log of the gateway’s broker', async () => {
     const lines: string[] = []
     const noted = (line: unknown): void => void lines.push(String(line))
     const logging = await connect('memory:', { logger: { info: noted, warn: noted, error: noted } })
@@ -98,7 +98,7 @@ describe('pulling', () => {
       ),
     ])
   })
-  test('a pull waits for the first event, as long as it says', async () => {
+  test('a pull waits for the first event, up to its `wait`', async () => {
     const waiting = pull('stock', { ...orders, wait: '30s', max: 5 })
     await eventually(async () => (await broker.describe()).consumers.length).toBe(1)
     await publish('late')
@@ -107,7 +107,7 @@ describe('pulling', () => {
     expect(await pull('stock', { wait: 200 })).toEqual([])
     expect(performance.now() - before).toBeGreaterThan(150)
   })
-  test('max bounds an answer, and two pullers share', async () => {
+  test('`max` bounds an answer, and two clients share the events', async () => {
     for (const id of ['a', 'b', 'c', 'd', 'e']) await publish(id)
     const [first, second] = await Promise.all([
       pull('stock', { ...orders, max: 2, wait: '5s' }),
@@ -117,7 +117,7 @@ describe('pulling', () => {
     expect([first.length, second.length, third.length]).toEqual([2, 2, 1])
     expect(ids([...first, ...second, ...third]).sort()).toEqual(['a', 'b', 'c', 'd', 'e'])
   })
-  test('events of one key come one at a time, in order; a release hands one back without using an attempt', async () => {
+  test('events of one key are leased one at a time, in order; a release hands one back without using an attempt', async () => {
     for (const id of ['k1', 'k2']) await publish(id, 'orders', { partitionkey: 'k' })
     const [one, ...others] = await pull('stock', orders)
     expect([one?.event.id, others]).toEqual(['k1', []])
@@ -127,7 +127,7 @@ describe('pulling', () => {
     await post(`/leases/${again?.lease}/complete`)
     expect(ids(await pull('stock', { wait: '5s' }))).toEqual(['k2'])
   })
-  test('retry uses an attempt, and the last one is a dead letter, which redrive gives back', async () => {
+  test('a retry uses an attempt; after the last one the event is a dead letter, which a redrive gives back', async () => {
     await publish('a')
     const spec = { ...orders, attempts: 2 }
     const [first] = await pull('stock', spec)
@@ -144,7 +144,7 @@ describe('pulling', () => {
     await post('/api/consumers/stock/dead-letters/redrive?id=a')
     expect(await pull('stock', { wait: '5s' })).toMatchObject([{ redriven: true, event: { id: 'a' } }])
   })
-  test('retry waits for its delay; reject gives up at once', async () => {
+  test('a retry waits for its delay; a reject makes a dead letter at once', async () => {
     await publish('a')
     const [first] = await pull('stock', orders)
     await post(`/leases/${first?.lease}/retry`, { delay: '1h' })
@@ -157,7 +157,7 @@ describe('pulling', () => {
       failure: { kind: 'rejected', message: 'nonsense' },
     })
   })
-  test('a lease that runs out hands the event to another, as the next attempt; the late one is refused', async () => {
+  test('an expired lease gives the event to another client, as the next attempt; a late settlement is refused', async () => {
     await publish('a')
     const [slow] = await pull('stock', { ...orders, lease: 60 })
     const [quick] = await pull('stock', { wait: '10s' })
@@ -167,7 +167,7 @@ describe('pulling', () => {
     const kept = await post(`/leases/${quick?.lease}/extend`, { lease: '1h' })
     if (kept.status === 200) expect((await post(`/leases/${quick?.lease}/complete`)).status).toBe(200)
   })
-  test('an event whose clients never settle is a dead letter in the end', async () => {
+  test('an event that no client settles becomes a dead letter', async () => {
     await publish('a')
     const spec = { ...orders, lease: 60, attempts: 2 }
     expect((await pull('stock', spec))[0]?.attempt).toBe(1)
@@ -176,7 +176,7 @@ describe('pulling', () => {
       (await broker.deadLetters('stock').list()).map(({ failure, attempts }) => [failure.kind, failure.code, attempts]),
     ).toEqual([['timeout', 'LEASE_LOST', 2]])
   })
-  test('extending keeps a lease beyond its first end', async () => {
+  test('extending a lease prolongs it beyond its first end', async () => {
     await publish('a')
     const [one] = await pull('stock', { ...orders, lease: 400 })
     const { body } = await post(`/leases/${one?.lease}/extend`, { lease: '10m' })
@@ -184,7 +184,7 @@ describe('pulling', () => {
     expect(await pull('stock', { wait: 900 })).toEqual([])
     expect((await post(`/leases/${one?.lease}/complete`)).status).toBe(200)
   })
-  test('a settlement that is sent again is answered again; another one is refused', async () => {
+  test('a repeated settlement gets the same answer; a different one is refused', async () => {
     await publish('a')
     const [one] = await pull('stock', orders)
     const path = `/leases/${one?.lease}`
@@ -196,7 +196,7 @@ describe('pulling', () => {
     })
     expect((await post('/leases/nobody/complete')).status).toBe(409)
   })
-  test('what a completion emits is stored with it, digits and all, once', async () => {
+  test('the emissions of a completion are stored with it, once, with all digits', async () => {
     await publish('a')
     const [one] = await pull('stock', orders)
     const body =
@@ -218,7 +218,7 @@ describe('pulling', () => {
       },
     ])
   })
-  test('a completion that emits nonsense is refused, and the event is still the client’s', async () => {
+  test('a completion with a malformed emission is refused, and the client keeps its lease', async () => {
     await publish('a')
     const [one] = await pull('stock', orders)
     const emit = (channel: string, event: object): Promise<Answer> =>
@@ -231,7 +231,7 @@ describe('pulling', () => {
     )
     expect((await post(`/leases/${one?.lease}/complete`)).status).toBe(200)
   })
-  test('many are settled in one request, each with an answer of its own', async () => {
+  test('one request settles many leases, each with its own answer', async () => {
     for (const id of ['a', 'b', 'c']) await publish(id)
     const [a, b, c] = await pull('stock', orders)
     const settlements = [
@@ -251,7 +251,7 @@ describe('pulling', () => {
     ])
     expect(await lagOf('stock')).toBe(2)
   })
-  test('types, patterns, wildcards and where it begins', async () => {
+  test('a pull takes types, patterns, wildcards and a first position', async () => {
     await publish('a')
     await publish('b', 'orders.eu', { type: 'order.paid', data: { n: 7 } })
     expect(ids(await pull('wild', { channels: ['orders.*'] }))).toEqual(['b'])
@@ -263,7 +263,7 @@ describe('pulling', () => {
     await publish('c')
     expect(ids(await pull('late', { wait: '5s' }))).toEqual(['c'])
   })
-  test('what is not pulled goes to the consumer’s other instances: a worker of the application', async () => {
+  test('events that are not pulled go to the consumer’s other instances, such as a worker of the application', async () => {
     for (let index = 0; index < 20; index++) await publish(`e${index}`)
     const [mine] = await pull('stock', { ...orders, max: 1 })
     const handled: string[] = []
@@ -272,7 +272,7 @@ describe('pulling', () => {
     expect(handled).not.toContain(mine?.event.id)
     await running.stop()
   })
-  test('a client that leaves while it waits takes nothing with it', async () => {
+  test('a client that leaves while it waits holds no event', async () => {
     const gateway = createGateway(broker, { drain: 0 })
     const leaving = new AbortController()
     const init = { method: 'POST', headers: { 'content-type': 'application/json' }, signal: leaving.signal }
@@ -292,7 +292,7 @@ describe('pulling', () => {
     expect(await (await stays).json()).toMatchObject({ deliveries: [{ attempt: 1, event: { id: 'a' } }] })
     await gateway.close()
   })
-  test('a client whose connection breaks while it waits is not leased anything that comes later', async () => {
+  test('a client whose connection breaks while it waits gets no lease on later events', async () => {
     const socket = connectSocket(server.port, '127.0.0.1')
     const body = JSON.stringify({ ...orders, wait: '60s', lease: '10m' })
     socket.write(
@@ -310,7 +310,7 @@ describe('pulling', () => {
 })
 
 describe('opening', () => {
-  test('PUT opens, says so, and opens anew with other settings: what was leased goes back', async () => {
+  test('PUT opens a consumer, and opens it again with other settings: leased events go back', async () => {
     await publish('a')
     expect((await post('/consumers/stock', orders, 'PUT')).status).toBe(201)
     expect((await post('/consumers/stock', orders, 'PUT')).status).toBe(200)
@@ -320,12 +320,12 @@ describe('opening', () => {
     expect((await post(`/leases/${one?.lease}/complete`)).status).toBe(409)
     expect(await pull('stock', { wait: '5s' })).toMatchObject([{ attempt: 1, event: { id: 'a' } }])
   })
-  test('many that open the same at once open one', async () => {
+  test('concurrent requests for one consumer open it once', async () => {
     const answers = await Promise.all(Array.from({ length: 20 }, () => post('/consumers/stock', orders, 'PUT')))
     expect(answers.filter(({ status }) => status === 201)).toHaveLength(1)
     expect((await broker.describe()).consumers).toMatchObject([{ name: 'stock', instances: 1 }])
   })
-  test('no more of them than the limit', async () => {
+  test('the number of open consumers is limited', async () => {
     const answers: Answer[] = []
     for (let index = 0; index < 1001; index++) answers.push(await post(`/consumers/c${index}`, orders, 'PUT'))
     expect(answers.at(-1)).toMatchObject({ status: 503, body: { code: 'BACKPRESSURE' } })
@@ -351,7 +351,7 @@ describe('opening', () => {
     const answer = await post('/consumers/stock', body, 'PUT')
     expect([answer.status, answer.body.code]).toEqual([status, code])
   })
-  test('a pull of what is not open says what to do', async () => {
+  test('a pull of a consumer that is not open says what to do', async () => {
     expect(await post('/consumers/stock/pull')).toMatchObject({
       status: 404,
       body: { code: 'UNKNOWN_CONSUMER', detail: expect.stringContaining('PUT') },
@@ -364,7 +364,7 @@ describe('opening', () => {
 })
 
 describe('closing', () => {
-  test('who waits is answered, what is leased may still be settled, and then it closes', async () => {
+  test('answers waiting pulls, takes settlements of leased events, and then closes', async () => {
     await publish('a')
     const [one] = await pull('stock', orders)
     const waiting = pull('stock', { wait: '60s' })
@@ -375,7 +375,7 @@ describe('closing', () => {
     await closed
     expect(await lagOf('stock')).toBe(0)
   })
-  test('a broker that closes first ends them', async () => {
+  test('a broker that closes first ends the pulls', async () => {
     await pull('stock', orders)
     await broker.close()
     expect((await post('/consumers/stock/pull', orders)).status).toBe(503)

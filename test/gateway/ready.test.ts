@@ -48,7 +48,7 @@ async function ask(path: string, token?: string): Promise<{ status: number; body
   return { status: answer.status, body: await answer.json() }
 }
 
-test('nobody is told more than whether it is, but those with a permission for all channels; and nothing is asked for it', async () => {
+test('/ready tells only callers with a permission for all channels more than yes or no, and it asks no server', async () => {
   const alarms = [expect.objectContaining({ code: 'UNAVAILABLE' })]
   expect(await ask('/ready')).toEqual({ status: 503, body: { status: 'not ready' } })
   expect(await ask('/ready', 'wrong')).toEqual({ status: 503, body: { status: 'not ready' } })

@@ -81,7 +81,7 @@ const redrive = async (plan: object): Promise<RedriveProgress> => {
   return (await last()) as RedriveProgress
 }
 
-describe('dead letters as a workbench', () => {
+describe('dead letters', () => {
   test('are grouped by the error and the frame of the application, whatever the message says', async () => {
     fails = (n) => (n % 2 === 0 ? new TypeError(`order ${n} is closed`) : new RangeError('no'))
     await die(3)
@@ -96,7 +96,7 @@ describe('dead letters as a workbench', () => {
     expect(of('order 17 failed')).not.toBe(of('mail 17 failed'))
   })
 
-  test('a careful redrive stops by itself when the error comes back, after one', async () => {
+  test('a careful redrive stops by itself after one event if the error occurs again', async () => {
     await die(12)
     const [group] = (await call<Groups>('dead-letter-groups')).groups
     expect(await redrive({ fingerprint: group?.fingerprint, reason: 'try' })).toMatchObject({
@@ -107,7 +107,7 @@ describe('dead letters as a workbench', () => {
     expect(handled).toEqual([])
   })
 
-  test('a careful redrive goes on to all when nothing comes back, and keeps the order of keys', {
+  test('a careful redrive continues with all events if no error occurs, and keeps the order of keys', {
     timeout: 30_000,
   }, async () => {
     await die(12)
@@ -122,7 +122,7 @@ describe('dead letters as a workbench', () => {
     for (const key of [0, 1, 2]) expect(handled.filter((n) => n % 3 === key)).toEqual([0, 3, 6, 9].map((n) => n + key))
   })
 
-  test('a careful redrive goes on while the consumer works on other events', { timeout: 20_000 }, async () => {
+  test('a careful redrive continues while the consumer works on other events', { timeout: 20_000 }, async () => {
     await die(12)
     fails = () => null
     const release = hold(100)

@@ -53,7 +53,7 @@ async function search(query: Readonly<Record<string, string>>): Promise<Result> 
 }
 
 describe('searching a channel', () => {
-  test('finds the newest first, says how much it looked at, and continues where it stopped', async () => {
+  test('finds the newest first, says how many events it read, and continues where it stopped', async () => {
     const rare = { filter: "type = 'rare'", limit: '20' }
     const first = await search(rare)
     expect(first.offsets.slice(0, 3)).toEqual([4900, 4800, 4700])
@@ -63,20 +63,20 @@ describe('searching a channel', () => {
     expect(rest.end).toEqual({ looked: 3000, of: 3000, found: 30, next: null })
   })
 
-  test('finds the oldest first when asked', async () => {
+  test('finds the oldest first if the request says so', async () => {
     const first = await search({ filter: "type = 'rare'", order: 'oldest', limit: '3' })
     expect(first.offsets).toEqual([0, 100, 200])
     expect(first.end?.next).toBe(201)
   })
 
-  test('by key, by id and by pattern, all at once', async () => {
+  test('finds by key, by id and by pattern together', async () => {
     expect((await search({ id: 'e14' })).offsets).toEqual([14])
     expect((await search({ id: 'e14', key: 'k0' })).offsets).toEqual([14])
     expect((await search({ id: 'e14', key: 'k1' })).offsets).toEqual([])
     expect((await search({ where: '{"data":{"n":[{"numeric":[">",4997]}]}}' })).offsets).toEqual([4999, 4998])
   })
 
-  test('says "none" only with everything looked at', async () => {
+  test('says that nothing was found only if all events were read', async () => {
     expect(await search({ id: 'nobody' })).toEqual({
       offsets: [],
       end: { looked: 5000, of: 5000, found: 0, next: null },
@@ -84,7 +84,7 @@ describe('searching a channel', () => {
     })
   })
 
-  test('refuses what it does not understand', async () => {
+  test('refuses malformed parameters', async () => {
     for (const query of [
       { order: 'random' },
       { limit: '0' },
@@ -95,7 +95,7 @@ describe('searching a channel', () => {
       expect([query, (await search(query as never)).status]).toEqual([query, 400])
   })
 
-  test('the preview of a rewind says what would be delivered again, and does nothing', async () => {
+  test('the preview of a rewind counts what would be delivered again, and changes nothing', async () => {
     const running = await broker.start(consumer('billing', 'orders', { from: 'beginning' }).onAny(() => undefined))
     const floor = async (): Promise<number | undefined> => (await broker.describe()).consumers[0]?.channels[0]?.floor
     await expect.poll(floor).toBe(5000)

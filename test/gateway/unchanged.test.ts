@@ -32,7 +32,7 @@ async function send(
 const readText = async (query = ''): Promise<string> => (await gateway.fetch(new Request(`${EVENTS}${query}`))).text()
 const attributes = '"specversion":"1.0","id":"1","source":"/s","type":"t"'
 
-test('numbers keep every digit and their form: structured, batched and binary', async () => {
+test('numbers keep all digits and their form in structured, batched and binary mode', async () => {
   const data = '{"big":12345678901234567890,"cents":1.10,"tiny":1e-400,"minus":-0, "deep":[{"n":9007199254740993}]}'
   await send(`{${attributes},"data":${data}}`)
   await send(`[{${attributes.replace('"1"', '"2"')},"data" : ${data} }]`, {
@@ -55,7 +55,7 @@ test('numbers keep every digit and their form: structured, batched and binary', 
   const text = await readText()
   expect(text.split(data)).toHaveLength(5)
 })
-test('an event without a time comes out without one, and an extension that is named like a member of ours stays', async () => {
+test('an event without a time is served without one, and an extension with the name of a Millrace member stays', async () => {
   const sent = {
     specversion: '1.0',
     id: '1',
@@ -85,7 +85,7 @@ test('line breaks within the data do not break an event stream', async () => {
   expect(JSON.parse(line)).toMatchObject({ id: '1', data: { n: 1 } })
   expect(line).toContain('1.0')
 })
-test('data that is too deep is refused, and so is data that a schema of the application refuses', async () => {
+test("data that is nested too deep is refused, and so is data that the application's schema refuses", async () => {
   const nested = (depth: number): string => `{${attributes},"data":${'['.repeat(depth)}${']'.repeat(depth)}}`
   const status = async (body: string, channel = 'anything'): Promise<number> =>
     (
@@ -104,7 +104,7 @@ test('data that is too deep is refused, and so is data that a schema of the appl
   expect(await status(`{${attributes},"data":{"n":9007199254740993}}`, 'typed')).toBe(422)
   expect(await status(`{${attributes},"data":{"n":7}}`, 'typed')).toBe(202)
 })
-test('events of the official SDK, in and out, are the same events', async () => {
+test('events of the official SDK come back as the same events', async () => {
   const sent: SdkEvent<unknown>[] = [
     new SdkEvent({
       id: 'a',
@@ -144,7 +144,7 @@ test('events of the official SDK, in and out, are the same events', async () => 
   }) as SdkEvent<unknown>[]
   expect(read.map((one) => one.toJSON())).toEqual(sent.map((one) => one.toJSON()))
 })
-test('the scanner finds what the parser finds, for any JSON', () => {
+test('the scanner finds the same members as the parser, for any JSON', () => {
   fc.assert(
     fc.property(fc.dictionary(fc.string(), fc.jsonValue()), fc.nat(3), (object, space) => {
       const text = JSON.stringify(object, null, space)

@@ -40,7 +40,7 @@ const handshake = (headers: Record<string, string>, channel = 'hooks'): Promise<
   })
 
 describe('answering', () => {
-  test('grants the origin that asks, and no more than the caller’s rate', async () => {
+  test('grants the requesting origin, at no more than the caller’s rate', async () => {
     const answer = await handshake({ 'webhook-request-origin': 'sender.example', 'webhook-request-rate': '1000' })
     expect([
       answer.status,
@@ -65,7 +65,7 @@ describe('answering', () => {
       401,
     )
   })
-  test('a browser’s preflight is something else', async () => {
+  test('answers the preflight of a browser with the headers of CORS', async () => {
     const headers = {
       origin: 'https://app.example',
       'access-control-request-method': 'POST',
@@ -102,7 +102,7 @@ describe('asking', () => {
     }
   }
 
-  test('our own gateway grants what our own sender asks', async () => {
+  test('a Millrace gateway grants the request of a Millrace sender', async () => {
     const granted = await requestHandshake(`${server.url}/channels/hooks/events`, {
       origin: 'millrace.example',
       ratePerMinute: 60,
@@ -121,7 +121,7 @@ describe('asking', () => {
       status: 403,
     })
   })
-  test('says who asks, how fast, and with which token', async () => {
+  test('the request has the origin, the rate and the token', async () => {
     let asked: Record<string, unknown> = {}
     const granted = await ask((request, response) => {
       asked = { method: request.method, ...request.headers }
@@ -150,14 +150,14 @@ describe('asking', () => {
   ])('%s is no permission', async (_, answer) => {
     expect((await ask(answer)).allowed).toBe(false)
   })
-  test('a target that does not answer', async () => {
+  test('a target that does not answer fails the handshake', async () => {
     const { url, close } = await target((request) => request.socket.destroy())
     await expect(requestHandshake(url, { origin: 'millrace.example', guard })).rejects.toMatchObject({
       code: 'UNAVAILABLE',
     })
     close()
   })
-  test('no private address is asked that is not allowed', async () => {
+  test('a private address is not asked unless it is allowed', async () => {
     await expect(
       requestHandshake(server.url, { origin: 'millrace.example', guard: addressGuard([]) }),
     ).rejects.toMatchObject({ code: 'FORBIDDEN' })

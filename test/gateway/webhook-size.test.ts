@@ -4,7 +4,7 @@ import { expect, test } from 'vitest'
 import { serveGateway, type WebhookOptions } from '../../src/gateway/index.ts'
 import { connect } from '../../src/index.ts'
 
-test('an endpoint takes a delivery that is larger than a channel takes by default, where it says so', async () => {
+test('an endpoint with `maxEventBytes` takes a delivery that is larger than the default of channels', async () => {
   const real = await connect('memory:')
   const endpoint = (bytes?: string): WebhookOptions => ({
     scheme: 'github',

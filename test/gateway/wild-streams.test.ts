@@ -40,7 +40,7 @@ async function refused(path: string, headers: Record<string, string> = {}): Prom
   return [answer.status, ((await answer.json()) as { code: string }).code]
 }
 
-test('bring the events of each channel that they match, by its name', async () => {
+test('streams of a wildcard bring the events of each matching channel, with its name', async () => {
   await publish('shop.carts', 'c0')
   await publish('other', 'x0')
   const client = open('shop.*/stream?from=beginning')
@@ -53,7 +53,7 @@ test('bring the events of each channel that they match, by its name', async () =
   expect(client.lastEventId).toBe('shop.carts=0,shop.orders=0')
 })
 
-test('and a channel that is created later, from its beginning', async () => {
+test('streams of a wildcard bring a channel that is created later, from its beginning', async () => {
   const client = open('shop.*,other/stream')
   await eventually(() => client.lastEventId).toBe('other=-1,shop.carts=-1,shop.orders=-1')
   await broker.declare(stream('shop.returns'))
@@ -63,7 +63,7 @@ test('and a channel that is created later, from its beginning', async () => {
   await eventually(() => client.came.length).toBe(2)
 })
 
-test('one that is removed ends nothing else, and is read again when it comes back', async () => {
+test('a removed channel does not end the stream, and is read again when it is created again', async () => {
   const client = open('shop.*/stream')
   await eventually(() => client.lastEventId).toBe('shop.carts=-1,shop.orders=-1')
   await publish('shop.carts', 'c0')
@@ -78,7 +78,7 @@ test('one that is removed ends nothing else, and is read again when it comes bac
 })
 
 test.each(['end', '1h'])(
-  'a client that comes back misses nothing, also of channels that were created meanwhile (from %s)',
+  'a client that reconnects misses nothing, also of channels that were created meanwhile (from %s)',
   async (from) => {
     const first = open(`shop.*/stream?from=${from}`)
     await eventually(() => first.lastEventId).toBe('shop.carts=-1,shop.orders=-1')
@@ -92,7 +92,7 @@ test.each(['end', '1h'])(
   },
 )
 
-test('so does one that came back before any channel was there', async () => {
+test('a client that reconnects before any channel exists misses nothing', async () => {
   const first = open('later.*/stream')
   await eventually(() => first.lastEventId).toBe('*')
   first.close()
@@ -102,7 +102,7 @@ test('so does one that came back before any channel was there', async () => {
   await eventually(() => second.came).toEqual([['later.one', 'l0']])
 })
 
-test('bring what the token may read, and tell no other name', async () => {
+test('streams of a wildcard bring only channels that the token may read, and reveal no other name', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'millrace-wild-'))
   const tokens = join(folder, 'tokens.json')
   const headers = {
@@ -128,7 +128,7 @@ test('bring what the token may read, and tell no other name', async () => {
   }
 })
 
-test('a wildcard that is malformed, a name that is not there, or more channels than a stream may have', async () => {
+test('a malformed wildcard, an unknown name, and too many channels are refused', async () => {
   expect(await refused('shop.*x/stream')).toEqual([400, 'INVALID_NAME'])
   expect(await refused('shop.*,nowhere/stream')).toEqual([404, 'UNKNOWN_CHANNEL'])
   const many = Array.from({ length: 33 }, (_, n) => stream(`many.n${n}`))
@@ -141,14 +141,14 @@ test('a wildcard that is malformed, a name that is not there, or more channels t
   expect(await refused('many.*/stream')).toEqual([400, 'INVALID_REQUEST'])
 })
 
-test('closing the broker ends them', async () => {
+test('streams of a wildcard end when the broker closes', async () => {
   const client = open('shop.*/stream')
   await eventually(() => client.status).toBe(200)
   await broker.close()
   await client.done
 })
 
-test('the client for pages takes them, too', async () => {
+test('the client for pages accepts wildcards, too', async () => {
   const over = new AbortController()
   const came: string[] = []
   const reading = (async () => {

@@ -106,7 +106,7 @@ async function served(): Promise<{
   }
 }
 
-test('the key stands where the declaration says, whatever the frame says', async () => {
+test('the server takes the key from the declared path, whatever the frame says', async () => {
   const { publish, keys } = await served()
   expect(await publish('orders', [encoded({ order: 'a', n: 1 }), encoded({ order: 'b', n: 1 }, 'other')])).toEqual([
     0, 1,
@@ -121,7 +121,7 @@ test('the key stands where the declaration says, whatever the frame says', async
   expect(await keys('orders')).toHaveLength(5)
 })
 
-test('data that the kept schema refuses is refused: of single publishes each for itself, of a batch all', async () => {
+test('data that the stored schema refuses is refused: single publishes one by one, a batch as a whole', async () => {
   const { publish, keys } = await served()
   const [good, bad] = [() => encoded({ order: 'a', n: 1 }), () => encoded({ order: 'a', n: 0 })]
   expect(await publish('orders', [bad()])).toEqual(['SCHEMA_MISMATCH'])
@@ -133,7 +133,7 @@ test('data that the kept schema refuses is refused: of single publishes each for
   expect(await keys('orders')).toEqual(['a', 'a'])
 })
 
-test('without a key an event is refused where the key is a function, but for a client that has the function', async () => {
+test('an event without a key is refused if the key is a function that the client does not have', async () => {
   const { publish, keys, remote } = await served()
   const one = { order: 'a', n: 1 }
   expect(await publish('keyed', [encoded(one)])).toEqual(['INVALID_EVENT'])
@@ -173,7 +173,7 @@ function numbered(type: number, values: readonly number[], json?: unknown): Buff
   return frame
 }
 
-test('what is emitted is checked alike, in order with what is settled behind it', async () => {
+test('emissions are checked in the same way, in order with later settlements', async () => {
   const { send, next, publish, keys } = await served()
   for (let n = 0; n < 4; n++) await publish('loose', [encoded(n)])
   send(numbered(FRAME.subscribe, [1, 1], { spec, claims: [] }))
@@ -199,7 +199,7 @@ test('what is emitted is checked alike, in order with what is settled behind it'
   expect(again.readUInt32LE(0)).toBe(1)
 })
 
-test('a client of this program publishes and emits as before', async () => {
+test("a client with the channel's code publishes and emits as before", async () => {
   const { remote, keys } = await served()
   const engine = await remote()
   await engine.publishBatch('orders', [encoded({ order: 'a', n: 1 }, 'a'), encoded({ order: 'b', n: 1 }, 'b')], null)
@@ -219,7 +219,7 @@ test('a client of this program publishes and emits as before', async () => {
   await engine.close()
 })
 
-test('what a client with the channel’s code says that it has judged is not judged again; the key is taken from the path all the same', async () => {
+test('the server does not check again the data that a client with the channel’s code has checked, and still takes the key from the path', async () => {
   const { send, next, keys } = await served()
   const judged = encoded({ order: 'a', n: -1 })
   send(publishFrame(7, 'orders', [judged], null, false))

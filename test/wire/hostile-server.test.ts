@@ -40,7 +40,7 @@ function hostile(
   }
 }
 
-test('a first answer that is none of Millrace is an error of connecting, at once', async () => {
+test('a first answer of another protocol fails the connection at once', async () => {
   const firsts = [
     Buffer.from([1, 2, 3, 4, 5, 6, 7, 8, 9]),
     numbers(FRAME.welcome, [1]),
@@ -60,7 +60,7 @@ test('a first answer that is none of Millrace is an error of connecting, at once
   expect(unhandled).toEqual([])
 })
 
-test('an answer that cannot be read fails the call, and no call hangs', async () => {
+test('an unreadable answer fails its call, and no call hangs', async () => {
   const answers = [
     ...odd.map((value) => (request: number) => numberedFrame(FRAME.result, request, value)),
     (request: number) => numbers(FRAME.result, [request]),
@@ -85,10 +85,10 @@ test('an answer that cannot be read fails the call, and no call hangs', async ()
     const remote = await RemoteEngine.open({ name: 'remote', dial, reconnectMsMax: 5 })
     const calls = [
       remote.describe(),
-      remote.consumers.describe('worker'),
-      remote.consumers.deadLetters('worker', {}),
-      remote.consumers.redrive('worker', {}),
-      remote.consumers.pending('worker', [{ channel: 'orders', offset: 0 }]),
+      remote.consumers.describe('a worker'),
+      remote.consumers.deadLetters('a worker', {}),
+      remote.consumers.redrive('a worker', {}),
+      remote.consumers.pending('a worker', [{ channel: 'orders', offset: 0 }]),
       remote.bounds('orders'),
       remote.describeChannel('orders'),
       remote.alarms.ask(),
@@ -108,7 +108,7 @@ test('an answer that cannot be read fails the call, and no call hangs', async ()
   expect(unhandled).toEqual([])
 }, 60_000)
 
-test('a server that sends damaged deliveries and events gives no handler what is no event', async () => {
+test('a server that sends damaged deliveries and events gives handlers only valid events', async () => {
   for (let seed = 1; seed <= 25 * TIMES; seed++) {
     const random = seededRandom(seed)
     const block = encodeBlock(0, 0, 0, [encoded('a', 'k', 0), encoded('a', 'k', 1)]).bytes
@@ -148,9 +148,9 @@ test('a server that sends damaged deliveries and events gives no handler what is
   }
 }, 60_000)
 
-test('of a server without the method, all events may be pending while the consumer works', async () => {
+test('for a server without the method `pending`, all events count as pending while the consumer works', async () => {
   let inFlight = 1
-  const consumer = { name: 'worker', channels: [], inFlight: 0, retrying: 0 }
+  const consumer = { name: 'a worker', channels: [], inFlight: 0, retrying: 0 }
   const dial = hostile((raw, { type, body }) => {
     if (type === FRAME.hello) raw.send(jsonFrame(FRAME.welcome, { ...welcome, methods: [] }))
     if (type !== FRAME.call) return
@@ -159,8 +159,8 @@ test('of a server without the method, all events may be pending while the consum
   })
   const remote = await RemoteEngine.open({ name: 'remote', dial, reconnectMsMax: 5 })
   const events = [{ channel: 'orders', offset: 0 }]
-  expect(await remote.consumers.pending('worker', events)).toEqual(events)
+  expect(await remote.consumers.pending('a worker', events)).toEqual(events)
   inFlight = 0
-  expect(await remote.consumers.pending('worker', events)).toEqual([])
+  expect(await remote.consumers.pending('a worker', events)).toEqual([])
   await remote.close()
 })

@@ -95,7 +95,7 @@ function outcome(raw: Raw): string[] {
   return [...errors, ...refusals]
 }
 
-test('JSON of the wrong kind in a call, a subscription or a read is refused as what it is', async () => {
+test('JSON of a wrong type in a call, a subscription or a read is refused with a fitting code', async () => {
   const served = await serve(stranger)
   const frames = odd.flatMap((value) => [
     numberedFrame(FRAME.call, 1, value),
@@ -202,7 +202,7 @@ test.each([
   await served.close()
 })
 
-test('a settlement that is none settles nothing', async () => {
+test('a malformed settlement settles nothing', async () => {
   const served = await serve(stranger)
   const failure = { name: 'Error', message: 'x', kind: 'error' }
   const details = (detail: unknown): unknown => ({ details: [[0, detail]], channels: [] })
@@ -235,7 +235,7 @@ test('a settlement that is none settles nothing', async () => {
   await served.close()
 })
 
-test('a number that is taken is refused, and a reader has no more room than it was given', async () => {
+test('a number in use is refused, and a reader gets no more room than the limit', async () => {
   const served = await serve(stranger)
   const raw = await served.connect()
   raw.send(

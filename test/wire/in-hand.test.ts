@@ -6,7 +6,7 @@ import { InHand } from '../../src/wire/server/in-hand.ts'
 
 const delivery = (offset: number): Delivery => ({ offset }) as Delivery
 
-it('each is found by its number, once, also those that stay behind for long', () => {
+it('each delivery is found by its number, once, also one that stays in flight for long', () => {
   for (let seed = 0; seed < 8; seed++) {
     const random = seededRandom(seed)
     const stays = random() * 0.02

@@ -20,7 +20,7 @@ function names(heading: string): string[] {
   return [...section(heading).matchAll(/^\| `([\w.]+)` \|/gm)].map(([, name]) => name as string)
 }
 
-test('the table of frames is the code’s', () => {
+test('the table of frames agrees with the code', () => {
   const listed = [...page.matchAll(/^\| (\d+) \| (\w+) \| (?:client|server|both) \| \S/gm)].map(([, type, name]) => [
     name,
     Number(type),
@@ -29,11 +29,11 @@ test('the table of frames is the code’s', () => {
   expect(listed).toHaveLength(Object.keys(FRAME).length)
 })
 
-test('the table of methods is the code’s', () => {
+test('the table of methods agrees with the code', () => {
   expect(names('Methods').sort()).toEqual(Object.keys(METHODS).sort())
 })
 
-test('the table of capabilities is that of the contract’s clauses', () => {
+test('the table of capabilities agrees with the contract’s clauses', () => {
   const listed = [...section('Capabilities').matchAll(/^\| (\d+) \| ([\w -]+) \|/gm)].map(([, clause, name]) => [
     clause,
     name,
@@ -41,7 +41,7 @@ test('the table of capabilities is that of the contract’s clauses', () => {
   expect(Object.fromEntries(listed)).toEqual(CLAUSES)
 })
 
-test('the table of a declaration’s members is the code’s', () => {
+test('the table of a declaration’s members agrees with the code', () => {
   const { spec } = stream('orders', { events: [event('order.placed', z.string())], key: 'subject' })
   expect(names('Declarations')).toEqual(Object.keys(spec))
 })
