@@ -21,10 +21,13 @@ const VALUE_WIDTH = 90
 const BAR = 18
 const LINE = 26
 
-const STYLE = `text{font:13px system-ui,sans-serif;fill:#1f2328}.load{font-weight:600}.bar{fill:#8c959f}.own{fill:#0969da}
+const STYLE = `text{font:13px system-ui,sans-serif;fill:#1f2328}
+.load{font-weight:600}
+.bar{fill:#8c959f}
+.own{fill:#0969da}
 @media(prefers-color-scheme:dark){text{fill:#e6edf3}.bar{fill:#6e7681}.own{fill:#58a6ff}}`
 
-/** The complete SVG. Throws if a subject was not measured: a chart never leaves out a slower or a faster one silently. */
+/** The complete SVG. Throws if a subject was not measured: a chart never leaves out a slower or a faster one. */
 export function endToEndChart(figures: readonly Figures[]): string {
   const measured = figures.find(({ caseName }) => caseName === 'end-to-end')
   if (measured === undefined) throw new Error('The case end-to-end was not measured: npm run bench -- --peers')

@@ -72,7 +72,7 @@ export default defineConfig({
       { text: 'Guide', items: folder('guide', GUIDE) },
       { text: 'Engines', items: folder('engines', ['matrix']) },
       { text: 'Reference', items: [...REFERENCE.map(page), { text: 'API', link: '/api/' }] },
-      { text: 'Figures', items: [page('benchmarks'), page('figures')] },
+      { text: 'Compare', items: [page('comparison'), page('benchmarks'), page('figures')] },
       { text: 'Decisions', collapsed: true, items: folder('decisions') },
       { text: 'Project', items: [page('CONTRIBUTING'), page('CHANGELOG')] },
     ],
