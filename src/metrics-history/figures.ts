@@ -9,8 +9,31 @@ import { LIMITS } from '../base/limits.ts'
 export type ObjectKind = 'channel' | 'consumer'
 export type Joining = 'sum' | 'most'
 
+export type ChannelFigure = 'published' | 'bytes' | 'scheduled'
+
+export type ConsumerFigure =
+  | 'completed'
+  | 'retried'
+  | 'deadLettered'
+  | 'delivered'
+  | 'lag'
+  | 'lagMs'
+  | 'inFlight'
+  | 'retrying'
+  | 'deadLetters'
+  | 'instances'
+  | 'latencyP50'
+  | 'latencyP95'
+  | 'latencyP99'
+  | 'durationP50'
+  | 'durationP95'
+  | 'durationP99'
+
 /** The order is that of the values in a saved slot: new figures are added at the end. */
-export const FIGURES = {
+export const FIGURES: {
+  readonly channel: Readonly<Record<ChannelFigure, Joining>>
+  readonly consumer: Readonly<Record<ConsumerFigure, Joining>>
+} = {
   channel: { published: 'sum', bytes: 'most', scheduled: 'most' },
   consumer: {
     completed: 'sum',
@@ -30,10 +53,7 @@ export const FIGURES = {
     durationP95: 'most',
     durationP99: 'most',
   },
-} as const satisfies Readonly<Record<ObjectKind, Readonly<Record<string, Joining>>>>
-
-export type ChannelFigure = keyof (typeof FIGURES)['channel']
-export type ConsumerFigure = keyof (typeof FIGURES)['consumer']
+}
 
 export function figuresOf(kind: ObjectKind): readonly (readonly [name: string, joining: Joining])[] {
   return Object.entries(FIGURES[kind])
