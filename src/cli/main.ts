@@ -32,7 +32,7 @@ function command(parent: Command, name: string, description: string, example: st
   return parent
     .command(name)
     .description(description)
-    .option('--json', 'answer in JSON')
+    .option('--json', 'print JSON')
     .addHelpText('after', `\nExample:\n  $ ${example}`)
 }
 
@@ -40,7 +40,7 @@ function withData(built: Command): Command {
   return built
     .option('--data <directory>', 'the data directory (default: ./data)')
     .addOption(
-      new Option('--url <url>', 'another broker instead, a URL as connect() takes it: ws://…, nats://…').env(
+      new Option('--url <url>', 'a broker by its URL instead, as connect() takes it: ws://…, nats://…').env(
         'BROKER_URL',
       ),
     )
@@ -93,7 +93,7 @@ withData(
   .option('--payload <json>', 'the data')
   .option('--key <key>', 'the key for order (partitionkey)')
   .option('--id <id>', 'the event id')
-  .option('--source <uri>', 'the source')
+  .option('--source <uri>', 'the source of the event')
   .option('--file <path>', 'JSON lines, each a CloudEvent; - is standard input')
   .option('--create', 'create the channel, as a stream, if it does not exist')
   .action(
@@ -109,7 +109,7 @@ withData(
   ),
 )
   .option('--from <position>', 'beginning, end, an offset, an age (1h) or a time')
-  .option('--to <position>', 'stop before')
+  .option('--to <position>', 'stop before this position')
   .option('--where <pattern>', 'only events that match, in the event-pattern language')
   .option('--limit <count>', 'at most this many')
   .option('-f, --follow', 'continue with new events')
@@ -199,17 +199,17 @@ function deadCommand(name: string, description: string, example: string): Comman
     .option('--key <key>', 'with this key')
     .option('--limit <count>', 'at most this many, the oldest first')
 }
-deadCommand('list', 'list them', 'millrace dead list stock').action(
+deadCommand('list', 'list dead letters', 'millrace dead list stock').action(
   on(async (name, options) => (await import('./dead-commands.ts')).deadListCommand(name, options as never)),
 )
-deadCommand('show', 'show them whole', 'millrace dead show stock --offset 17').action(
+deadCommand('show', 'show dead letters with all details', 'millrace dead show stock --offset 17').action(
   on(async (name, options) => (await import('./dead-commands.ts')).deadShowCommand(name, options as never)),
 )
 deadCommand('redrive', 'give dead letters back to the consumer', 'millrace dead redrive stock --all')
-  .option('--all', 'every one')
+  .option('--all', 'all dead letters of the consumer')
   .action(on(async (name, options) => (await import('./dead-commands.ts')).deadRedriveCommand(name, options as never)))
-deadCommand('drop', 'delete them', 'millrace dead drop stock --offset 17')
-  .option('--all', 'every one')
+deadCommand('drop', 'delete dead letters', 'millrace dead drop stock --offset 17')
+  .option('--all', 'all dead letters of the consumer')
   .action(on(async (name, options) => (await import('./dead-commands.ts')).deadDropCommand(name, options as never)))
 
 const delayed = program.command('delayed').description('list or cancel the delayed events of a channel')
@@ -316,7 +316,7 @@ ruleCommand(
 )
   .option('--on <channels>', "channels to use instead of the rule's own, separated by commas")
   .option('--from <position>', 'beginning, end, an offset, an age (7d) or a time')
-  .option('--to <position>', 'stop before')
+  .option('--to <position>', 'stop before this position')
   .option('--show <count>', 'how many matches to show', '10')
   .action(on(async (file, options) => (await rulesCommands()).rulesTestCommand(file, options as never)))
 ruleCommand(
@@ -349,7 +349,7 @@ command(
   .action(run(async (options) => (await import('./copy-command.ts')).copyCommand(options as never)))
 
 command(program, 'bench', 'measure this machine for a few seconds', 'millrace bench --seconds 2')
-  .option('--seconds <seconds>', 'for each row', '2')
+  .option('--seconds <seconds>', 'how long each row is measured', '2')
   .option('--folder <folder>', 'the directory for the data; the command measures its disk')
   .action(run(async (options) => (await import('./bench-command.ts')).benchCommand(options as never)))
 

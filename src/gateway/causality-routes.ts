@@ -21,8 +21,8 @@ import { CHANNEL, ref } from './schemas.ts'
 type Direction = 'causes' | 'effects'
 
 const WHAT: Readonly<Record<Direction, string>> = {
-  causes: 'What caused an event, the nearest first: over all channels that the caller may read.',
-  effects: 'All that an event caused, each after its cause: over all channels that the caller may read.',
+  causes: 'List what caused an event, the nearest cause first, over all channels that the caller may read.',
+  effects: 'List all that an event caused, each event after its cause, over all channels that the caller may read.',
 }
 
 const PROGRESS: JsonSchema = {

@@ -12,7 +12,7 @@ export function documentPart(parts: readonly GatewayPart[]): GatewayPart {
     method: 'GET',
     path: '/openapi.json',
     name: 'openApi',
-    summary: 'This document.',
+    summary: 'Show this document.',
     tag: 'operation',
     access: 'open',
     answers: { 200: { description: 'OpenAPI 3.1.', content: json({ type: 'object' }) } },

@@ -23,7 +23,7 @@ export function metricsRoute(host: GatewayHost): Route {
     method: 'GET',
     path: '/metrics',
     name: 'metrics',
-    summary: 'Metrics for Prometheus: of the channels for which the caller has the permission.',
+    summary: 'Show metrics for Prometheus: those of the channels for which the caller has the permission.',
     description:
       'Text format 0.0.4, or OpenMetrics 1.0 if the Accept header asks for it. Beyond 1,000 channels or consumers the others are one series, "other": ask for fewer with match.',
     tag: 'operation',

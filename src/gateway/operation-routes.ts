@@ -14,7 +14,7 @@ export function operationRoutes(host: GatewayHost, isClosing: () => boolean): Ro
       path: '/api/describe',
       name: 'describe',
       summary:
-        'Channels, consumers, lag, rates, dead letters, alarms: of the channels for which the caller has a permission.',
+        'Describe channels, consumers, lag, rates, dead letters and alarms, as far as the caller has a permission for the channels.',
       tag: 'operation',
       access: 'known',
       answers: { 200: { description: 'The state of the broker.', content: json(ref('Description')) } },
@@ -25,7 +25,7 @@ export function operationRoutes(host: GatewayHost, isClosing: () => boolean): Ro
       method: 'GET',
       path: '/health',
       name: 'health',
-      summary: 'Whether the gateway answers.',
+      summary: 'Check whether the gateway answers.',
       tag: 'operation',
       access: 'open',
       unmetered: true,
@@ -37,7 +37,7 @@ export function operationRoutes(host: GatewayHost, isClosing: () => boolean): Ro
       path: '/ready',
       name: 'ready',
       summary:
-        'Whether the broker accepts events: it is open, its store works, and the gateway is not closing. Alarms are shown to callers with a permission for all channels.',
+        'Check whether the broker accepts events: it is open, its store works, and the gateway is not closing. Alarms are shown to callers with a permission for all channels.',
       tag: 'operation',
       access: 'open',
       identifies: true,

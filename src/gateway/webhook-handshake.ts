@@ -28,7 +28,7 @@ export function handshakeRoute(ratePerMinute: number): Route {
     method: 'OPTIONS',
     path: '/channels/{channel}/events',
     name: 'grantWebhook',
-    summary: 'The handshake of CloudEvents webhooks: asks whether this origin may send to the channel, and how fast.',
+    summary: 'Ask whether an origin may send to the channel, and how fast: the handshake of CloudEvents webhooks.',
     tag: 'events',
     access: { action: 'publish', of: 'channel' },
     parameters: { channel: CHANNEL },

@@ -49,7 +49,7 @@ export class FlowPartOfGateway implements GatewayPart {
         method: 'GET',
         path: '/api/flow',
         name: 'showFlow',
-        summary: 'What flows where: sources, channels, consumers, rules, with rates, lag and failures.',
+        summary: 'Show what flows where: sources, channels, consumers and rules, with rates, lag and failures.',
         tag: 'operation',
         access: 'known',
         answers: { 200: { description: 'The flow as it is now.', content: json(FLOW) } },
@@ -61,7 +61,7 @@ export class FlowPartOfGateway implements GatewayPart {
         path: '/api/flow/stream',
         name: 'followFlow',
         summary:
-          'The flow by Server-Sent Events, at most four times a second: flow (everything) when parts come or go, numbers (what has changed) otherwise.',
+          'Follow the flow by Server-Sent Events, at most four times a second: flow (everything) when parts come or go, numbers (what has changed) otherwise.',
         tag: 'operation',
         access: 'known',
         noHead: true,

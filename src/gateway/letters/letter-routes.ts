@@ -62,7 +62,7 @@ export class LettersPart implements GatewayPart {
       method: 'GET',
       path: '/api/consumers/{consumer}/dead-letter-groups',
       name: 'groupDeadLetters',
-      summary: 'Dead letters grouped by what failed: error, code, and first frame of the application in the stack.',
+      summary: 'Group dead letters by what failed: error, code, and first frame of the application in the stack.',
       tag: 'dead letters',
       access: { action: 'read', of: 'handler' },
       parameters: { consumer: CONSUMER },
@@ -99,7 +99,7 @@ export class LettersPart implements GatewayPart {
       path: JOBS,
       name: 'startRedrive',
       summary:
-        'Redrive dead letters carefully: one, then ten, then so many a second. It stops by itself when the error comes back.',
+        'Redrive dead letters carefully: one, then ten, then at a steady rate. It stops by itself when the error occurs again.',
       tag: 'dead letters',
       access: { action: 'manage', of: 'handler' },
       parameters: { consumer: CONSUMER },
@@ -136,7 +136,7 @@ export class LettersPart implements GatewayPart {
       path: JOBS,
       name: 'listRedrives',
       summary:
-        'The redrives of a consumer, running and ended, the newest first. They are kept until the gateway closes.',
+        'List the redrives of a consumer, running and ended, the newest first. They are kept until the gateway closes.',
       tag: 'dead letters',
       access: { action: 'read', of: 'handler' },
       parameters: { consumer: CONSUMER },

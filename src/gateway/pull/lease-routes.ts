@@ -36,10 +36,10 @@ type Member = 'emit' | 'delay' | 'reason' | 'lease'
 type Members = Partial<Record<Member, unknown>>
 
 const SUMMARY: Readonly<Record<Verb, string>> = {
-  complete: 'The event is done. Its emissions are stored with its completion, or not at all.',
+  complete: 'Complete an event: it is done. The emissions are stored with the completion, or not at all.',
   retry:
-    'The attempt failed: deliver it again, after the delay or as the consumer’s backoff says. After the last attempt it is a dead letter.',
-  reject: 'Give up on the event: to the consumer’s dead letters.',
+    'Fail the attempt: the event is delivered again, after the delay or as the consumer’s backoff says. After the last attempt it is a dead letter.',
+  reject: 'Give up on the event: it becomes a dead letter of the consumer.',
   release: 'Hand the event back unhandled: no attempt is used.',
   extend: 'Keep the lease for this time from now.',
 }

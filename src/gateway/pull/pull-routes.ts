@@ -95,7 +95,7 @@ function pull(consumers: PullConsumers, host: GatewayHost): Route {
     path: '/consumers/{consumer}/pull',
     name: 'pullEvents',
     summary:
-      'Lease events: those that are available, or the first that arrive while the pull waits. With channels it opens the consumer, if it is not open.',
+      'Lease events: those that are available, or the first that arrive while the pull waits. A pull with channels opens the consumer if it is not open.',
     body: { required: false, content: json(PULL_BODY) },
     answers: {
       200: {

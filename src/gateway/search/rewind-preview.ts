@@ -28,7 +28,8 @@ export function rewindPreviewRoute(host: GatewayHost): Route {
     method: 'GET',
     path: '/api/consumers/{consumer}/rewind-preview',
     name: 'previewRewind',
-    summary: 'What a rewind would deliver again: events, keys, and the oldest, for each channel. Nothing is done.',
+    summary:
+      'Preview a rewind: the events and keys that it would deliver again, and the oldest event, for each channel. Nothing is changed.',
     tag: 'management',
     access: { action: 'read', of: 'handler' },
     parameters: { consumer: CONSUMER },

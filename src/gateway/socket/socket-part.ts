@@ -31,7 +31,7 @@ export class SocketPart implements GatewayPart {
       {
         path: '/ws',
         name: 'connect',
-        summary: 'The broker over a WebSocket: docs/protocol.md',
+        summary: 'Connect to the broker over a WebSocket: docs/protocol.md',
         handle: (upgrade) => this.#take(upgrade),
       },
     ]

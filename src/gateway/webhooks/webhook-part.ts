@@ -121,7 +121,7 @@ function receiveRoute(handle: Route['handle']): Route {
     path: '/webhooks/{webhook}',
     name: 'receiveWebhook',
     summary:
-      'A delivery of a sender whose webhooks are configured: GitHub, Stripe, Slack, Shopify, or one that follows Standard Webhooks.',
+      'Deliver a webhook of a configured sender: GitHub, Stripe, Slack, Shopify, or one that follows Standard Webhooks.',
     description:
       'The signature is the credential. It is checked over the body as it arrived. A delivery that is sent again is stored once.',
     tag: 'webhooks',
