@@ -1,8 +1,8 @@
 /**
  * What is kept of channels and consumers, and in which steps: 10 s for a day, 5 min for a month.
  *
- * A `sum` counts what happened in a slot; a longer slot has the sum. A `most` is measured at the end of a slot; a longer
- * slot has the largest.
+ * A `sum` counts what happened in a slot; a longer slot has the sum. A `most` is measured at the end of a slot; a
+ * longer slot has the largest.
  */
 import { LIMITS } from '../base/limits.ts'
 

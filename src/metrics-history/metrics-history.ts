@@ -1,8 +1,8 @@
 /**
  * The figures of channels and consumers over time, in memory: two timelines with a fixed number of slots each.
  *
- * A slot that was not recorded is a gap, not zero. The number of objects is bounded, and so are the bytes of all values:
- * beyond that, the oldest chunks of the day are forgotten.
+ * A slot that was not recorded is a gap, not zero. The number of objects is bounded, and so are the bytes of all
+ * values: beyond that, the oldest chunks of the day are forgotten.
  */
 import { LIMITS } from '../base/limits.ts'
 import { figuresOf, type Joining, type ObjectKind, type Row, STEPS, type StepName } from './figures.ts'
@@ -84,7 +84,9 @@ export class MetricsHistory {
     return this.#timelines[step].has(slot)
   }
 
-  /** Record a slot. An object without a row has zeros. A slot that is recorded already, or is too old, is left alone. */
+  /**
+   * Record a slot. An object without a row has zeros. A slot that is recorded already, or is too old, is left alone.
+   */
   record(step: StepName, slot: number, rows: readonly Row[]): void {
     const timeline = this.#timelines[step]
     if (slot < 0 || slot < timeline.oldest || timeline.has(slot)) return

@@ -1,6 +1,6 @@
 /**
- * Makes the rows of a slot from two descriptions of the broker. What a description counts since a beginning (offsets) is
- * compared with the one before.
+ * Makes the rows of a slot from two descriptions of the broker. What a description counts since a beginning (offsets)
+ * is compared with the one before.
  */
 import type { BrokerDescription, ChannelDescription, ConsumerDescription } from '../broker/description.ts'
 import { type ChannelFigure, type ConsumerFigure, figuresOf, type ObjectKind, type Row } from './figures.ts'
