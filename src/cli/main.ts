@@ -348,6 +348,20 @@ command(
   .option('--quiet <time>', 'with --follow: how long nothing must have changed (default: 3s)')
   .action(run(async (options) => (await import('./copy-command.ts')).copyCommand(options as never)))
 
+withData(
+  command(
+    program,
+    'docs',
+    'write the catalogue of events as Markdown, AsyncAPI and JSON Schemas',
+    'millrace docs --data ./data --out ./docs/events',
+  ),
+)
+  .option('--out <directory>', 'the directory for the files', './event-docs')
+  .option('--title <text>', 'the title of the documents', 'Events')
+  .option('--asyncapi <version>', 'the version of AsyncAPI: 3.0 or 3.1', '3.0')
+  .option('--no-examples', 'write no data of events')
+  .action(run(async (options) => (await import('./docs-command.ts')).docsCommand(options as never)))
+
 command(program, 'bench', 'measure this machine for a few seconds', 'millrace bench --seconds 2')
   .option('--seconds <seconds>', 'how long each row is measured', '2')
   .option('--folder <folder>', 'the directory for the data; the command measures its disk')
