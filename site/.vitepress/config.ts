@@ -35,7 +35,16 @@ const GUIDE = [
     'rules',
     'http',
   ],
-  ...['webhooks', 'logging-and-middleware', 'console', 'monitoring', 'tracing', 'when-things-break', 'secure-it'],
+  ...[
+    'webhooks',
+    'logging-and-middleware',
+    'console',
+    'operating',
+    'monitoring',
+    'tracing',
+    'when-things-break',
+    'secure-it',
+  ],
 ]
 const REFERENCE = ['contract', 'glossary', 'patterns', 'cesql', 'errors', 'limits', 'protocol', 'format', 'formats']
 
