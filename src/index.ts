@@ -85,6 +85,8 @@ export type {
   ConsumerPosition,
   DeadLetter,
   DeadLetterQuery,
+  EventPlace,
+  LetterPlace,
 } from './broker/description.ts'
 export type { Bounds, OnDead } from './broker/engine.ts'
 export type { Failure } from './broker/failure.ts'

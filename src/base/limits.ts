@@ -277,16 +277,28 @@ export const LIMITS = {
   catalogueExampleChars: 8192,
   /** The gateway answers with the same look of the catalogue for this time. */
   catalogueLookMs: 2000,
-  /** Dead letters that a redrive, or the list of groups, reads at once, the oldest first. */
-  redriveLookMax: 1000,
+  /** Characters of the events of one page of dead letters. A page has one event at least. */
+  deadLetterPageChars: 8_388_608,
+  /** Dead letters that a redrive, or a count of groups, reads at once. */
+  redrivePageMax: 500,
+  /** Dead letters that a redrive has given back, and of which it does not know yet whether they are done. */
+  redriveOpenMax: 1000,
   /** A redrive stops when, for this time, none of the events that it gave back becomes done or dead again. */
   redriveObserveMs: 30_000,
-  /** Redriven events that a redrive searches among the dead letters, each second. */
-  redriveWatchMax: 50,
-  /** Redrives that run at once. */
+  /** How often a running redrive stores its state, if nothing else changes. */
+  redriveBeatMs: 10_000,
+  /** How often a gateway looks for redrives that another gateway's process began and did not end. */
+  redriveTendMs: 5000,
+  /** Redrives of one broker that run or wait. */
   redriveJobsMax: 10,
-  /** Redrives whose results the gateway keeps. */
+  /** Redrives whose results the gateway shows. */
   redriveKeptMax: 100,
+  /** Dead letters that came back, of which a redrive keeps the places. */
+  redriveReturnsMax: 100,
+  /** How long one answer counts dead letters for their groups; the next answer goes on. */
+  letterGroupsMs: 1000,
+  /** Groups of dead letters in one answer. */
+  letterGroupsMax: 200,
   /** Events of one channel that the preview of a rewind reads, to count keys. */
   rewindPreviewMax: 20_000,
   /** Consumers that the gateway keeps open for clients that pull. */

@@ -72,27 +72,40 @@ export function compileWildcard(wildcard: string): (name: string) => boolean {
   return (name) => form.test(name)
 }
 
+/** The channel that configures consumers of Millrace's own. */
+type Owner = '$rules' | '$push' | '$redrives'
+
+/** The consumer that runs redrives of dead letters. */
+export const REDRIVE_RUNNER = '$redrives.runner'
+
 /**
  * The first words of the names of Millrace's own consumers (`rules.orders`, `rule.large.http`, `push.billing`), and the
  * channel that configures them.
  */
-const OWN_CONSUMERS: ReadonlyMap<string, '$rules' | '$push'> = new Map([
+const OWN_CONSUMERS: ReadonlyMap<string, Owner> = new Map([
   ['rules', '$rules'],
   ['rule', '$rules'],
   ['push', '$push'],
+  ['$redrives', '$redrives'],
 ])
 
+const OWN_WORK: Readonly<Record<Owner, string>> = {
+  $rules: 'rules',
+  $push: 'a push subscription',
+  $redrives: 'the redrives of the gateway',
+}
+
 /** The channel that configures this consumer of Millrace's own; null for all others. */
-export function ownerOf(consumer: string): '$rules' | '$push' | null {
+export function ownerOf(consumer: string): Owner | null {
   const dot = consumer.indexOf('.')
   return dot < 0 ? null : (OWN_CONSUMERS.get(consumer.slice(0, dot)) ?? null)
 }
 
 export function reservedName(consumer: string): MillraceError {
-  const what = ownerOf(consumer) === '$push' ? 'a push subscription' : 'rules'
+  const what = OWN_WORK[ownerOf(consumer) ?? '$rules']
   return new MillraceError(
     'INVALID_NAME',
-    `consumer "${consumer}" is Millrace's own, it runs ${what}: names that begin with "rules.", "rule." and "push." are reserved. Choose another name; to stop that consumer, remove ${what}`,
+    `consumer "${consumer}" is Millrace's own, it runs ${what}: names that begin with "rules.", "rule.", "push." and "$redrives." are reserved. Choose another name; to stop that consumer, ${what === OWN_WORK.$redrives ? 'stop' : 'remove'} ${what}`,
     { name: consumer, of: 'consumer' },
   )
 }

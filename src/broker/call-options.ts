@@ -1,12 +1,13 @@
 /** Checks the arguments of the broker's calls: queries of dead letters and of delayed events. */
 import { MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
+import { checkName } from '../base/names.ts'
 import { shown } from '../base/shown.ts'
 import { knownOptions, wholeNumber } from '../base/units.ts'
 import type { DelayedQuery } from './delays.ts'
-import type { DeadLetterQuery } from './description.ts'
+import { DEAD_LETTERS_MAX, type DeadLetterQuery, type EventPlace, type LetterPlace } from './description.ts'
 
-const DEAD_LETTER_MEMBERS = ['channel', 'offset', 'id', 'key', 'limit'] as const
+const DEAD_LETTER_MEMBERS = ['channel', 'offset', 'id', 'key', 'places', 'after', 'limit'] as const
 const DELAYED_MEMBERS = ['id', 'key', 'after', 'limit'] as const
 
 /**
@@ -28,7 +29,32 @@ export function checkedQuery(query: DeadLetterQuery): DeadLetterQuery {
   }
   if ('offset' in query) wholeNumber(query.offset, 'offset', 0, Number.MAX_SAFE_INTEGER)
   if ('limit' in query) wholeNumber(query.limit, 'limit', 1, Number.MAX_SAFE_INTEGER)
-  return membersOf(query, DEAD_LETTER_MEMBERS)
+  return {
+    ...membersOf(query, DEAD_LETTER_MEMBERS),
+    ...('places' in query && { places: checkedPlaces(query.places) }),
+    ...('after' in query && { after: query.after === null ? null : checkedPlace(query.after, 'after') }),
+  }
+}
+
+function checkedPlaces(places: unknown): LetterPlace[] {
+  if (Array.isArray(places) && places.length <= DEAD_LETTERS_MAX) {
+    return places.map((place: unknown) => {
+      const { deadAtMs } = (place ?? {}) as LetterPlace
+      if (deadAtMs !== undefined) wholeNumber(deadAtMs, 'places.deadAtMs', 0, Number.MAX_SAFE_INTEGER)
+      return { ...checkedPlace(place, 'places'), ...(deadAtMs !== undefined && { deadAtMs }) }
+    })
+  }
+  throw new MillraceError(
+    'INVALID_OPTION',
+    `places of a dead-letter query must be an array of up to ${DEAD_LETTERS_MAX} places; it is ${shown(places)}`,
+    { option: 'places' },
+  )
+}
+
+function checkedPlace(place: unknown, option: string): EventPlace {
+  const { channel, offset } = (place ?? {}) as Partial<Record<keyof EventPlace, unknown>>
+  wholeNumber(offset as number, `${option}.offset`, 0, Number.MAX_SAFE_INTEGER)
+  return { channel: checkName(channel, 'channel'), offset: offset as number }
 }
 
 /** @throws INVALID_OPTION */

@@ -105,12 +105,28 @@ export type EventPlace = Pick<DeadLetter, 'channel' | 'offset'>
 /** Dead letters in one list, if the query has no limit. */
 export const DEAD_LETTERS_MAX = 1000
 
+/**
+ * Where a dead letter is. `deadAtMs` also names the death: a letter that was redriven and is dead again has another
+ * one.
+ */
+export interface LetterPlace extends EventPlace {
+  readonly deadAtMs?: number
+}
+
 /** Selects dead letters: all members that are given must match. An empty query selects all. */
 export interface DeadLetterQuery {
   readonly channel?: string
   readonly offset?: number
   readonly id?: string
   readonly key?: string
+  /** At these places only; up to 1,000. */
+  readonly places?: readonly LetterPlace[]
+  /**
+   * One page after the other: only letters after this place, in the order of channel names and offsets. `null` begins
+   * with the first. A page may be shorter than `limit`, because its events have a limit of bytes; an empty page is the
+   * end.
+   */
+  readonly after?: EventPlace | null
   /** At most this many, the oldest first. */
   readonly limit?: number
 }

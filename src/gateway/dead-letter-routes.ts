@@ -6,10 +6,12 @@
  */
 
 import { checkName } from '../base/names.ts'
-import type { DeadLetter, DeadLetterQuery } from '../broker/description.ts'
+import type { DeadLetter, DeadLetterQuery, EventPlace } from '../broker/description.ts'
 import type { DeadLetters } from '../broker/handles.ts'
 import type { Action } from './access/permissions.ts'
 import type { GatewayHost } from './gateway-host.ts'
+import { letterPage } from './letters/letter-page.ts'
+import { placeOf, placeText } from './place-text.ts'
 import { badRequest } from './problem.ts'
 import { countOf } from './query.ts'
 import type { GatewayRequest, Parameter, Route } from './route.ts'
@@ -24,6 +26,18 @@ const QUERY: Readonly<Record<(typeof CHOICE)[number], Parameter>> = {
   limit: {
     description: 'At most this many, the oldest first.',
     schema: { type: 'integer', minimum: 1, maximum: 10_000 },
+  },
+}
+/** For a list, not for what is redriven or dropped. */
+const PAGES: Readonly<Record<'after' | 'fingerprint', Parameter>> = {
+  after: {
+    description: 'One page after the other: empty for the first page, then the next of the page before.',
+    schema: { type: 'string' },
+  },
+  fingerprint: {
+    description:
+      'Of this group of dead-letter-groups, in pages. A page can have fewer letters than limit, or none, and not be the last.',
+    schema: { type: 'string' },
   },
 }
 const ALL: Parameter = { description: 'true: all of them, if no other parameter selects.', schema: { enum: ['true'] } }
@@ -56,14 +70,18 @@ export function deadLetterRoutes(host: GatewayHost): Route[] {
       name: 'listDeadLetters',
       summary: 'List the events that a consumer gave up on.',
       access: { action: 'read', of: 'handler' },
-      query: QUERY,
+      query: { ...QUERY, ...PAGES },
       answers: {
         200: {
-          description: 'Oldest first, at most 100 unless limit says otherwise.',
+          description:
+            'Oldest first, at most 100 unless limit says otherwise. In pages: in the order of channel names and offsets; next is null after the last page.',
           content: json({
             type: 'object',
             required: ['deadLetters'],
-            properties: { deadLetters: { type: 'array', items: ref('DeadLetter') } },
+            properties: {
+              deadLetters: { type: 'array', items: ref('DeadLetter') },
+              next: { type: ['string', 'null'] },
+            },
           }),
         },
       },
@@ -104,8 +122,19 @@ export function deadLetterRoutes(host: GatewayHost): Route[] {
 
 async function list(request: GatewayRequest, host: GatewayHost): Promise<Response> {
   const { limit = 100, ...choice } = choiceOf(request.query)
-  const found = await (await lettersOf(request, host, 'read')).list({ ...choice, limit })
-  return new Response(`{"deadLetters":[${found.map(letterText).join(',')}]}`, {
+  const { after, fingerprint } = request.query
+  const letters = await lettersOf(request, host, 'read')
+  if (after === undefined && fingerprint === undefined) return answer(await letters.list({ ...choice, limit }))
+  const from = after === undefined || after === '' ? null : placeOf('after', after)
+  const consumer = request.parameters['consumer'] as string
+  const { consumers } = host.core.engine
+  const page = await letterPage(consumers, consumer, { ...choice, limit, after: from }, fingerprint ?? null)
+  return answer(page.letters, page.next)
+}
+
+function answer(letters: readonly DeadLetter[], next?: EventPlace | null): Response {
+  const rest = next === undefined ? '' : `,"next":${JSON.stringify(placeText(next))}`
+  return new Response(`{"deadLetters":[${letters.map(letterText).join(',')}]${rest}}`, {
     headers: { 'content-type': 'application/json' },
   })
 }

@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { createGateway, type Gateway } from '../../src/gateway/index.ts'
 import { fingerprintOf } from '../../src/gateway/letters/fingerprint.ts'
-import type { RedriveProgress } from '../../src/gateway/letters/redrive-job.ts'
+import type { RedriveProgress } from '../../src/gateway/letters/redrive-state.ts'
 import { type Broker, connect, consumer, type Running, stream } from '../../src/index.ts'
 
 interface Groups {

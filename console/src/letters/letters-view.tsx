@@ -6,15 +6,10 @@ import { useAsked } from '../parts/async.ts'
 import { clock, exact, plain } from '../parts/format.ts'
 import { Empty, Problem, Waiting } from '../parts/notice.tsx'
 import { To, useQuery } from '../shell/route.tsx'
-import { type Group, GroupCard } from './group-card.tsx'
+import { GroupCard } from './group-card.tsx'
+import { type Counted, GROUPS_MAX, useGroups } from './groups.ts'
 import { LetterView } from './letter-view.tsx'
 import { type Redrive, RedriveRow } from './redrives.tsx'
-
-interface Groups {
-  readonly groups: readonly Group[]
-  readonly looked: number
-  readonly all: boolean
-}
 
 export default function LettersView(): ReactNode {
   const structure = useStructure()
@@ -78,34 +73,47 @@ function None({ ids }: { readonly ids: readonly string[] }): ReactNode {
 
 function OfConsumer({ consumer }: { readonly consumer: string }): ReactNode {
   const base = `api/consumers/${encodeURIComponent(consumer)}`
-  const groups = useAsked((signal) => api<Groups>({ path: `${base}/dead-letter-groups` }, signal), [base], 2500)
+  const { counted, problem, again } = useGroups(base)
   const redrives = useAsked(
     (signal) => api<{ readonly redrives: readonly Redrive[] }>({ path: `${base}/redrives` }, signal),
     [base],
     700,
   )
+  const changed = (): void => {
+    again()
+    redrives.again()
+  }
   return (
     <>
+      {redrives.problem !== null && <Problem of={redrives.problem} again={redrives.again} />}
       {redrives.value?.redrives.slice(0, 5).map((redrive) => (
         <RedriveRow key={redrive.id} redrive={redrive} base={base} again={redrives.again} />
       ))}
-      {groups.problem !== null && <Problem of={groups.problem} again={groups.again} />}
-      {groups.value === undefined && groups.problem === null && <Waiting what="the groups" />}
-      {groups.value?.all === false && (
-        <p className="muted">Grouped from the oldest {exact(groups.value.looked)}; there are more.</p>
-      )}
-      {groups.value?.groups.map((group) => (
-        <GroupCard
-          key={group.fingerprint}
-          consumer={consumer}
-          group={group}
-          changed={() => {
-            groups.again()
-            redrives.again()
-          }}
-        />
+      {problem !== null && <Problem of={problem} again={again} />}
+      {counted === undefined && problem === null && <Waiting what="the groups" />}
+      {counted !== undefined && <Progress counted={counted} />}
+      {counted?.groups.map((group) => (
+        <GroupCard key={group.fingerprint} consumer={consumer} group={group} changed={changed} />
       ))}
-      {groups.value?.groups.length === 0 && <p className="muted">None now ({clock(Date.now())}).</p>}
+      {counted?.next === null && counted.looked === 0 && <p className="muted">None now ({clock(Date.now())}).</p>}
+    </>
+  )
+}
+
+function Progress({ counted: { next, looked, deadLetters, groups } }: { readonly counted: Counted }): ReactNode {
+  return (
+    <>
+      {next !== null && (
+        <p className="muted" role="status">
+          Counted {exact(looked)} of {exact(Math.max(looked, deadLetters))} …
+        </p>
+      )}
+      {groups.length >= GROUPS_MAX && (
+        <p className="notice warn">
+          These are the first {exact(GROUPS_MAX)} kinds of failures; there are more. Dead letters of other kinds are not
+          shown here.
+        </p>
+      )}
     </>
   )
 }

@@ -3,6 +3,7 @@
  * checks, the errors and the order of the steps are decided here, for every engine.
  */
 import { MillraceError } from '../../base/errors.ts'
+import { LIMITS } from '../../base/limits.ts'
 import { unknownConsumer } from '../../broker/consumer-errors.ts'
 import type { Consumers } from '../../broker/consumers.ts'
 import {
@@ -78,7 +79,8 @@ export class Interventions<H extends Home> implements Consumers {
 
   async deadLetters(consumer: string, query: DeadLetterQuery): Promise<DeadLetter[]> {
     const boxes = await this.#boxes(consumer, query)
-    return collected(oldestFirst(boxes, consumer, { ...query, limit: query.limit ?? DEAD_LETTERS_MAX }))
+    const found = oldestFirst(boxes, consumer, { ...query, limit: query.limit ?? DEAD_LETTERS_MAX })
+    return collected(found, query.after === undefined ? Number.POSITIVE_INFINITY : LIMITS.deadLetterPageChars)
   }
 
   redrive(consumer: string, query: DeadLetterQuery): Promise<number> {
@@ -107,10 +109,11 @@ export class Interventions<H extends Home> implements Consumers {
       }),
     )
     if (count === 0 && (query.offset !== undefined || query.id !== undefined)) {
+      const { places: _, after: __, ...named } = query
       const which = query.id ?? `at offset ${query.offset}`
       throw new MillraceError('UNKNOWN_DEAD_LETTER', `consumer "${consumer}" has no dead letter ${which}`, {
         consumer,
-        ...query,
+        ...named,
       })
     }
     return count
@@ -129,9 +132,13 @@ export class Interventions<H extends Home> implements Consumers {
     return shares
   }
 
-  async #boxes(consumer: string, { channel }: DeadLetterQuery): Promise<readonly Boxed<H>[]> {
+  async #boxes(consumer: string, { channel, places, after }: DeadLetterQuery): Promise<readonly Boxed<H>[]> {
+    const named = places === undefined ? null : new Set(places.map((place) => place.channel))
     const homes = (await this.#homesOf(consumer)).filter(
-      (home) => channel === undefined || channel === home.channel.name,
+      ({ channel: { name } }) =>
+        (channel === undefined || channel === name) &&
+        (named === null || named.has(name)) &&
+        (after === undefined || after === null || after.channel <= name),
     )
     return Promise.all(
       homes.map(async (home) => {
@@ -185,8 +192,16 @@ async function firstOf<Item>(items: AsyncIterable<Item>): Promise<Item | undefin
   return undefined
 }
 
-async function collected(found: AsyncIterable<readonly [home: unknown, letter: DeadLetter]>): Promise<DeadLetter[]> {
+async function collected(
+  found: AsyncIterable<readonly [home: unknown, letter: DeadLetter]>,
+  charsMax: number,
+): Promise<DeadLetter[]> {
   const letters: DeadLetter[] = []
-  for await (const [, letter] of found) letters.push(letter)
+  let chars = 0
+  for await (const [, letter] of found) {
+    letters.push(letter)
+    chars += letter.text.length
+    if (chars >= charsMax) break
+  }
   return letters
 }

@@ -1,6 +1,7 @@
 /**
  * The dead letters of a consumer over all its channels, oldest first: within a channel by offset, and between
- * channels by the time of giving up. Letters are read one after the other, as the caller asks for them.
+ * channels by the time of giving up. Where a query asks for pages, one channel comes after the other, by name. Letters
+ * are read one after the other, as the caller asks for them.
  */
 import type { DeadLetter, DeadLetterQuery } from '../../broker/description.ts'
 import type { DeadLetterBox } from '../dead/dead-letter-box.ts'
@@ -21,10 +22,15 @@ export async function* oldestFirst<Home>(
   const channels = [...byChannel.values()].map((logs) => merged(logs, (a, b) => a.offset < b.offset))
   let left = query.limit ?? Number.POSITIVE_INFINITY
   if (left <= 0) return
-  for await (const found of merged(channels, (a, b) => a.deadAtMs < b.deadAtMs)) {
+  const all = query.after === undefined ? merged(channels, (a, b) => a.deadAtMs < b.deadAtMs) : inTurn(channels)
+  for await (const found of all) {
     yield found
     if (--left <= 0) return
   }
+}
+
+async function* inTurn<Home>(channels: readonly AsyncGenerator<Found<Home>>[]): AsyncGenerator<Found<Home>> {
+  for (const channel of channels) yield* channel
 }
 
 /** How many letters of each box a query with a limit takes. Boxes without such letters are left out. */

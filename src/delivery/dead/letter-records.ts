@@ -158,8 +158,12 @@ export class LetterRecords {
    * Pages of offsets of a consumer's dead letters, oldest first. Whether an id or a key matches is in the text only.
    */
   *pages(consumer: string, query: DeadLetterQuery): Generator<readonly number[]> {
-    if (query.channel !== undefined && query.channel !== this.#host.channel) return
+    const { channel } = this.#host
+    if (query.channel !== undefined && query.channel !== channel) return
+    if (query.places !== undefined) return yield this.#at(consumer, query)
     let [from, to] = this.#table
+    const { after } = query
+    if (after?.channel === channel) from = this.#chainKey(after.offset + 1)
     if (query.offset !== undefined) {
       from = this.#chainKey(query.offset)
       to = `${from}!`
@@ -171,6 +175,20 @@ export class LetterRecords {
       )
       next = more
     }
+  }
+
+  /** The offsets of the dead letters at the places of a query. */
+  #at(consumer: string, { places = [], after, offset }: DeadLetterQuery): readonly number[] {
+    const { channel } = this.#host
+    const first = after?.channel === channel ? after.offset + 1 : 0
+    const offsets = places.filter((place) => place.channel === channel).map((place) => place.offset)
+    return [...new Set(offsets)]
+      .filter((each) => each >= first && (offset === undefined || offset === each))
+      .filter((each) => {
+        const record = this.state(each)
+        return record?.state === 'dead' && record.consumer === consumer
+      })
+      .sort((a, b) => a - b)
   }
 
   async *#load(offsets: readonly number[]): AsyncGenerator<Found<DeadRecord>> {
@@ -185,12 +203,12 @@ export class LetterRecords {
   async *matching(consumer: string, query: DeadLetterQuery): AsyncGenerator<Found<DeadRecord>> {
     let left = query.limit ?? Number.POSITIVE_INFINITY
     if (left <= 0) return
+    const matches = this.#textTest(query)
     for (const page of this.pages(consumer, query)) {
-      // Without an id or a key every letter matches, so no more texts are read than the query wants.
-      const wanted = query.id === undefined && query.key === undefined ? page.slice(0, left) : page
+      // If every letter matches, no more texts are read than the query wants.
+      const wanted = matches === null ? page.slice(0, left) : page
       for await (const [offset, record] of this.#load(wanted)) {
-        if ((query.id !== undefined && query.id !== record.id) || (query.key !== undefined && query.key !== record.key))
-          continue
+        if (matches !== null && !matches(offset, record)) continue
         yield [offset, record]
         if (--left <= 0) return
       }
@@ -198,9 +216,23 @@ export class LetterRecords {
     }
   }
 
-  /** The offsets of the dead letters that a query names, oldest first. Texts are read only for an id or a key. */
+  /** What a query asks of the text: an id, a key, or a death. Null where it asks nothing of the text. */
+  #textTest({ id, key, places }: DeadLetterQuery): ((offset: number, record: DeadRecord) => boolean) | null {
+    const deaths = new Map(
+      places?.flatMap(({ channel, offset, deadAtMs }) =>
+        channel === this.#host.channel && deadAtMs !== undefined ? [[offset, deadAtMs] as const] : [],
+      ),
+    )
+    if (id === undefined && key === undefined && deaths.size === 0) return null
+    return (offset, record) =>
+      (id === undefined || id === record.id) &&
+      (key === undefined || key === record.key) &&
+      (deaths.get(offset) ?? record.deadAtMs) === record.deadAtMs
+  }
+
+  /** The offsets of the dead letters that a query names, oldest first. */
   async *offsets(consumer: string, query: DeadLetterQuery): AsyncGenerator<number> {
-    if (query.id !== undefined || query.key !== undefined) {
+    if (this.#textTest(query) !== null) {
       for await (const [offset] of this.matching(consumer, query)) yield offset
       return
     }

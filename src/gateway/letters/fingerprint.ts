@@ -25,17 +25,25 @@ type FailureFacts = Omit<Failure, 'code'> & { readonly code?: string | null }
  * folder of its own, and CommonJS has no URL.
  */
 const OWN = ownFolder()
+/** What is read of an error's texts, which may be of any size. */
+const NAME_CHARS = 200
+const STACK_CHARS = 32_768
+const STACK_LINES = 200
+const LINE_CHARS = 1000
 const FRAME = /^\s*at (?:(?:async )?(.+?) \()?((?:file:\/\/)?[^()]+):(\d+):\d+\)?$/
 
 export function fingerprintOf({ name, code = null, kind, message, stack = '' }: FailureFacts): Fingerprint {
   const frame = frameIn(stack)
-  const basis = [name, code, kind, frame ?? worded(message)]
+  const [shortName, shortCode] = [name.slice(0, NAME_CHARS), code?.slice(0, NAME_CHARS) ?? null]
+  const basis = [shortName, shortCode, kind, frame ?? worded(message)]
   const fingerprint = createHash('sha256').update(JSON.stringify(basis)).digest('hex').slice(0, 16)
-  return { fingerprint, name, code, kind, frame }
+  return { fingerprint, name: shortName, code: shortCode, kind, frame }
 }
 
 function frameIn(stack: string): string | null {
-  for (const line of stack.split('\n')) {
+  for (const line of stack.slice(0, STACK_CHARS).split('\n', STACK_LINES)) {
+    // Node's own frames are shorter. The text of an error may be anything, also a text that is slow to search.
+    if (line.length > LINE_CHARS) continue
     const [, caller, file = '', at] = FRAME.exec(line) ?? []
     const path = file.replace(/^file:\/\//, '')
     if (file === '' || path.startsWith('node:') || path.includes('/node_modules/') || isOwn(path)) continue

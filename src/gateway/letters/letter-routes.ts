@@ -1,60 +1,114 @@
 /**
- * Dead letters grouped by failure, and careful redrives. A redrive runs as a job that continues if the page that
- * started it is closed.
+ * Dead letters grouped by failure, and careful redrives, over HTTP. A redrive is a job: it goes on when the page that
+ * started it is closed, and in another process if this one ends.
  */
-import { randomUUID } from 'node:crypto'
-import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import { checkName } from '../../base/names.ts'
-import type { DeadLetter } from '../../broker/description.ts'
 import { permitConsumer } from '../dead-letter-routes.ts'
 import type { GatewayHost } from '../gateway-host.ts'
 import { membersOf } from '../json-body.ts'
+import { placeOf, placeText } from '../place-text.ts'
 import { badRequest } from '../problem.ts'
 import type { GatewayPart, GatewayRequest, JsonSchema, Parameter, Route } from '../route.ts'
 import { CONSUMER, json } from '../schemas.ts'
-import { type Fingerprint, fingerprintOf } from './fingerprint.ts'
-import { RedriveJob, type RedrivePlan } from './redrive-job.ts'
+import { countGroups } from './letter-groups.ts'
+import { RedriveRunner } from './redrive-runner.ts'
+import { PHASES, type RedrivePlan } from './redrive-state.ts'
 
 const JOBS = '/api/consumers/{consumer}/redrives'
 const JOB: Parameter = { description: 'The id of the redrive.', required: true, schema: { type: 'string' } }
+const AFTER: Parameter = {
+  description: 'The next of the answer before: count goes on there.',
+  schema: { type: 'string' },
+}
 const text: JsonSchema = { type: 'string' }
+const count: JsonSchema = { type: 'integer', minimum: 0 }
+const maybeText: JsonSchema = { type: ['string', 'null'] }
 const PROGRESS: JsonSchema = {
   type: 'object',
-  required: ['id', 'consumer', 'phase', 'redriven', 'back', 'left'],
+  required: ['id', 'consumer', 'phase', 'total', 'redriven', 'done', 'back', 'open', 'left', 'endedMs'],
   properties: {
     id: text,
     consumer: text,
-    phase: { enum: ['one', 'ten', 'all', 'done', 'stopped', 'returned', 'failed'] },
-    redriven: { type: 'integer' },
-    back: { type: 'integer', description: 'Of the redriven ones, dead again.' },
-    left: { type: 'integer' },
-    problem: { type: ['string', 'null'] },
+    action: { enum: ['redrive', 'drop'] },
+    fingerprint: maybeText,
+    channel: maybeText,
+    key: maybeText,
+    perSecond: count,
+    canary: { type: 'boolean' },
+    by: text,
+    reason: maybeText,
+    startedMs: count,
+    endedMs: { type: ['integer', 'null'], description: 'Null: it runs, or waits for a gateway that runs it.' },
+    phase: { enum: PHASES },
+    total: { ...count, description: 'The letters that matched when it began. Until they are counted it grows.' },
+    redriven: { ...count, description: 'Given back, or dropped.' },
+    done: count,
+    back: { ...count, description: 'Given back, and dead again.' },
+    open: { ...count, description: 'Given back, and neither done nor dead again yet.' },
+    left: { ...count, description: 'Still to be redriven.' },
+    gone: { ...count, description: 'Of the counted ones: redriven or dropped by others meanwhile.' },
+    returns: {
+      type: 'array',
+      description: `The first ${LIMITS.redriveReturnsMax} that are dead again.`,
+      items: {
+        type: 'object',
+        required: ['channel', 'offset', 'fingerprint', 'name', 'message'],
+        properties: { channel: text, offset: count, fingerprint: text, name: text, message: text },
+      },
+    },
+    problem: maybeText,
+    runs: { ...count, description: 'How many times a process took it. Above 1, it was interrupted and went on.' },
+    atMs: { ...count, description: 'When it was heard of last. A running one is heard of every few seconds.' },
   },
 }
-
-interface Group extends Fingerprint {
-  readonly message: string
-  readonly count: number
-  readonly firstMs: number
-  readonly lastMs: number
-  readonly types: readonly string[]
-  readonly sample: { readonly channel: string; readonly offset: number }
+const GROUP: JsonSchema = {
+  type: 'object',
+  required: [
+    'fingerprint',
+    'name',
+    'code',
+    'kind',
+    'frame',
+    'message',
+    'count',
+    'firstMs',
+    'lastMs',
+    'types',
+    'sample',
+  ],
+  properties: {
+    fingerprint: text,
+    name: text,
+    code: maybeText,
+    kind: text,
+    frame: { ...maybeText, description: 'The first frame of the application in the stack.' },
+    message: { ...text, description: 'Of the first letter.' },
+    count,
+    firstMs: count,
+    lastMs: count,
+    types: { type: 'array', items: text, description: 'Event types; up to 10.' },
+    sample: { type: 'object', required: ['channel', 'offset'], properties: { channel: text, offset: count } },
+  },
 }
 
 export class LettersPart implements GatewayPart {
   readonly routes: readonly Route[]
   readonly #host: GatewayHost
-  readonly #jobs = new Map<string, RedriveJob>()
+  readonly #runner: RedriveRunner
 
   constructor(host: GatewayHost) {
     this.#host = host
+    this.#runner = new RedriveRunner(host)
     this.routes = [this.#groupsRoute(), this.#startRoute(), this.#listRoute(), this.#stopRoute()]
   }
 
-  async close(): Promise<void> {
-    for (const job of this.#jobs.values()) job.stop()
-    await Promise.all([...this.#jobs.values()].map(({ done }) => done))
+  start(): Promise<void> {
+    return this.#runner.start()
+  }
+
+  close(): Promise<void> {
+    return this.#runner.close()
   }
 
   #groupsRoute(): Route {
@@ -66,16 +120,19 @@ export class LettersPart implements GatewayPart {
       tag: 'dead letters',
       access: { action: 'read', of: 'handler' },
       parameters: { consumer: CONSUMER },
+      query: { after: AFTER },
       answers: {
         200: {
-          description: `The groups of the oldest ${LIMITS.redriveLookMax} dead letters; looked says how many were grouped.`,
+          description:
+            'The groups of the letters that were counted in about a second. While next is not null there are more: ask again with it, and add the counts of groups with the same fingerprint.',
           content: json({
             type: 'object',
-            required: ['groups', 'looked', 'all'],
+            required: ['groups', 'looked', 'deadLetters', 'next'],
             properties: {
-              groups: { type: 'array', items: { type: 'object' } },
-              looked: { type: 'integer' },
-              all: { type: 'boolean' },
+              groups: { type: 'array', items: GROUP },
+              looked: { ...count, description: 'The letters that were counted in this answer.' },
+              deadLetters: { ...count, description: 'All dead letters of the consumer.' },
+              next: maybeText,
             },
           }),
         },
@@ -83,12 +140,11 @@ export class LettersPart implements GatewayPart {
       refuses: ['UNKNOWN_CONSUMER', 'CLOSED'],
       handle: async (request) => {
         const consumer = await this.#permitted(request, 'read')
-        const letters = await this.#host.broker.deadLetters(consumer).list({ limit: LIMITS.redriveLookMax })
-        return Response.json({
-          groups: groupsOf(letters),
-          looked: letters.length,
-          all: letters.length < LIMITS.redriveLookMax,
-        })
+        const { after } = request.query
+        const { consumers } = this.#host.core.engine
+        const counted = await countGroups(consumers, consumer, after === undefined ? null : placeOf('after', after))
+        const deadLetters = (await consumers.describe(consumer))?.deadLetters ?? 0
+        return Response.json({ ...counted, deadLetters, next: placeText(counted.next) })
       },
     }
   }
@@ -99,7 +155,7 @@ export class LettersPart implements GatewayPart {
       path: JOBS,
       name: 'startRedrive',
       summary:
-        'Redrive dead letters carefully: one, then ten, then at a steady rate. It stops by itself when the error occurs again.',
+        'Redrive dead letters carefully: one, then ten, then at a steady rate; stop by itself when the error occurs again. Or drop them.',
       tag: 'dead letters',
       access: { action: 'manage', of: 'handler' },
       parameters: { consumer: CONSUMER },
@@ -108,6 +164,11 @@ export class LettersPart implements GatewayPart {
         content: json({
           type: 'object',
           properties: {
+            action: {
+              enum: ['redrive', 'drop'],
+              default: 'redrive',
+              description: 'drop: delete them, without any step in between.',
+            },
             fingerprint: { ...text, description: 'Only the letters of this group. Default: all.' },
             channel: text,
             key: text,
@@ -118,14 +179,19 @@ export class LettersPart implements GatewayPart {
           additionalProperties: false,
         }),
       },
-      answers: { 202: { description: 'It runs.', content: json(PROGRESS) } },
+      answers: {
+        202: {
+          description: 'It is stored, and runs until its end, whatever happens to this process.',
+          content: json(PROGRESS),
+        },
+      },
       refuses: ['UNKNOWN_CONSUMER', 'BACKPRESSURE', 'CLOSED'],
       handle: async (request) => {
         const consumer = await this.#permitted(request, 'manage')
-        const plan = await planOf(request, consumer)
+        const { plan, reason } = await planOf(request, consumer)
         // So an unknown consumer is refused at once.
-        await this.#host.broker.deadLetters(consumer).list({ limit: 1 })
-        return Response.json(this.#start(plan).progress, { status: 202 })
+        await this.#host.broker.consumer(consumer).describe()
+        return Response.json(await this.#runner.order(plan, request.principal.name, reason), { status: 202 })
       },
     }
   }
@@ -135,8 +201,7 @@ export class LettersPart implements GatewayPart {
       method: 'GET',
       path: JOBS,
       name: 'listRedrives',
-      summary:
-        'List the redrives of a consumer, running and ended, the newest first. They are kept until the gateway closes.',
+      summary: 'List the redrives of a consumer, running and ended, the newest first. They are kept for 30 days.',
       tag: 'dead letters',
       access: { action: 'read', of: 'handler' },
       parameters: { consumer: CONSUMER },
@@ -152,10 +217,7 @@ export class LettersPart implements GatewayPart {
       },
       handle: async (request) => {
         const consumer = await this.#permitted(request, 'read')
-        const redrives = [...this.#jobs.values()]
-          .map(({ progress }) => progress)
-          .filter((one) => one.consumer === consumer)
-        return Response.json({ redrives: redrives.reverse() })
+        return Response.json({ redrives: await this.#runner.list(consumer) })
       },
     }
   }
@@ -170,34 +232,20 @@ export class LettersPart implements GatewayPart {
       access: { action: 'manage', of: 'handler' },
       parameters: { consumer: CONSUMER, redrive: JOB },
       answers: {
-        200: { description: 'Its result.', content: json(PROGRESS) },
+        200: {
+          description: 'Its result. If another process runs it, it may end a little later: then endedMs is null.',
+          content: json(PROGRESS),
+        },
         404: { description: 'There is none of this id.', content: { 'application/problem+json': { type: 'object' } } },
       },
       handle: async (request) => {
         const consumer = await this.#permitted(request, 'manage')
-        const job = this.#jobs.get(request.parameters['redrive'] ?? '')
-        if (job === undefined || job.progress.consumer !== consumer)
-          throw badRequest(404, `consumer "${consumer}" has no such redrive`)
-        job.stop()
-        await job.done
-        return Response.json(job.progress)
+        const { name } = request.principal
+        const stopped = await this.#runner.stop(consumer, request.parameters['redrive'] ?? '', name)
+        if (stopped === null) throw badRequest(404, `consumer "${consumer}" has no such redrive`)
+        return Response.json(stopped)
       },
     }
-  }
-
-  #start(plan: RedrivePlan): RedriveJob {
-    const running = [...this.#jobs.values()].filter((job) => job.running)
-    if (running.some(({ progress }) => progress.consumer === plan.consumer))
-      throw badRequest(409, `a redrive of consumer "${plan.consumer}" runs already: wait for its end, or stop it`)
-    if (running.length >= LIMITS.redriveJobsMax)
-      throw new MillraceError('BACKPRESSURE', `${running.length} redrives run, which is the limit: try again later`, {
-        jobsMax: LIMITS.redriveJobsMax,
-      })
-    const job = new RedriveJob(this.#host, randomUUID(), plan)
-    this.#jobs.set(job.progress.id, job)
-    for (const [id, each] of this.#jobs)
-      if (this.#jobs.size > LIMITS.redriveKeptMax && !each.running) this.#jobs.delete(id)
-    return job
   }
 
   async #permitted(request: GatewayRequest, action: 'read' | 'manage'): Promise<string> {
@@ -207,19 +255,24 @@ export class LettersPart implements GatewayPart {
   }
 }
 
-async function planOf(request: GatewayRequest, consumer: string): Promise<RedrivePlan> {
+async function planOf(
+  request: GatewayRequest,
+  consumer: string,
+): Promise<{ readonly plan: RedrivePlan; readonly reason: string | null }> {
   const body = membersOf(
     await request.json(),
-    ['fingerprint', 'channel', 'key', 'perSecond', 'canary', 'reason'],
+    ['action', 'fingerprint', 'channel', 'key', 'perSecond', 'canary', 'reason'],
     'a redrive',
   )
-  const { perSecond = 50, canary = true } = body
+  const { action = 'redrive', perSecond = 50, canary = true } = body
   const textOf = (name: 'fingerprint' | 'channel' | 'key' | 'reason'): string | null => {
     const value = body[name]
     if (value === undefined) return null
     if (typeof value === 'string' && value.length <= LIMITS.reasonCharsMax) return value
     throw badRequest(400, `${name} must be a text of up to ${LIMITS.reasonCharsMax} characters`, { member: name })
   }
+  if (action !== 'redrive' && action !== 'drop')
+    throw badRequest(400, 'action must be "redrive" or "drop"', { member: 'action' })
   if (typeof perSecond !== 'number' || !Number.isInteger(perSecond) || perSecond < 1 || perSecond > 1000)
     throw badRequest(400, 'perSecond must be a whole number from 1 to 1000', { member: 'perSecond' })
   if (typeof canary !== 'boolean') throw badRequest(400, 'canary must be true or false', { member: 'canary' })
@@ -229,27 +282,9 @@ async function planOf(request: GatewayRequest, consumer: string): Promise<Redriv
     textOf('key'),
     textOf('reason'),
   ]
-  const facts = Object.entries({ fingerprint, channel, key, reason }).filter(
+  const facts = Object.entries({ action, fingerprint, channel, key, reason }).filter(
     (fact): fact is [string, string] => fact[1] !== null,
   )
   request.note(Object.fromEntries(facts))
-  return { consumer, fingerprint, channel, key, perSecond, canary }
-}
-
-function groupsOf(letters: readonly DeadLetter[]): Group[] {
-  const groups = new Map<string, Group>()
-  for (const { failure, deadAtMs, type, channel, offset } of letters) {
-    const print = fingerprintOf(failure)
-    const known = groups.get(print.fingerprint)
-    groups.set(print.fingerprint, {
-      ...print,
-      message: failure.message.slice(0, 500),
-      count: (known?.count ?? 0) + 1,
-      firstMs: Math.min(known?.firstMs ?? deadAtMs, deadAtMs),
-      lastMs: Math.max(known?.lastMs ?? deadAtMs, deadAtMs),
-      types: [...new Set([...(known?.types ?? []), type])].slice(0, 10),
-      sample: known?.sample ?? { channel, offset },
-    })
-  }
-  return [...groups.values()].sort((one, other) => other.count - one.count)
+  return { plan: { consumer, action, fingerprint, channel, key, perSecond, canary }, reason }
 }

@@ -9,6 +9,7 @@ import { orderBehindLetters } from './clauses/04-order-behind-letters.ts'
 import { orderByKey } from './clauses/04-order-by-key.ts'
 import { retry } from './clauses/05-retry.ts'
 import { deadLetter } from './clauses/06-dead-letter.ts'
+import { letterPages } from './clauses/06-letter-pages.ts'
 import { cancel } from './clauses/07-cancel.ts'
 import { delay } from './clauses/07-delay.ts'
 import { deduplication } from './clauses/08-deduplication.ts'
@@ -48,6 +49,7 @@ export const SCENARIOS: readonly Scenario[] = [
   ...oneKeyInChannels,
   ...retry,
   ...deadLetter,
+  ...letterPages,
   ...delay,
   ...cancel,
   ...deduplication,
