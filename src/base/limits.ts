@@ -4,6 +4,12 @@
 export const LIMITS = {
   /** Longest name of a channel, consumer or event type, and of a secret that a rule names, in characters. */
   nameCharsMax: 200,
+  /** Consumers of a channel in one answer to why they did not handle an event. */
+  whyConsumersMax: 100,
+  /** Newest offsets of a channel that are searched for an event's id, where it is asked why it is not handled. */
+  whyLookMax: 100_000,
+  /** Events that wait for their next attempt, listed where it is asked why a later event is not delivered. */
+  inspectedRetriesMax: 20,
   /** Longest reason for pausing a consumer, in characters. */
   reasonCharsMax: 1000,
   /** Delayed events in one list from `delayed.list()`, unless the query has a limit. Over HTTP: 100. */

@@ -1,5 +1,6 @@
 /** The part of the port that looks at a consumer and changes it from outside, whether or not it runs. */
 import type { ConsumerDescription, ConsumerPause, DeadLetter, DeadLetterQuery, EventPlace } from './description.ts'
+import type { InspectedEvent, Inspection } from './inspection.ts'
 import type { Position } from './position.ts'
 
 export interface Consumers {
@@ -40,4 +41,10 @@ export interface Consumers {
    * @throws UNKNOWN_CONSUMER
    */
   pending(consumer: string, events: readonly EventPlace[]): Promise<EventPlace[]>
+  /**
+   * What the consumer's instances in the asked process do and, if an event is given, where its delivery stands. Reads
+   * the consumer's state in one log. Also for a consumer that never began.
+   * @throws UNKNOWN_CHANNEL
+   */
+  inspect(consumer: string, event: InspectedEvent | null): Promise<Inspection>
 }

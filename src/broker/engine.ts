@@ -10,7 +10,6 @@ import type { Clock } from '../base/clock.ts'
 import type { MillraceError } from '../base/errors.ts'
 import type { ChannelSpec } from '../channel/channel.ts'
 import type { EventInBlock } from '../event/event-in-block.ts'
-import type { PatternJson } from '../pattern/pattern-type.ts'
 import type { Capabilities } from './capabilities.ts'
 import type { Carriage } from './carriage.ts'
 import type { Consumers } from './consumers.ts'
@@ -20,6 +19,7 @@ import type { EncodedEvent } from './encoded-event.ts'
 import type { Failure } from './failure.ts'
 import type { Position } from './position.ts'
 import type { Receipt } from './receipt.ts'
+import type { Want } from './want.ts'
 
 /** A stored event as an engine reads it. */
 export interface StoredText extends EncodedEvent {
@@ -42,12 +42,6 @@ export interface EngineReadOptions {
   /** Continue with new events until the signal aborts. */
   readonly follow: boolean
   readonly signal: AbortSignal
-}
-
-/** Events that a consumer wants: of a type (`null` for any) whose CloudEvent matches the pattern, if there is one. */
-export interface Want {
-  readonly type: string | null
-  readonly pattern: PatternJson | null
 }
 
 /** What happens to a key after its event was dead-lettered: clause 6. */

@@ -275,6 +275,37 @@ tokensCommand(
   on(async (name, options) => (await import('./tokens-commands.ts')).tokensRemoveCommand(name, options as never)),
 )
 
+const asked = program
+  .command('why')
+  .description('why an event was not handled, a consumer does not move, a rule did not act')
+const whyCommands = (): Promise<typeof import('./why-command.ts')> => import('./why-command.ts')
+withData(
+  command(
+    asked,
+    'event <channel>',
+    'why the consumers of a channel have, or have not, handled an event',
+    'millrace why event orders --offset 17 --consumer billing',
+  ),
+)
+  .option('--offset <offset>', 'the event at this offset')
+  .option('--id <id>', 'the newest event with this id, or the delayed one')
+  .option('--consumer <name>', 'only this consumer')
+  .action(on(async (channel, options) => (await whyCommands()).whyEventCommand(channel, options as never)))
+withData(
+  command(asked, 'consumer <consumer>', 'why it does not move', 'millrace why consumer billing --url ws://host:8080'),
+).action(on(async (name, options) => (await whyCommands()).whyConsumerCommand(name, options as never)))
+withData(
+  command(
+    asked,
+    'rule <name>',
+    'why it did not act on an event',
+    'millrace why rule large-orders --on carts --offset 17',
+  ),
+)
+  .option('--on <channel>', 'the channel of the event')
+  .option('--offset <offset>', 'the offset of the event')
+  .action(on(async (name, options) => (await whyCommands()).whyRuleCommand(name, options as never)))
+
 const rules = program.command('rules').description('manage rules: handlers as data, changed while the system runs')
 function ruleCommand(name: string, description: string, example: string): Command {
   return withData(command(rules, name, description, example))

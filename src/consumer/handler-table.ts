@@ -2,7 +2,7 @@
  * Finds and calls the handlers of an event. Patterns are matched with the event's text as it is stored, as in the
  * engine, and not with the output of a schema.
  */
-import type { Want } from '../broker/engine.ts'
+import type { Want } from '../broker/want.ts'
 import type { StoredEvent } from '../event/cloud-event.ts'
 import { PatternSet } from '../pattern/pattern-set.ts'
 import type { HandlerContext } from './consumer-types.ts'

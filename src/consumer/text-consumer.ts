@@ -1,6 +1,7 @@
 /** A consumer that gets events as stored text, unparsed: for code that needs the content of few of them. */
 import type { BrokerHost, Startable } from '../broker/broker.ts'
-import type { Delivery, Want } from '../broker/engine.ts'
+import type { Delivery } from '../broker/engine.ts'
+import type { Want } from '../broker/want.ts'
 import type { AnyEventDefinition } from '../event/event.ts'
 import type { ConsumerOptions, HandlerContext, Running } from './consumer-types.ts'
 import { checkChannels, planOf, type Route } from './plan.ts'

@@ -2,6 +2,7 @@
  * The records of a consumer in one log: the key and the bytes of each. docs/format.md has the same table.
  *
  *     g/<group>/<channel>             float64 floor
+ *     o/<group>/<channel>             float64: where it began, or was moved to last
  *     b/<group>/<channel>/<chunk>     128 bytes: bits of settled offsets above the floor (offset-set.ts)
  *     f/<group>/<channel>             JSON InFlightRecord: the deliveries in flight
  *     r/<group>/<channel>/<offset>    JSON RetryRecord: attempts of an event that failed
@@ -72,6 +73,7 @@ export const consumerKeys = {
   table: (table: (typeof OFFSET_TABLES)[number], group: string, channelId: number): string =>
     `${table}/${group}/${channelDigits(channelId)}/`,
   cursor: (group: string, channelId: number): string => `g/${group}/${channelDigits(channelId)}`,
+  begin: (group: string, channelId: number): string => `o/${group}/${channelDigits(channelId)}`,
   chunk: (group: string, channelId: number, chunk: number): string =>
     `b/${group}/${channelDigits(channelId)}/${digits(chunk)}`,
   inFlight: (group: string, channelId: number): string => `f/${group}/${channelDigits(channelId)}`,

@@ -25,6 +25,7 @@ import { EventStreams, type StreamLimits } from './stream-route.ts'
 import { handshakeRoute } from './webhook-handshake.ts'
 import type { WebhookEndpoint } from './webhooks/webhook-options.ts'
 import { WebhookPart } from './webhooks/webhook-part.ts'
+import { whyRoutes } from './why-routes.ts'
 
 export interface PartSettings {
   readonly streams: StreamLimits
@@ -62,6 +63,7 @@ export function gatewayParts(host: GatewayHost, settings: PartSettings): Gateway
     new LettersPart(host),
     { routes: delayedRoutes(broker) },
     { routes: rulesRoutes(broker) },
+    { routes: whyRoutes(host) },
     { routes: [...managementRoutes(host), rewindPreviewRoute(host)] },
     new FlowPartOfGateway(host),
     new HistoryPart(host, settings.historyObjects),

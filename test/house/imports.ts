@@ -26,6 +26,7 @@ export const ROOMS = [
   'outbound',
   'rules',
   'catalogue',
+  'why',
   'copy',
   'telemetry',
   'metrics-history',

@@ -15,8 +15,6 @@ export interface CarriedHomes<H extends Home> extends Homes<H> {
   logs(channel: string, group: string): Promise<readonly H[]>
   /** The log of a channel to which an event belongs. */
   logOf(channel: string, event: EncodedEvent): number
-  /** The log of a channel that has the event at an offset. */
-  logAt(channel: string, offset: number): Promise<number>
   /** The offset after the last event of the home's log. */
   endOf(home: H): Promise<number>
   /** The offsets of the log's events, from an offset on. */

@@ -124,4 +124,5 @@ export function* clearedRecords(records: Records, group: string, logId: number):
     for (const [key] of records.range(...under(consumerKeys.table(table, group, logId)))) yield [key, null]
   yield [consumerKeys.cursor(group, logId), null]
   yield [consumerKeys.inFlight(group, logId), null]
+  yield [consumerKeys.begin(group, logId), null]
 }

@@ -81,6 +81,8 @@ export interface Homes<H extends Home = Home> {
   remove(home: H): Promise<void>
   /** The offset that a position names in the home's log. @throws OFFSET_OUT_OF_RANGE */
   seek(home: H, position: Position): Promise<number>
+  /** The log of a channel that has the event at an offset. */
+  logAt(channel: string, offset: number): Promise<number>
   /** The bounds of the whole channel. */
   bounds(channel: string): Promise<Bounds>
   /** The instances of a consumer in this process. */

@@ -14,11 +14,13 @@ import {
   type DeadLetterQuery,
   type EventPlace,
 } from '../../broker/description.ts'
+import type { InspectedEvent, Inspection } from '../../broker/inspection.ts'
 import type { Position } from '../../broker/position.ts'
 import { QUEUE_GROUP } from '../consumer-records.ts'
 import { DeadLetterBox } from '../dead/dead-letter-box.ts'
 import { describeConsumer } from './describing.ts'
 import { type Home, type HomeState, type Homes, inOrder } from './homes.ts'
+import { inspected, instanceStates } from './inspecting.ts'
 import { type Boxed, oldestFirst, sharesOf } from './oldest-first.ts'
 import { rewindable } from './rewindable.ts'
 
@@ -97,6 +99,20 @@ export class Interventions<H extends Home> implements Consumers {
     return events.filter(({ channel, offset }) =>
       boxes.some(([home, box]) => home.channel.name === channel && box.isLive(offset)),
     )
+  }
+
+  async inspect(consumer: string, event: InspectedEvent | null): Promise<Inspection> {
+    await this.#homes.look()
+    const here = this.#homes.here(consumer)
+    const instances = instanceStates(here, this.#homes.clock.elapsed())
+    if (event === null) return { delivery: null, live: here.length > 0, instances }
+    const logId = await this.#homes.logAt(event.channel, event.offset)
+    const homes = await homesOf(this.#homes, consumer)
+    const home = homes.find((each) => each.channel.name === event.channel && each.logId === logId)
+    if (home === undefined) return { ...(await inspected(null, event)), instances }
+    await this.#homes.flushed(home)
+    const state = await this.#homes.read(home)
+    return { ...(await inspected({ home, state, box: boxOf(home, state), here }, event)), instances }
   }
 
   async #settle(consumer: string, query: DeadLetterQuery, how: 'redrive' | 'drop'): Promise<number> {

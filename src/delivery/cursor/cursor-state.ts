@@ -43,6 +43,8 @@ export class CursorState implements RecordSource {
   #interrupted = false
   #onFloorMoved: (() => void) | null = null
   #savedFloor = -1
+  /** Null where it is in the records only. */
+  #began: number | null = null
 
   constructor(group: string, log: DeliveryLog, host: StateHost, from: Position) {
     this.#group = group
@@ -50,8 +52,22 @@ export class CursorState implements RecordSource {
     this.#host = host
     const saved = host.get(consumerKeys.cursor(group, log.id))
     this.#done = new OffsetSet(saved === undefined ? host.seek(log, from) : fromFloat(saved))
-    if (saved === undefined) host.write(consumerKeys.cursor(group, log.id), toFloat(this.#done.floor))
-    else this.#restore()
+    if (saved === undefined) {
+      host.write(consumerKeys.cursor(group, log.id), toFloat(this.#done.floor))
+      this.#writeBegin(this.#done.floor)
+    } else this.#restore()
+  }
+
+  #writeBegin(offset: number): void {
+    this.#began = offset
+    this.#host.write(consumerKeys.begin(this.#group, this.#log.id), toFloat(offset))
+  }
+
+  /** Where the consumer began, or was moved to last; null where an older version began it. */
+  get began(): number | null {
+    if (this.#began !== null) return this.#began
+    const saved = this.#host.get(consumerKeys.begin(this.#group, this.#log.id))
+    return saved === undefined ? null : fromFloat(saved)
   }
 
   /** The settled offsets. */
@@ -195,6 +211,7 @@ export class CursorState implements RecordSource {
     for (const failed of [...this.#retries.keys()]) this.clear(failed)
     this.#suspects.clear()
     this.#done = new OffsetSet(offset)
+    this.#writeBegin(offset)
   }
 
   collect(into: (readonly [string, Uint8Array | null])[]): void {

@@ -103,6 +103,22 @@ export class Cursor implements DeliveringCursor, LogListener, Suspected, Restric
     return this.#instances.deliveries().some(([, held]) => held.length > 0)
   }
 
+  /** The deliveries that are not settled. */
+  get deliveries(): readonly HeldDelivery[] {
+    return this.#instances.deliveries().flatMap(([, held]) => held)
+  }
+
+  /** The first event of a key that was read and waits; null where none waits. */
+  firstWaiting(key: string): number | null {
+    const lane = this.#lanes.find(key)
+    return lane === undefined || lane.waiting === 0 ? null : lane.first
+  }
+
+  /** Whether the event is in a queue and no attached instance matches it. */
+  isUnmatched(offset: number): boolean {
+    return this.#dispatcher.isUnmatched(offset)
+  }
+
   /** Call `listener` after one or more deliveries of this cursor have ended: they were settled or taken away. */
   onDeliveriesEnded(listener: () => void): void {
     this.#onDeliveriesEnded = listener

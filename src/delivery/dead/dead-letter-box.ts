@@ -243,6 +243,11 @@ export class DeadLetterBox {
     if (offsets?.size === 0) this.#unchained.delete(consumer)
   }
 
+  /** The state of an event that is kept here. */
+  stateOf(offset: number): ChainRecord | undefined {
+    return this.#records.state(offset)
+  }
+
   /** Whether the event is kept here and is to be delivered. */
   isLive(offset: number): boolean {
     return this.#records.state(offset)?.state === 'live'

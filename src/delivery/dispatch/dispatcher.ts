@@ -92,6 +92,10 @@ export class Dispatcher implements KeptHost {
     return this.#unmatched.length
   }
 
+  isUnmatched(offset: number): boolean {
+    return this.#unmatched.some(([, each]) => each === offset)
+  }
+
   /** A block was committed to the log. */
   offer(block: EventBlock): void {
     this.#reader.offer(block, this.#next)

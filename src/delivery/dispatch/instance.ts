@@ -281,6 +281,11 @@ export class Instance implements Subscription, HoldingInstance {
     for (const cursor of this.#cursors) cursor.pumpSoon()
   }
 
+  /** When the lease was renewed last, by the clock's `elapsed`. */
+  get renewedMs(): number {
+    return this.#renewedMs
+  }
+
   /** Whether the lease has ended: the instance did not renew it in time. */
   get expired(): boolean {
     return this.#host.clock.elapsed() - this.#renewedMs > Math.max(LIMITS.leaseMsMin, this.spec.leaseMs)

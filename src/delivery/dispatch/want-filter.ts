@@ -2,7 +2,7 @@
  * Clause 15: the events that an instance handles, as a compiled filter. The type decides first. The text of an event is
  * parsed only if there is a pattern for its type.
  */
-import type { Want } from '../../broker/engine.ts'
+import type { Want } from '../../broker/want.ts'
 import { PatternSet } from '../../pattern/pattern-set.ts'
 import type { PatternJson } from '../../pattern/pattern-type.ts'
 import type { EventBlock } from '../delivery-log.ts'

@@ -73,7 +73,9 @@ export class OwnedPartition {
     await log.refresh()
     const floor = consumerKeys.cursor(group, log.id)
     if (ownership.get(floor) === undefined) {
-      ownership.write(floor, toFloat(await from()))
+      const begin = toFloat(await from())
+      ownership.write(floor, begin)
+      ownership.write(consumerKeys.begin(group, log.id), begin)
       await ownership.flushed()
     }
     return new OwnedPartition(group, ownership, log, shared, letterStore, gone)

@@ -7,6 +7,7 @@
 import type { BrokerDescription, ChannelState, ConsumerDescription } from '../../broker/description.ts'
 import type { Bounds, EventAttempt } from '../../broker/engine.ts'
 import type { Failure } from '../../broker/failure.ts'
+import type { Inspection } from '../../broker/inspection.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
 import { malformed } from '../frame.ts'
 import { isFailure } from '../settle-frame.ts'
@@ -79,6 +80,15 @@ export function consumerOf(value: unknown): ConsumerDescription | null {
   if (value === null) return null
   listOf(objectOf<{ readonly channels?: unknown }>(value).channels)
   return value as ConsumerDescription
+}
+
+/** @throws INVALID_REQUEST */
+export function inspectionOf(value: unknown): Inspection {
+  const { delivery, instances } = objectOf<Partial<Record<keyof Inspection, unknown>>>(value)
+  listOf(instances)
+  if (delivery !== null && typeof objectOf<{ readonly state?: unknown }>(delivery).state !== 'string')
+    throw malformed('an answer does not say where a delivery stands')
+  return value as Inspection
 }
 
 type Described = Omit<BrokerDescription, 'capabilities' | 'engine'>

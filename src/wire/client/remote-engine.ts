@@ -35,6 +35,7 @@ import type {
   StoredText,
   Subscription,
 } from '../../broker/engine.ts'
+import type { InspectedEvent, Inspection } from '../../broker/inspection.ts'
 import type { Receipt } from '../../broker/receipt.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
 import { unknownChannel } from '../../channel/channel-errors.ts'
@@ -47,6 +48,7 @@ import {
   channelStateOf,
   consumerOf,
   descriptionOf,
+  inspectionOf,
   listOf,
   numberOf,
   objectOf,
@@ -80,6 +82,7 @@ const REPEATABLE = new Set([
     'describe',
     'deadLetters',
     'pending',
+    'inspect',
     'delayed',
     'rewind',
     'setPause',
@@ -102,6 +105,7 @@ export class RemoteEngine implements Engine {
     redrive: (consumer, query) => this.#call('redrive', numberOf, consumer, query),
     dropDeadLetters: (consumer, query) => this.#call('dropDeadLetters', numberOf, consumer, query),
     pending: (consumer, events) => this.#pending(consumer, events),
+    inspect: (consumer, event) => this.#inspect(consumer, event),
   }
   readonly delays: Delays = {
     list: (channel, query) => this.#call('delayed', listOf<DelayedEvent>, channel, query),
@@ -304,6 +308,14 @@ export class RemoteEngine implements Engine {
     if (this.#methods.has('pending')) return this.#call('pending', listOf<EventPlace>, consumer, events)
     const described = await this.#describeConsumer(consumer)
     return described === null || described.inFlight + described.retrying === 0 ? [] : [...events]
+  }
+
+  async #inspect(consumer: string, event: InspectedEvent | null): Promise<Inspection> {
+    if (this.#methods.has('inspect')) return this.#call('inspect', inspectionOf, consumer, event)
+    throw new MillraceError(
+      'UNAVAILABLE',
+      'the server is of an older version, which cannot say where the delivery of an event stands: update it',
+    )
   }
 
   publish(channel: string, event: EncodedEvent, dueAtMs: number | null): Promise<Receipt> {

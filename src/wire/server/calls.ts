@@ -6,11 +6,20 @@ import { boundsIn } from '../../broker/bounds.ts'
 import { checkedDelayedId, checkedDelayedQuery, checkedQuery, noFiles } from '../../broker/call-options.ts'
 import type { BrokerDescription, ConsumerDescription, DeadLetterQuery } from '../../broker/description.ts'
 import type { Engine } from '../../broker/engine.ts'
+import { withoutPlaces } from '../../broker/inspection.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
 import { type Access, allows, localAccess, type Permission } from '../access.ts'
 import { malformed } from '../frame.ts'
 import { CARRIAGE_CALLS } from './carriage-calls.ts'
-import { checkChannelSpec, checkOwn, checkPause, checkPlaces, checkPosition, objectOf } from './checks.ts'
+import {
+  checkChannelSpec,
+  checkInspected,
+  checkOwn,
+  checkPause,
+  checkPlaces,
+  checkPosition,
+  objectOf,
+} from './checks.ts'
 
 export interface Call {
   readonly method: string
@@ -80,6 +89,7 @@ export const LATER_METHODS: readonly string[] = [
   'describeChannel',
   'alarms',
   'pending',
+  'inspect',
 ]
 
 export const METHODS: Readonly<Record<string, Method>> = {
@@ -162,6 +172,11 @@ export const METHODS: Readonly<Record<string, Method>> = {
     for (const channel of new Set(events.map((each) => each.channel)))
       await consumerOf(engine, access, 'read', value, channel)
     return engine.consumers.pending(checkName(value, 'consumer'), events)
+  },
+  inspect: async ({ engine, access, args: [value, of] }) => {
+    const event = of === null ? null : checkInspected(of)
+    const consumer = await consumerOf(engine, access, 'read', value, event?.channel ?? null)
+    return withoutPlaces(await engine.consumers.inspect(consumer, event), (channel) => allows(access, 'read', channel))
   },
   delayed: async ({ engine, access, args: [channel, query] }) => {
     const name = checkName(channel, 'channel')

@@ -10,8 +10,10 @@ import { shown } from '../../base/shown.ts'
 import { wholeNumber } from '../../base/units.ts'
 import type { ConsumerPause, EventPlace } from '../../broker/description.ts'
 import type { EncodedEvent } from '../../broker/encoded-event.ts'
-import type { ConsumerSpec, HeldClaim, Want } from '../../broker/engine.ts'
+import type { ConsumerSpec, HeldClaim } from '../../broker/engine.ts'
+import type { InspectedEvent } from '../../broker/inspection.ts'
 import type { Position } from '../../broker/position.ts'
+import type { Want } from '../../broker/want.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
 import { typeNotCarried } from '../../channel/channel-errors.ts'
 import { fitting, type KeptSchemas } from '../../channel/kept-schemas.ts'
@@ -116,6 +118,13 @@ export function checkPlaces(value: unknown): EventPlace[] {
       offset: wholeNumber(offset as number, 'offset', 0, Number.MAX_SAFE_INTEGER),
     }
   })
+}
+
+/** @throws INVALID_REQUEST · INVALID_NAME · INVALID_OPTION · INVALID_EVENT */
+export function checkInspected(value: unknown): InspectedEvent {
+  const { key = null } = objectOf(value, 'an event') as { readonly key?: unknown }
+  if (key !== null && typeof key !== 'string') throw malformed('the key of an event is text, or null')
+  return { ...(checkPlaces([value])[0] as EventPlace), key }
 }
 
 /**

@@ -1,0 +1,194 @@
+/**
+ * "Why?": why an event was not handled, why a consumer does not move, why a rule did not act. The same answers as those
+ * of `millrace why`.
+ *
+ * An answer never says anything about a channel that the caller may not read: an earlier event of the same key in
+ * another channel is "an earlier event".
+ */
+import { isMillraceError } from '../base/errors.ts'
+import { LIMITS } from '../base/limits.ts'
+import { checkName } from '../base/names.ts'
+import { engineOf } from '../broker/engine-of.ts'
+import { rulesOf } from '../rules/rules.ts'
+import { whyConsumer } from '../why/why-consumer.ts'
+import { type AskedEvent, type DeliveryWhy, whyDelivery } from '../why/why-delivery.ts'
+import { whyRule } from '../why/why-rule.ts'
+import { permitConsumer } from './dead-letter-routes.ts'
+import type { GatewayHost } from './gateway-host.ts'
+import { badRequest } from './problem.ts'
+import { countOf } from './query.ts'
+import type { GatewayRequest, JsonSchema, Parameter, Route } from './route.ts'
+import { CHANNEL, CONSUMER, json } from './schemas.ts'
+
+const text: JsonSchema = { type: 'string' }
+const REASON: JsonSchema = {
+  type: 'object',
+  required: ['because', 'text', 'facts'],
+  properties: {
+    because: { ...text, description: 'A code: docs/guide/why.md lists them.' },
+    text: { ...text, description: 'In words.' },
+    facts: { type: 'object', description: 'The numbers, names and times of the text.' },
+  },
+}
+const REASONS: JsonSchema = { type: 'array', items: REASON, description: 'The first one decides.' }
+const NOT_KNOWN: JsonSchema = { type: 'array', items: text, description: 'What is not kept, or not known here.' }
+const DELIVERY: JsonSchema = {
+  type: 'object',
+  required: ['consumer', 'channel', 'offset', 'standing', 'reasons', 'notKnown'],
+  properties: {
+    consumer: text,
+    channel: text,
+    offset: { type: ['integer', 'null'] },
+    id: { type: ['string', 'null'] },
+    type: { type: ['string', 'null'] },
+    key: { type: ['string', 'null'] },
+    standing: { enum: ['settled', 'pending', 'dead letter', 'never', 'not there'] },
+    reasons: REASONS,
+    notKnown: NOT_KNOWN,
+  },
+}
+const OFFSET: Parameter = { description: 'The event’s offset.', schema: { type: 'integer', minimum: 0 } }
+const RULE: Parameter = { description: 'The name of the rule.', required: true, schema: text }
+
+export function whyRoutes(host: GatewayHost): Route[] {
+  return [deliveryRoute(host), consumerRoute(host), ruleRoute(host)]
+}
+
+function deliveryRoute(host: GatewayHost): Route {
+  return {
+    method: 'GET',
+    path: '/channels/{channel}/why',
+    name: 'whyDelivery',
+    summary: 'Why an event was, or was not, handled: by one consumer, or by each consumer of its channel.',
+    description: `The event is named by offset, or by id, which is searched in the newest ${LIMITS.whyLookMax} offsets and among the delayed events.`,
+    tag: 'why',
+    access: { action: 'read', of: 'channel' },
+    parameters: { channel: CHANNEL },
+    query: {
+      offset: OFFSET,
+      id: { description: 'The event’s id.', schema: text },
+      consumer: { description: 'Only this consumer.', schema: text },
+    },
+    answers: {
+      200: {
+        description: `At most ${LIMITS.whyConsumersMax} consumers; all says whether these are all.`,
+        content: json({
+          type: 'object',
+          required: ['consumers', 'all'],
+          properties: { consumers: { type: 'array', items: DELIVERY }, all: { type: 'boolean' } },
+        }),
+      },
+    },
+    refuses: ['UNKNOWN_CHANNEL', 'UNKNOWN_CONSUMER', 'CLOSED'],
+    handle: (request) => delivery(request, host),
+  }
+}
+
+async function delivery(request: GatewayRequest, host: GatewayHost): Promise<Response> {
+  const channel = request.parameters['channel'] as string
+  const asked = askedIn(request.query)
+  const engine = engineOf(host.broker)
+  const mayRead = request.permitted('read')
+  const { consumer } = request.query
+  if (consumer !== undefined) {
+    const name = checkName(consumer, 'consumer')
+    await permitConsumer(request, host, 'read', name, channel)
+    return Response.json({ consumers: [await whyDelivery(engine, name, channel, asked, mayRead)], all: true })
+  }
+  await engine.bounds(channel)
+  const { consumers } = await engine.describe()
+  const names = consumers.flatMap(({ name, channels }) =>
+    channels.some((each) => each.channel === channel) ? name : [],
+  )
+  const answers: DeliveryWhy[] = []
+  for (const name of names.slice(0, LIMITS.whyConsumersMax))
+    answers.push(await whyDelivery(engine, name, channel, asked, mayRead))
+  return Response.json({ consumers: answers, all: names.length <= LIMITS.whyConsumersMax })
+}
+
+function askedIn({ offset, id }: GatewayRequest['query']): AskedEvent {
+  if (offset !== undefined && id === undefined) return { offset: countOf('offset', offset, 0, Number.MAX_SAFE_INTEGER) }
+  if (id !== undefined && offset === undefined) return { id }
+  throw badRequest(400, 'name the event: offset=, or id=')
+}
+
+function consumerRoute(host: GatewayHost): Route {
+  return {
+    method: 'GET',
+    path: '/api/consumers/{consumer}/why',
+    name: 'whyConsumer',
+    summary: 'Why a consumer does not move.',
+    tag: 'why',
+    access: { action: 'read', of: 'handler' },
+    parameters: { consumer: CONSUMER },
+    answers: {
+      200: {
+        description: 'The reasons. The first one decides.',
+        content: json({
+          type: 'object',
+          required: ['consumer', 'hasWork', 'reasons', 'notKnown'],
+          properties: { consumer: text, hasWork: { type: 'boolean' }, reasons: REASONS, notKnown: NOT_KNOWN },
+        }),
+      },
+    },
+    refuses: ['UNKNOWN_CONSUMER', 'CLOSED'],
+    handle: async (request) => {
+      const consumer = checkName(request.parameters['consumer'], 'consumer')
+      await permitConsumer(request, host, 'read', consumer)
+      const why = await whyConsumer(engineOf(host.broker), consumer)
+      // The alarms of the broker are for callers with a permission for all channels.
+      const reasons = why.reasons.filter(({ because }) => because !== 'store' || request.principal.permits('read', '>'))
+      return Response.json({ ...why, reasons })
+    },
+  }
+}
+
+function ruleRoute({ broker }: GatewayHost): Route {
+  return {
+    method: 'GET',
+    path: '/api/rules/{rule}/why',
+    name: 'whyRule',
+    summary: 'Why a rule acted, or did not act, on a stored event: by the version that was in force at the event.',
+    tag: 'why',
+    access: { action: 'rules', of: 'handler' },
+    parameters: { rule: RULE },
+    query: { channel: { ...CHANNEL, required: true }, offset: { ...OFFSET, required: true } },
+    answers: {
+      200: {
+        description: 'Whether its condition holds, and why.',
+        content: json({
+          type: 'object',
+          required: ['rule', 'channel', 'offset', 'revision', 'matches', 'reasons'],
+          properties: {
+            ...{ rule: text, channel: text, offset: { type: 'integer' } },
+            revision: { type: ['integer', 'null'], description: 'The version that was in force at the event.' },
+            matches: { type: ['boolean', 'null'] },
+            reasons: REASONS,
+          },
+        }),
+      },
+    },
+    refuses: ['UNKNOWN_RULE', 'UNKNOWN_CHANNEL', 'CLOSED'],
+    handle: async (request) => {
+      const rule = request.parameters['rule'] as string
+      const { channel, offset } = request.query
+      const known = await existing(rulesOf(broker).get(rule))
+      request.permitNamed('rules', 'rule', rule, known === null ? [] : [known.definition.on].flat())
+      if (channel === undefined || offset === undefined) throw badRequest(400, 'name the event: channel= and offset=')
+      request.permit('read', checkName(channel, 'channel'))
+      const mayName = (on: readonly string[]): boolean => on.every((each) => request.principal.permits('rules', each))
+      const at = countOf('offset', offset, 0, Number.MAX_SAFE_INTEGER)
+      return Response.json(await whyRule(broker, rule, channel, at, { mayName }))
+    },
+  }
+}
+
+/** Null for a rule that does not exist. */
+async function existing<Found>(finding: Promise<Found>): Promise<Found | null> {
+  try {
+    return await finding
+  } catch (error) {
+    if (isMillraceError(error, 'UNKNOWN_RULE')) return null
+    throw error
+  }
+}

@@ -1,0 +1,75 @@
+/** The event that a question is about: by channel and offset, or by its id, which is searched from the newest on. */
+import { isMillraceError } from '../base/errors.ts'
+import { LIMITS } from '../base/limits.ts'
+import type { Engine, StoredText } from '../broker/engine.ts'
+
+import { durationText, type Reason, reason, timeText } from './reason.ts'
+
+/** The event, or why it is not there. */
+export type Found = { readonly event: StoredText } | { readonly event: null; readonly reason: Reason }
+
+/** @throws UNKNOWN_CHANNEL */
+export async function eventAt(engine: Engine, channel: string, offset: number): Promise<Found> {
+  const { first, next } = await engine.bounds(channel)
+  const facts = { channel, offset, first, next }
+  if (offset >= next)
+    return missing(
+      'not-stored',
+      `channel "${channel}" has no event at offset ${offset} yet: its next offset is ${next}`,
+      facts,
+    )
+  if (offset < first)
+    return missing(
+      'removed',
+      `retention has removed the event: the oldest event of "${channel}" is at offset ${first}`,
+      facts,
+    )
+  for await (const event of between(engine, channel, offset, offset + 1)) if (event.offset === offset) return { event }
+  const text = `"${channel}" keeps no event at offset ${offset}: a later event of its key has replaced it, it was done (in a queue), or the offset was never used`
+  return missing('removed', text, facts)
+}
+
+/**
+ * The newest event with the id, among the last `LIMITS.whyLookMax` offsets, or the delayed event with the id.
+ * @throws UNKNOWN_CHANNEL
+ */
+export async function eventWithId(engine: Engine, channel: string, id: string): Promise<Found> {
+  const [delayed] = await engine.delays.list(channel, { id, limit: 1 })
+  const now = engine.clock.now()
+  if (delayed !== undefined) {
+    const { dueAtMs } = delayed
+    const text = `the event is delayed until ${timeText(dueAtMs)} (in ${durationText(Math.max(0, dueAtMs - now))}): no consumer sees it before`
+    return missing('delayed', text, { channel, id, dueAtMs })
+  }
+  const { first, next } = await engine.bounds(channel)
+  const lowest = Math.max(first, next - LIMITS.whyLookMax)
+
+  for (let end = next; end > lowest; end -= WINDOW) {
+    let found: StoredText | undefined
+    for await (const event of between(engine, channel, Math.max(lowest, end - WINDOW), end))
+      if (event.id === id) found = event
+    if (found !== undefined) return { event: found }
+  }
+  const looked = next - lowest
+  const text = `none of the newest ${looked} offsets of "${channel}" has an event with id "${id.slice(0, 200)}"${lowest > first ? ': if the event is older, name its offset' : ''}`
+  return missing('unknown-id', text, { channel, id, looked, all: lowest === first })
+}
+
+const WINDOW = 2000
+
+function missing(because: Reason['because'], text: string, facts: Reason['facts']): Found {
+  return { event: null, reason: reason(because, text, facts) }
+}
+
+async function* between(engine: Engine, channel: string, from: number, to: number): AsyncGenerator<StoredText> {
+  const reading = new AbortController()
+  try {
+    const range = { from: { offset: from }, to: { offset: to }, follow: false, signal: reading.signal }
+    for await (const batch of engine.read(channel, range)) yield* batch
+  } catch (error) {
+    // Retention has removed the events meanwhile.
+    if (!isMillraceError(error, 'OFFSET_OUT_OF_RANGE')) throw error
+  } finally {
+    reading.abort()
+  }
+}

@@ -1,0 +1,36 @@
+/** Why a running consumer does not want an event: the condition of its filter that fails, with the value found. */
+import type { StoredText } from '../broker/engine.ts'
+import type { InstanceState } from '../broker/inspection.ts'
+import type { Want } from '../broker/want.ts'
+import { explainPattern } from '../pattern/explain.ts'
+import { type Reason, reason } from './reason.ts'
+
+const TYPES_SHOWN = 8
+
+/** Null where an instance wants the event, or none is known. */
+export function unwantedReason(
+  consumer: string,
+  { type, text }: Pick<StoredText, 'type' | 'text'>,
+  instances: readonly InstanceState[],
+): Reason | null {
+  const wants = instances.flatMap((instance) => instance.wants)
+  if (instances.length === 0 || wants.some((want) => accepts(want, type, text))) return null
+  const ofType = wants.filter((want) => want.type === null || want.type === type)
+  const note = 'This is the filter of the instances that run now'
+  if (ofType.length === 0) {
+    const types = [...new Set(wants.map((want) => want.type as string))].sort()
+    const list = types.slice(0, TYPES_SHOWN).join(', ')
+    const more = types.length > TYPES_SHOWN ? ` and ${types.length - TYPES_SHOWN} more` : ''
+    return reason('filter', `"${consumer}" handles the types ${list}${more}; the event is "${type}". ${note}`, {
+      types,
+    })
+  }
+  const explained = ofType.map(({ pattern }) => explainPattern(pattern as NonNullable<Want['pattern']>, text))
+  const conditions = explained.map((each) => each.conditions.filter(({ holds }) => !holds))
+  const first = explained.map((each) => each.reason).join('; and ')
+  return reason('filter', `"${consumer}" does not want the event: ${first}. ${note}`, { failed: conditions.flat() })
+}
+
+function accepts({ type, pattern }: Want, of: string, text: string): boolean {
+  return (type === null || type === of) && (pattern === null || explainPattern(pattern, text).matches)
+}
