@@ -26,7 +26,7 @@ export function messageOf(error: unknown): string {
   return (typeof message === 'string' ? message : shownAs(message)).slice(0, MESSAGE_CHARS_MAX)
 }
 
-/** The same after the error's name, as `String(error)` shows it. */
+/** A text for any thrown value, with the error's name before its message, as `String(error)` shows it. */
 export function namedMessageOf(error: unknown): string {
   const name = isError(error) ? memberOf(error, 'name') : undefined
   return typeof name === 'string' ? `${name}: ${messageOf(error)}` : messageOf(error)

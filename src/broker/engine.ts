@@ -170,8 +170,8 @@ export interface Subscription {
   claim(claims: readonly HeldClaim[]): ClaimOutcome[]
   /**
    * The engine is about to close, and the instance continues under the next owner of the data. Deliveries in flight are
-   * neither released nor failed: the instance claims them there. False when the engine has no next owner: close
-   * instead.
+   * neither released nor failed: the instance claims them there. Returns false if there is no next owner: the
+   * caller then uses `close`.
    */
   abandon(): boolean
   /**

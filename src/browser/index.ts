@@ -191,7 +191,8 @@ class PageClient implements Client {
         }
         return (Array.isArray(given) ? receipts : receipts[0]) as never
       } catch (error) {
-        // An answer that breaks off is no answer: the events may be stored, and their ids say so.
+        // After an answer that breaks off the events may be stored. The next try has the same ids, so nothing is stored
+        // twice.
         const known = error instanceof GatewayError ? error : unanswered('the answer ended early', error)
         if (!known.retryable || attempt >= (this.#options.attempts ?? 5)) throw known
         await pause(attempt, known.afterMs)

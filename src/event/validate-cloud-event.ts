@@ -1,10 +1,10 @@
 /**
- * Checks whether a value is a valid CloudEvents 1.0.2 event in the JSON format. Publishing, the gateway and every
- * engine's reader use it.
+ * Checks whether a value is a valid CloudEvents 1.0.2 event in the JSON format. The decoder of HTTP messages uses it,
+ * and so do the readers of events that plain clients wrote to another broker.
  *
- * Stricter than the official JSON Schema and the `cloudevents` SDK, which both accept events that the specification
- * forbids.
- * Nothing is repaired here. A `null` attribute is an absent one, as the JSON format says; a required one must be there.
+ * It is stricter than the official JSON Schema and the `cloudevents` SDK, which both accept events that the
+ * specification forbids. Nothing is repaired here. A `null` attribute is an absent one, as the JSON format says; a
+ * required one must be there.
  * @see https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md
  * @see https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md
  */

@@ -6,7 +6,7 @@
  */
 export const CHUNK = 360
 
-/** The logarithm of the smallest value that is not zero, and how many codes there are for each doubling. */
+/** The binary logarithm of the smallest value that is not zero, and how many codes there are for each doubling. */
 const LOWEST = -10
 const PER_DOUBLING = 65_534 / 54
 

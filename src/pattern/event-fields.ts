@@ -267,7 +267,10 @@ export class EventFields {
     return this.#exactness[index] === COMPARABLE
   }
 
-  /** The number at an index as it was written; known if no double holds it exactly. */
+  /**
+   * The text of the number at an index: as it was written if no double has its exact value, otherwise the text of the
+   * double.
+   */
   numberTextOf(index: number): string {
     return this.#texts[index] ?? String(this.numberOf(index))
   }

@@ -15,7 +15,7 @@ export interface Structure {
 
 export type Status = 'connecting' | 'live' | 'lost'
 
-/** One second of a part, for charts. */
+/** The numbers of a part at one second, for the charts. */
 export interface Sample {
   readonly atMs: number
   readonly rate: number

@@ -98,7 +98,7 @@ export class Cursor implements DeliveringCursor, LogListener, Suspected, Restric
     return this.#instances.size > 0
   }
 
-  /** Whether an instance holds a delivery of this cursor, an instance that was detached included. */
+  /** Whether an instance has a delivery of this cursor in flight. Instances that were detached count, too. */
   get hasDeliveries(): boolean {
     return this.#instances.deliveries().some(([, held]) => held.length > 0)
   }

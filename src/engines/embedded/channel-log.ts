@@ -29,7 +29,7 @@ function refuse(error: unknown): never {
 /** The waiter of every event of a batch except the last. A commit never ends after an event with this waiter. */
 export const CONTINUES: PublishWaiter = { done: () => undefined, fail: () => undefined }
 
-/** An event that was first stored by another engine, and keeps the time of that. */
+/** An event that another engine stored first. It keeps the time at which that engine stored it. */
 export class Carried implements EncodedEvent {
   readonly id: string
   readonly type: string

@@ -31,7 +31,7 @@ const PACKED_EVENTS = 32
 /** Delay before followers hear of our own writes; the writer already has them from the produce response. */
 const OWN_MS = 1
 
-/** Is told of the new events at the tail, in order. */
+/** Gets the new events at the end of the topic, in order. */
 export interface TailFold {
   add(events: readonly KeptEvent[]): void
 }

@@ -64,7 +64,7 @@ export function beginsPlainly({ id, text }: Pick<EncodedEvent, 'id' | 'text'>): 
   return text.startsWith(id, PLAIN_BEGIN.length) && text.startsWith(PLAIN_BEGIN)
 }
 
-/** What an entry says about an event beside its text: nothing, if the text says it. */
+/** The id and the type of an event as JSON, for its entry; empty if they can be read from the text. */
 export function headOf({ id, type, text }: Pick<EncodedEvent, 'id' | 'type' | 'text'>): string {
   const found = headIn(text)
   return found.id === id && found.type === type ? '' : JSON.stringify([id, type])

@@ -51,7 +51,7 @@ function hintOf(message: string): string {
   return ''
 }
 
-/** The error that a caller gets. */
+/** The `MillraceError` for an error of the Redis client. `doing` says what failed. */
 export function redisError(error: unknown, doing: string): MillraceError {
   if (isMillraceError(error)) return error
   const { name, message } = error as Error

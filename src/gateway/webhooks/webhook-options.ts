@@ -42,7 +42,10 @@ export interface WebhookEndpoint {
   readonly eventBytesMax: number | null
 }
 
-/** @throws INVALID_OPTION when an option is wrong · INVALID_NAME when the channel cannot have its name */
+/**
+ * The endpoints by name, after all checks.
+ * @throws INVALID_OPTION when an option is wrong · INVALID_NAME when the channel cannot have its name
+ */
 export function webhookEndpoints(
   options: Readonly<Record<string, WebhookOptions>>,
 ): ReadonlyMap<string, WebhookEndpoint> {
