@@ -57,7 +57,10 @@ function checkedPlace(place: unknown, option: string): EventPlace {
   return { channel: checkName(channel, 'channel'), offset: offset as number }
 }
 
-/** @throws INVALID_OPTION */
+/**
+ * A query of delayed events, after all checks.
+ * @throws INVALID_OPTION when a member is unknown, `undefined` or wrong
+ */
 export function checkedDelayedQuery(query: DelayedQuery): DelayedQuery {
   const of = 'a query of delayed events'
   knownOptions(query, DELAYED_MEMBERS, of)
@@ -84,7 +87,7 @@ export function checkedDelayedQuery(query: DelayedQuery): DelayedQuery {
   return { ...membersOf(query, DELAYED_MEMBERS), after: { dueAtMs: after.dueAtMs, id: after.id } }
 }
 
-/** @throws INVALID_OPTION */
+/** The id of a delayed event to cancel. @throws INVALID_OPTION when it is not text, or is empty */
 export function checkedDelayedId(id: string): string {
   if (typeof id === 'string' && id !== '') return id
   throw new MillraceError('INVALID_OPTION', `cancel takes the id of an event; it got ${shown(id)}`, { option: 'id' })

@@ -25,7 +25,10 @@ export function offerCore(broker: Broker, core: BrokerCore): void {
   Object.defineProperty(broker, CORE, { value: core, configurable: true })
 }
 
-/** @throws INVALID_OPTION when it is not a broker, or one of another copy of the package */
+/**
+ * Checks that an argument is a broker of this copy of the package.
+ * @throws INVALID_OPTION when it is not a broker, or one of another copy of the package
+ */
 export function checkBroker(broker: unknown, of: string): void {
   if (typeof broker !== 'object' || broker === null || typeof (broker as Partial<Broker>).start !== 'function') {
     const message = `${of} takes a broker, as connect() returns it; this is ${shown(broker)}`
@@ -47,7 +50,10 @@ export function coreOf(broker: Broker, of = 'this'): BrokerCore {
   throw new MillraceError('INVALID_OPTION', message, { option: 'broker' })
 }
 
-/** @throws CLOSED · INVALID_OPTION when it is a broker of another copy of the package */
+/**
+ * The engine of a broker that is open.
+ * @throws CLOSED · INVALID_OPTION when it is a broker of another copy of the package
+ */
 export function engineOf(broker: Broker): Engine {
   const { closed, engine } = coreOf(broker)
   if (closed) throw new MillraceError('CLOSED', 'the broker is closed: connect again')

@@ -148,7 +148,7 @@ export interface Subscription {
   deadLetter(delivery: Delivery, failure: Failure): boolean
   /** Hand the delivery back unhandled: it does not count as an attempt. */
   release(delivery: Delivery): boolean
-  /** Renews the instance's lease. The runner calls it more often than `leaseMs`. */
+  /** Renews the instance's lease. The runner calls it several times in each `leaseMs`. */
   renew(): void
   /** No new deliveries until `resume`; deliveries in flight may be settled. */
   pause(): void

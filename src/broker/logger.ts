@@ -26,7 +26,10 @@ const VALUE_CHARS_MAX = 500
 /** In a test run the lines would hide the output of the tests. */
 const TEST_VARIABLES = ['VITEST', 'JEST_WORKER_ID', 'NODE_TEST_CONTEXT']
 
-/** @throws INVALID_OPTION when it lacks a method */
+/**
+ * The function that writes log lines; null if nothing is to be written.
+ * @throws INVALID_OPTION when the logger lacks a method
+ */
 export function sinkOf(
   logger: Logger | false | undefined,
   env: Readonly<Record<string, string | undefined>> = process.env,

@@ -229,7 +229,10 @@ export function isChannel(value: unknown): value is Channel {
   )
 }
 
-/** @throws INVALID_OPTION when it is not a channel */
+/**
+ * Checks that an argument is a channel, as `stream()` or `queue()` returns it.
+ * @throws INVALID_OPTION when it is not a channel
+ */
 export function checkChannel(value: unknown): asserts value is Channel {
   if (isChannel(value)) return
   throw new MillraceError(

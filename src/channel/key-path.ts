@@ -60,7 +60,10 @@ const ATTRIBUTE = /^[a-z0-9]{1,100}$/
 const SEGMENTS_MAX = 32
 const CHARS_MAX = 1000
 
-/** @throws INVALID_OPTION */
+/**
+ * Checks the path of a key.
+ * @throws INVALID_OPTION when it is neither a path into the data nor the name of an attribute
+ */
 export function checkKeyPath(value: unknown, of: string): string {
   if (typeof value === 'string' && value.length <= CHARS_MAX && value !== 'data') {
     const [first, ...rest] = value.split('.') as [string, ...string[]]
@@ -116,7 +119,7 @@ export function keptKey(key: KeySpec | undefined, channel: string): KeyFunction 
   return (event) => event.partitionkey ?? refuseKeyless(channel, event)
 }
 
-/** @throws INVALID_EVENT */
+/** Refuses an event without a key. @throws INVALID_EVENT always */
 export function refuseKeyless(channel: string, { type, id }: Pick<NewEvent, 'type' | 'id'>): never {
   throw new MillraceError(
     'INVALID_EVENT',

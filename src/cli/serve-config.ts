@@ -26,7 +26,10 @@ function refuse(path: string, why: string, cause?: unknown): never {
   throw new MillraceError('INVALID_OPTION', `${path}: ${why}`, { option: 'config', path }, { cause })
 }
 
-/** @throws INVALID_OPTION */
+/**
+ * Reads the configuration file of `millrace serve`.
+ * @throws INVALID_OPTION when it cannot be read, or something in it is wrong
+ */
 export function readServeConfig(path: string): ServeConfig {
   const config = membersOf(parsed(path), path)
   known(config, ['webhooks', 'push', 'rules', 'hosts'], path)

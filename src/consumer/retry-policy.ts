@@ -7,7 +7,7 @@ import { type Duration, durationMs, knownOptions, wholeNumber } from '../base/un
 import { type AttemptPolicy, backoffMs } from '../broker/failed-attempt.ts'
 import type { RetryOptions } from './consumer-types.ts'
 
-/** @throws INVALID_OPTION */
+/** The retry policy of a consumer's options. @throws INVALID_OPTION when an option is wrong */
 export function retryPolicy(options: RetryOptions = {}): AttemptPolicy {
   knownOptions(options, ['attempts', 'backoff', 'min', 'max'], 'retry')
   const attempts = wholeNumber(options.attempts ?? LIMITS.attemptsDefault, 'retry.attempts', 1, LIMITS.attemptsMax)

@@ -66,7 +66,10 @@ function chosen(names: readonly string[] | undefined): (name: string) => boolean
   return (name) => tests.some((test) => test(name))
 }
 
-/** @throws UNKNOWN_CHANNEL · UNKNOWN_CONSUMER when a given name does not exist */
+/**
+ * Plans a copy: what is copied, and what the target cannot hold.
+ * @throws UNKNOWN_CHANNEL · UNKNOWN_CONSUMER when a given name does not exist
+ */
 export async function planCopy(source: Engine, target: Engine, selection: CopySelection): Promise<CopyPlan> {
   const { channels: described, consumers } = await source.describe()
   known('UNKNOWN_CHANNEL', selection.channels, new Set(described.map(({ name }) => name)))

@@ -36,7 +36,7 @@ export interface EventDefinition<Type extends string = string, Input = unknown, 
   /** Whether an event has this type (its data is not validated again). */
   is(event: CloudEvent): event is CloudEvent<Type, Output>
   /**
-   * Those of these events whose data matches a pattern: for `consumer().on()`. The pattern applies to the data as it
+   * The events of this type whose data matches a pattern: for `consumer().on()`. The pattern applies to the data as it
    * was published, before a schema decodes it.
    */
   where(pattern: PatternOf<Input>): EventFilter<Type, Output>

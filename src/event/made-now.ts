@@ -16,7 +16,7 @@ export function madeNow<Event extends object>(event: Event): Event {
   return event
 }
 
-/** A copy of an event, with more attributes. */
+/** Marks a copy as made now if the original event is. */
 export function copyOf<Event extends object>(event: object, copy: Event): Event {
   return noted?.has(event) === true ? madeNow(copy) : copy
 }

@@ -279,7 +279,7 @@ function historyObjectsOf({ history = { objects: LIMITS.historyObjectsMax } }: G
   return wholeNumber(history.objects, 'history.objects', 1, 100_000)
 }
 
-/** @throws INVALID_OPTION when it is not a duration */
+/** The option `drain` in milliseconds. @throws INVALID_OPTION when it is not a duration */
 export function drainMsOf({ drain }: GatewayOptions): number {
   return durationMs(drain ?? LIMITS.gatewayDrainMs, 'drain')
 }

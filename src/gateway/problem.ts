@@ -57,7 +57,7 @@ export const STATUS: Readonly<Record<ErrorCode, number>> = {
   UNAVAILABLE: 503,
 }
 
-/** A request that cannot be understood, with its status. */
+/** The error for a request that the gateway does not understand. `status` is the HTTP status. */
 export function badRequest(
   status: 400 | 404 | 405 | 408 | 409 | 415 | 426 | 431,
   message: string,

@@ -116,7 +116,10 @@ function guardedLookup(guard: AddressGuard, resolver: Resolver): LookupFunction 
   }
 }
 
-/** @throws FORBIDDEN when an address is not permitted · UNAVAILABLE when no answer came */
+/**
+ * Makes a request, and connects only to addresses that the guard permits.
+ * @throws FORBIDDEN when an address is not permitted · UNAVAILABLE when no answer came
+ */
 export function guardedRequest(
   request: GuardedRequest,
   guard: AddressGuard,

@@ -1,4 +1,4 @@
-/** Rates such as `10/s`, and the limit that spreads turns by one. A rate applies to one process. */
+/** Rates such as `10/s`, and the limiter that spreads turns in time by a rate. A rate applies to one process. */
 import type { Clock } from '../base/clock.ts'
 
 export interface Rate {

@@ -19,7 +19,7 @@ export interface Condition {
   readonly expression: CompiledExpression | null
 }
 
-/** @throws INVALID_RULE */
+/** Compiles the condition of a rule. @throws INVALID_RULE when the pattern or the expression is malformed */
 export function compileCondition(when: unknown): Condition {
   if (when === undefined || when === null) return { when: null, indexed: null, expression: null }
   if (typeof when === 'string') {

@@ -2,7 +2,7 @@
 import { MillraceError } from '../base/errors.ts'
 import { shown as shownValue } from '../base/shown.ts'
 
-/** @throws INVALID_RULE with `details` { path, reason } */
+/** Refuses a rule. @throws INVALID_RULE with `details` { path, reason } */
 export function refuseRule(path: string, reason: string): never {
   throw new MillraceError('INVALID_RULE', `the rule is malformed${path === '' ? '' : ` at "${path}"`}: ${reason}`, {
     path,

@@ -74,7 +74,7 @@ function lengthOf(definition: object): number {
   }
 }
 
-/** @throws INVALID_RULE when it cannot be the name of a rule */
+/** The name of a rule. @throws INVALID_RULE when it cannot be the name of a rule */
 export function ruleName(value: unknown): string {
   if (typeof value === 'string' && value.length <= LIMITS.ruleNameCharsMax && RULE_NAME.test(value)) return value
   return refuseRule(

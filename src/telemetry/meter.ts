@@ -8,7 +8,7 @@
 import { LIMITS } from '../base/limits.ts'
 import { COMMIT_BOUNDS, Histogram } from './histogram.ts'
 
-/** The name of the series that the others share. */
+/** The name of the one series for all channels, or consumers, beyond `LIMITS.metricSeriesMax`. */
 export const OTHER = 'other'
 
 export interface PublishSeries {

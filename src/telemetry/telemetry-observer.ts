@@ -30,7 +30,7 @@ export interface TracedHandling {
   settled(attempt: ObservedAttempt, outcome: AttemptOutcome, failure: Failure | null): void
 }
 
-/** Makes spans. Its methods return null for what is not traced. */
+/** Makes spans. Its methods return null for publishes and attempts that are not traced. */
 export interface Tracer {
   publish(channel: string, events: readonly Encodable[]): TracedPublish | null
   handle(

@@ -41,7 +41,7 @@ const DIED: Failure = {
   kind: 'crash',
 }
 
-/** @throws INVALID_OPTION when a fault is unknown, or a probability is not from 0 to 1 */
+/** The faults, after all checks. @throws INVALID_OPTION when a fault is unknown, or a probability is not from 0 to 1 */
 export function checkedFaults(faults: Faults): Faults {
   knownOptions(faults, ['redeliver', 'crash', 'reorder'], 'faults')
   for (const option of ['redeliver', 'crash'] as const) {

@@ -79,7 +79,7 @@ export function sentBefore(frame: Buffer, since: Since): Buffer {
   return frame
 }
 
-/** @throws INVALID_REQUEST · DATA_DAMAGED */
+/** Decodes the body of a publish frame. @throws INVALID_REQUEST · DATA_DAMAGED */
 export function decodePublish(body: Buffer): Publish {
   if (body.length < HEAD_BYTES) throw malformed('a publish is too short')
   const nameEnd = HEAD_BYTES + body.readUInt16LE(28)

@@ -14,7 +14,10 @@ const NAME: string = ['w', 's'].join('')
 
 let library: Promise<WebSocketLibrary> | null = null
 
-/** @throws MISSING_DEPENDENCY in a bundle that cannot run the library, when it is not installed beside the bundle */
+/**
+ * Loads the library for WebSockets.
+ * @throws MISSING_DEPENDENCY in a bundle that cannot run the library, when it is not installed beside the bundle
+ */
 export function webSocketLibrary(): Promise<WebSocketLibrary> {
   library ??= load()
   return library

@@ -37,6 +37,7 @@ export interface RelatedEvents extends AsyncIterableIterator<RelatedEvent> {
 }
 
 /**
+ * Begins a walk through the causes or the effects of an event.
  * @throws INVALID_OPTION when an option or the offset is wrong · INVALID_NAME when a name or a wildcard is malformed
  */
 export function relatedEvents(

@@ -27,7 +27,7 @@ import { type DeliveringCursor, HeldDelivery, type HoldingInstance } from './hel
 import type { Lane } from './lane.ts'
 import type { LaneTable } from './lane-table.ts'
 
-/** The rest after a failed read. */
+/** The pause after a failed read, before the next one. */
 export const REST_MS = 1000
 /** Ready lanes that no instance takes, at most, before nothing new is read. */
 const READY_MAX = 1000

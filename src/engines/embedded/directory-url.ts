@@ -7,7 +7,10 @@ import { fileURLToPath } from 'node:url'
 import { MillraceError } from '../../base/errors.ts'
 import { withoutSecrets } from '../../base/shown.ts'
 
-/** @throws INVALID_OPTION */
+/**
+ * The directory that a `file:` URL names.
+ * @throws INVALID_OPTION when the URL is malformed, or would name another directory than it seems to
+ */
 export function directoryOf(url: string): string {
   const rest = url.slice('file:'.length)
   const strange = /[?#]/.exec(rest)?.[0]

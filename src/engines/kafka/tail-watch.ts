@@ -90,8 +90,8 @@ export class TailWatch {
           failed = true
         }
       }
-      // An own write ends the poll and brings nothing new. While this process writes, its writes reveal the writes of
-      // others.
+      // A write of this process also ends the poll, and brings nothing new. While this process writes, the answers to
+      // its writes show whether others have written.
       if (failed) await sleep(AGAIN_MS)
       else if (known > 0 && known === answers.filter(({ bytes }) => bytes.length > 0).length)
         await sleep(knownBytes < OWN_BYTES ? OWN_MS : OFTEN_MS)

@@ -49,7 +49,7 @@ function refuse(option: string, message: string): MillraceError {
   return new MillraceError('INVALID_OPTION', `kafka: ${message}`, { option })
 }
 
-/** @throws INVALID_OPTION */
+/** The settings in a `kafka:` URL. @throws INVALID_OPTION when the URL is wrong */
 export function parseKafkaUrl(url: string, token: string | undefined): KafkaTarget {
   const parts = FORM.exec(url)
   if (parts === null) throw refuse('url', 'the URL is not of the form kafka://host:port?option=value')

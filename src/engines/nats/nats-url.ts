@@ -50,7 +50,7 @@ function invalid(option: string, message: string): MillraceError {
   return new MillraceError('INVALID_OPTION', `nats: ${message}`, { option })
 }
 
-/** @throws INVALID_OPTION */
+/** The settings in a `nats:` or `tls:` URL. @throws INVALID_OPTION when the URL is wrong */
 export function parseNatsUrl(url: string, environment: Environment = process.env): NatsTarget {
   const { scheme = '', hosts = '', query = '' } = FORM.exec(url)?.groups ?? {}
   if (scheme === '')

@@ -30,7 +30,10 @@ function refuse(message: string, details: Readonly<Record<string, unknown>>): Mi
   return new MillraceError('CLAUSE_REFUSED', `nats: ${message}`, details)
 }
 
-/** @throws CLAUSE_REFUSED when the server is too old, or has no JetStream */
+/**
+ * Checks the server's version and that it has JetStream.
+ * @throws CLAUSE_REFUSED when the server is too old, or has no JetStream
+ */
 export async function checkServer(client: NatsClient): Promise<string> {
   const version = client.connection.info?.version ?? '0.0.0'
   const found = version.split(/[.-]/, 3).map(Number)
@@ -64,7 +67,10 @@ export async function checkServer(client: NatsClient): Promise<string> {
   return version
 }
 
-/** @throws CLAUSE_REFUSED when the servers are weaker than the URL allows */
+/**
+ * Checks how the servers store, and says what they promise.
+ * @throws CLAUSE_REFUSED when the servers are weaker than the URL allows
+ */
 export async function checkDurable(client: NatsClient, { durable, monitor }: NatsTarget): Promise<Durable> {
   if (durable === 'weaker') return { known: 'weaker', how: 'the URL says durable=weaker' }
   const states = monitor.length > 0 ? await Promise.all(monitor.map(monitored)) : await system(client)

@@ -7,7 +7,7 @@ import { channelEntryIn } from '../../external-log/channel-entry.ts'
 import { type ChannelEntry, Fenced } from '../../external-log/log-backend.ts'
 import type { ConsumerLogSubjects } from './consumer-log-subjects.ts'
 
-/** The prefix of consumer logs of specs. They belong to no consumer. */
+/** The prefix of the consumer logs in which changes of channels' specs are written. They belong to no consumer. */
 export const SPECS = '~spec/'
 
 export class SpecLog {

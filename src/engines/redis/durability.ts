@@ -42,7 +42,7 @@ interface ServerFacts {
   readonly evicts: string | null
 }
 
-/** @throws CLAUSE_REFUSED · UNAVAILABLE */
+/** Checks how the server stores writes. @throws CLAUSE_REFUSED · UNAVAILABLE */
 export async function checkDurability(link: Pick<RedisLink, 'call'>, settings: RedisSettings): Promise<Durability> {
   const facts = await factsOf(link)
   if (compare(facts.version, OLDEST) < 0) {

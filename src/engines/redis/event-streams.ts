@@ -206,7 +206,10 @@ export class EventStreams {
   }
 }
 
-/** @throws UNKNOWN_CHANNEL instead of the answer of the scripts */
+/**
+ * The answer of a script. The script's error for a missing channel becomes UNKNOWN_CHANNEL.
+ * @throws UNKNOWN_CHANNEL when there is no such channel
+ */
 export async function named(channel: string, answer: Promise<unknown>): Promise<unknown> {
   try {
     return await answer

@@ -5,6 +5,7 @@ import { RedisBackend } from './redis-backend.ts'
 import { redisSettings } from './redis-url.ts'
 
 /**
+ * The engine of a `redis:` or `rediss:` URL.
  * @throws INVALID_OPTION when the URL is not valid · MISSING_DEPENDENCY · UNAVAILABLE · UNAUTHENTICATED · FORBIDDEN ·
  * CLAUSE_REFUSED when the settings of the server are too weak
  */

@@ -47,7 +47,10 @@ function isName(host: string | undefined): boolean {
   return host !== undefined && isIP(host) === 0
 }
 
-/** @throws MISSING_DEPENDENCY */
+/**
+ * Loads ioredis and prepares connections with these settings.
+ * @throws MISSING_DEPENDENCY when ioredis is missing, or has an unsupported version
+ */
 export async function connectorOf(settings: RedisSettings): Promise<Connector> {
   const { Redis, Cluster } = await loadClient<Library>('ioredis')
   const { hosts, tls, username, password, db, topology } = settings

@@ -49,7 +49,7 @@ export interface RedisSettings {
 const FORM = /^(rediss?):\/\/(?:([^@/?]*)@)?([^/?@]*)(?:\/([^?]*))?(?:\?(.*))?$/
 const PREFIX = /^[A-Za-z0-9_.-]{1,100}$/
 
-/** @throws INVALID_OPTION */
+/** The settings in a `redis:` or `rediss:` URL. @throws INVALID_OPTION when the URL is wrong */
 export function redisSettings(url: string): RedisSettings {
   const match = FORM.exec(url)
   if (match === null) throw invalid('is not of the form redis://user:password@host:port/db?options')

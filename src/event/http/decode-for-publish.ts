@@ -9,7 +9,7 @@ import { eventText } from '../event-text.ts'
 import { type DecodedEvent, decodeTexts, type HttpHeaders } from './decode-http.ts'
 import { depthOf } from './json-text.ts'
 
-/** @throws INVALID_EVENT as `decodeHttp` does */
+/** The events of an HTTP message, for publishing. @throws INVALID_EVENT as `decodeHttp` does */
 export function decodeForPublish(headers: HttpHeaders, body: Uint8Array): Encodable[] {
   return decodeTexts(headers, body).map(publishable)
 }

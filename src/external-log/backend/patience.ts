@@ -29,7 +29,10 @@ export interface Patience {
   givenUp(error: unknown): unknown
 }
 
-/** @throws what `work` throws for a lasting reason, or what `givenUp` answers */
+/**
+ * Repeats `work` until it succeeds, fails for a lasting reason, or the patience ends.
+ * @throws what `work` throws for a lasting reason, or what `givenUp` answers
+ */
 export async function patiently<T>(work: (attempt: Attempt) => Promise<T>, patience: Patience): Promise<T> {
   const deadlineMs = performance.now() + patience.patienceMs
   const waitMsMax = patience.waitMsMax ?? WAIT_MS_MAX

@@ -170,7 +170,7 @@ export class Delaying {
     return known
   }
 
-  /** Those of the ids that wait; for events that have just become due, the offsets in their channel. */
+  /** Which of the ids belong to events that wait. For an event that has just become due: its offset in its channel. */
   async waiting(entry: ChannelEntry, ids: readonly string[]): Promise<ReadonlyMap<string, Known>> {
     const { clock, backend } = this.#host
     const waiting = await this.#waitingOf(entry, ids)

@@ -117,8 +117,8 @@ export function cancellation(scheduledId: string, queueOffset: number): EncodedE
 }
 
 /**
- * The content of such a record; null for any other record. The text alone decides, because not every server answers the
- * id.
+ * The content of the record of a cancellation; null for any other record. The text alone decides, because not every
+ * server returns the id.
  */
 export function cancelledIn(text: string): { readonly cancelled: string; readonly queueOffset: number } | null {
   if (!text.startsWith('{"cancelled":')) return null

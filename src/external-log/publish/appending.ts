@@ -46,7 +46,7 @@ export function partitionOf({ key, id }: EncodedEvent, partitions: number): numb
   return known % partitions
 }
 
-/** @throws EVENT_TOO_LARGE when an event is larger than the servers accept */
+/** Checks the size of an event. @throws EVENT_TOO_LARGE when it is larger than the servers accept */
 export function checkSize({ id, type, text }: EncodedEvent, channel: string, bytesMax: number): void {
   if (text.length * 3 <= bytesMax) return
   const bytes = Buffer.byteLength(text)

@@ -17,7 +17,10 @@ export interface EmittingHost {
   alarm(error: unknown): void
 }
 
-/** @throws EVENT_TOO_LARGE · and what `known` throws for a channel */
+/**
+ * Checks the emissions of a delivery before it is settled.
+ * @throws EVENT_TOO_LARGE · and what `known` throws for a channel
+ */
 export function checkEmissions(
   emissions: readonly Emission[],
   known: (channel: string) => unknown,

@@ -17,7 +17,10 @@ export interface AccessOptions {
   readonly anonymous?: Permissions
 }
 
-/** @throws INVALID_OPTION when an option is wrong, or the file is not a file of tokens */
+/**
+ * The authenticator of a gateway's options.
+ * @throws INVALID_OPTION when an option is wrong, or the file is not a file of tokens
+ */
 export function authenticatorOf(options: AccessOptions | undefined, report: (error: unknown) => void): Authenticator {
   if (options === undefined) return new Authenticator(null)
   knownOptions(options, ['tokens', 'jwt', 'anonymous'], 'access')

@@ -25,7 +25,10 @@ export type Permissions = Readonly<Partial<Record<Action, readonly string[]>>>
 /** Whether an action is permitted on a channel, or on every channel that a wildcard matches. */
 export type Permits = (action: Action, channel: string) => boolean
 
-/** @throws INVALID_OPTION when an action or its list is wrong · INVALID_NAME when a wildcard is malformed */
+/**
+ * The permissions as a function.
+ * @throws INVALID_OPTION when an action or its list is wrong · INVALID_NAME when a wildcard is malformed
+ */
 export function compilePermissions(permissions: Permissions): Permits {
   knownOptions(permissions, ACTIONS, 'permissions')
   const granted = new Map<Action, readonly string[]>()

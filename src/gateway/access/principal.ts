@@ -99,7 +99,7 @@ export function requireHeld(principal: Principal): void {
   }
 }
 
-/** @throws FORBIDDEN when the caller lacks the permission */
+/** Checks that the caller may do this on the channel. @throws FORBIDDEN when the caller lacks the permission */
 export function requirePermission(principal: Principal, action: Action, channel: string): void {
   if (principal.permits(action, channel)) return
   const why = isOfRules(channel)

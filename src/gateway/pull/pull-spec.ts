@@ -76,7 +76,10 @@ export const PULL_SCHEMA: JsonSchema = {
   },
 }
 
-/** @throws INVALID_REQUEST · INVALID_OPTION · INVALID_NAME · INVALID_PATTERN */
+/**
+ * The settings of a pulled consumer, after all checks.
+ * @throws INVALID_REQUEST · INVALID_OPTION · INVALID_NAME · INVALID_PATTERN
+ */
 export function pullSpecOf(json: PullJson): PullSpec {
   const leaseMs = durationMs(json.lease ?? LIMITS.leaseMsDefault, 'lease')
   if (leaseMs < LIMITS.leaseMsMin || leaseMs > LIMITS.gatewayPullLeaseMsMax) {

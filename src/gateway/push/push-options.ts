@@ -17,7 +17,7 @@ export interface PushOptions {
   readonly handshake?: boolean
 }
 
-/** @throws INVALID_OPTION when an option is wrong */
+/** The gateway's options for push, after all checks. @throws INVALID_OPTION when an option is wrong */
 export function pushSettingsOf(options: PushOptions): Omit<PushSettings, 'drainMs'> {
   knownOptions(options, ['allow', 'origin', 'handshake'], 'push')
   const { allow = [], origin = hostname(), handshake = false } = options

@@ -135,7 +135,10 @@ export function newSecret(): string {
   return `whsec_${randomBytes(32).toString('base64')}`
 }
 
-/** @throws INVALID_REQUEST · INVALID_OPTION · INVALID_NAME · INVALID_PATTERN */
+/**
+ * The settings of a push subscription, after all checks.
+ * @throws INVALID_REQUEST · INVALID_OPTION · INVALID_NAME · INVALID_PATTERN
+ */
 export function pushSpecOf(json: PushJson): PushSpec {
   const form = membersOf(json, PUSH_MEMBERS, 'a subscription') as Readonly<Record<string, unknown>>
   const {

@@ -11,7 +11,7 @@ export function isForm(headers: Headers): boolean {
   return contentType !== null && essenceOf(contentType) === FORM
 }
 
-/** @throws INVALID_REQUEST */
+/** The payload of a delivery whose body is a JSON object. @throws INVALID_REQUEST when it is not one */
 export function jsonPayload({ headers, body }: Verified): Payload {
   return objectOf(body, headers.get('content-type'))
 }

@@ -33,7 +33,7 @@ export interface EventFacts {
 }
 
 export interface Scheme {
-  /** Headers of which a sender always sends one: without any of them the body is not read. */
+  /** A sender always sends at least one of these headers. Without any of them the body is not read. */
   readonly signedBy: readonly string[]
   /** The reason why a secret cannot belong to this scheme, or `null`. */
   faultOf(secret: string): string | null

@@ -14,7 +14,7 @@ export interface ExpressionExplanation {
   readonly reason: string
 }
 
-/** @throws INVALID_EXPRESSION */
+/** Why an expression is true for an event or not. @throws INVALID_EXPRESSION when it does not parse */
 export function explainExpression(cesql: string, event: object): ExpressionExplanation {
   const tree = parseExpression(cesql)
   if (compileTree(tree)(event) === true) return { matches: true, reason: 'the expression is true' }

@@ -36,7 +36,10 @@ const OPERANDS = new Set([
   '-',
 ])
 
-/** @throws INVALID_EXPRESSION with `details` { position, line, column } and { expected, found } or { reason } */
+/**
+ * Parses an expression.
+ * @throws INVALID_EXPRESSION with `details` { position, line, column } and { expected, found } or { reason }
+ */
 export function parseExpression(text: string): ExpressionTree {
   if (typeof text !== 'string')
     throw invalid(`an expression is a string, not ${text === null ? 'null' : typeof text}`, {})

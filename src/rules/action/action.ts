@@ -52,7 +52,7 @@ type Kind = (typeof KINDS)[number]
 const ATTRIBUTE = /^[a-z0-9]{1,40}$/
 const BARRED = new Set(['specversion', 'type', 'data', 'datacontenttype', 'data_base64'])
 
-/** @throws INVALID_RULE */
+/** The actions of a rule, after all checks. @throws INVALID_RULE when one is malformed */
 export function parseActions(value: unknown): readonly Action[] {
   const list = Array.isArray(value) ? value : [value]
   if (value === undefined || list.length === 0)

@@ -67,7 +67,10 @@ function secretsOf({ secrets }: HttpAction, host: HttpHost): NamedSecret[] {
   })
 }
 
-/** @throws TemplateFailure · ReceiverGone · ReceiverBusy · FORBIDDEN · UNAVAILABLE */
+/**
+ * Sends the request of an `http` action.
+ * @throws TemplateFailure · ReceiverGone · ReceiverBusy · FORBIDDEN · UNAVAILABLE
+ */
 export async function performHttp(
   rule: string,
   action: HttpAction,

@@ -38,7 +38,7 @@ const BARRED_HEADERS = new Set([
   'proxy-authorization',
 ])
 
-/** @throws INVALID_RULE */
+/** The `http` action as data, after all checks. @throws INVALID_RULE when it is malformed */
 export function parseHttp(body: unknown, path: string, others: readonly string[]): HttpForm {
   const form = membersOf(typeof body === 'string' ? { url: body } : body, path, [
     'url',

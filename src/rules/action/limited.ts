@@ -16,7 +16,7 @@ export interface Limited {
 /** The members of an action that state its limits. */
 export const LIMITED_MEMBERS: readonly string[] = ['concurrency', 'rate', 'retry', 'timeout']
 
-/** @throws INVALID_RULE */
+/** The limits that an action states. @throws INVALID_RULE when one is wrong */
 export function limitsOf(form: Readonly<Record<string, unknown>>, path: string): Limited {
   const { concurrency = LIMITS.concurrencyDefault, rate, retry, timeout } = form
   return {

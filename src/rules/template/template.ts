@@ -31,7 +31,7 @@ export interface TextTemplate {
   readonly head: string
 }
 
-/** @throws INVALID_RULE */
+/** Compiles a template: JSON with expressions in its texts. @throws INVALID_RULE when it is malformed or too large */
 export function compileTemplate(source: unknown, path: string): Template {
   return { render: compileValue(source, path, { expressions: 0 }, 0) }
 }
@@ -105,7 +105,7 @@ function evaluate(segment: Exclude<Segment, string>, { event, facts }: TemplateS
   return value
 }
 
-/** @throws INVALID_RULE */
+/** Compiles a template that is one text. @throws INVALID_RULE when it is malformed or too large */
 export function compileTextTemplate(
   source: unknown,
   path: string,

@@ -17,13 +17,13 @@ export function anything<Answer>(value: unknown): Answer {
   return value as Answer
 }
 
-/** @throws INVALID_REQUEST */
+/** A number from the server. @throws INVALID_REQUEST when it is not one */
 export function numberOf(value: unknown): number {
   if (Number.isSafeInteger(value)) return value as number
   throw malformed('an answer is not a number')
 }
 
-/** @throws INVALID_REQUEST */
+/** A boolean from the server. @throws INVALID_REQUEST when it is not one */
 export function truthOf(value: unknown): boolean {
   if (typeof value === 'boolean') return value
   throw malformed('an answer is neither true nor false')
@@ -41,7 +41,10 @@ export function objectOf<Answer extends object>(value: unknown): Answer {
   throw malformed('an answer is not an object')
 }
 
-/** @throws INVALID_REQUEST */
+/**
+ * A channel's declaration and end from the server; null if there is no such channel.
+ * @throws INVALID_REQUEST when it is malformed
+ */
 export function channelOf(value: unknown): { readonly spec: ChannelSpec; readonly end: number } | null {
   if (value === null) return null
   const { spec, end } = objectOf<{ readonly spec?: unknown; readonly end?: unknown }>(value)
@@ -63,19 +66,22 @@ export function buriedOf(value: unknown): { readonly event: EventAttempt; readon
   return { event: event as EventAttempt, failure }
 }
 
-/** @throws INVALID_REQUEST */
+/** A channel's bounds from the server. @throws INVALID_REQUEST when they are malformed */
 export function boundsOf(value: unknown): Bounds {
   const { first, next } = objectOf<Partial<Record<keyof Bounds, unknown>>>(value)
   return { first: numberOf(first), next: numberOf(next) }
 }
 
-/** @throws INVALID_REQUEST */
+/** A channel's description from the server. @throws INVALID_REQUEST when it is malformed */
 export function channelStateOf(value: unknown): ChannelState {
   boundsOf(value)
   return value as ChannelState
 }
 
-/** @throws INVALID_REQUEST */
+/**
+ * A consumer's description from the server; null if there is no such consumer.
+ * @throws INVALID_REQUEST when it is malformed
+ */
 export function consumerOf(value: unknown): ConsumerDescription | null {
   if (value === null) return null
   listOf(objectOf<{ readonly channels?: unknown }>(value).channels)
@@ -93,7 +99,7 @@ export function inspectionOf(value: unknown): Inspection {
 
 type Described = Omit<BrokerDescription, 'capabilities' | 'engine'>
 
-/** @throws INVALID_REQUEST */
+/** The description of everything from the server. @throws INVALID_REQUEST when it is malformed */
 export function descriptionOf(value: unknown): Described {
   const { channels, consumers, alarms } = objectOf<Partial<Record<keyof Described, unknown>>>(value)
   for (const list of [channels, consumers, alarms]) listOf(list)

@@ -52,7 +52,11 @@ const AUDITED = new Set([
   'carriage.putLetters',
 ])
 
-/** @throws INVALID_REQUEST · FORBIDDEN, and what the engine throws */
+/**
+ * Calls a method of the engine for a client.
+ * @throws INVALID_REQUEST when the method or its arguments are wrong · FORBIDDEN when the client lacks the permission ·
+ * and the errors of the engine
+ */
 export async function callMethod(method: string, asked: Asked): Promise<unknown> {
   const act = Object.hasOwn(METHODS, method) ? METHODS[method] : undefined
   if (act === undefined || !Array.isArray(asked.args)) throw malformed(`there is no method "${String(method)}"`)

@@ -54,7 +54,7 @@ export function checkEvent(
   return members
 }
 
-/** @throws INVALID_EVENT */
+/** Checks the key of an event from a client. @throws INVALID_EVENT when the key is empty, too long or malformed */
 export function checkKeyOf({ key, ...event }: Pick<EncodedEvent, 'type' | 'id' | 'key'>, channel: string): void {
   if (key === null) return
   const isKey =
@@ -66,7 +66,7 @@ function refused({ type, id }: Pick<EncodedEvent, 'type' | 'id'>, channel: strin
   throw new MillraceError('INVALID_EVENT', `${eventText({ type, id })}: ${why}`, { channel, type, id })
 }
 
-/** @throws INVALID_NAME · INVALID_OPTION */
+/** A declaration from a client, after all checks. @throws INVALID_NAME · INVALID_OPTION when a part is wrong */
 export function checkChannelSpec(value: unknown): ChannelSpec {
   const spec = objectOf(value, 'a channel') as Partial<Record<keyof ChannelSpec, unknown>>
   const retain = objectOf(spec.retain, 'retain') as Record<string, unknown>
@@ -136,7 +136,10 @@ export function checkOwn(access: Access, permission: Permission, consumer: strin
   if (owner !== null && !allows(access, permission, owner)) throw reservedName(consumer)
 }
 
-/** @throws INVALID_NAME · INVALID_OPTION */
+/**
+ * The spec of a consumer from a client, after all checks.
+ * @throws INVALID_NAME · INVALID_OPTION when a part is wrong
+ */
 export function checkConsumerSpec(value: unknown): ConsumerSpec {
   const spec = objectOf(value, 'a consumer') as unknown as ConsumerSpec
   const channels = listOf(spec.channels, 'channels')

@@ -93,7 +93,7 @@ export async function claimDirectory(path: string): Promise<DirectoryClaim> {
 async function lockOf(directory: string): Promise<KernelLock> {
   const record = readRecord(directory)
   await refuseAnswered(directory)
-  // The record names this process, so another thread may have the lock. Wait whether its socket appears; opening the
+  // The record names this process, so another thread may have the lock. Wait for its socket to appear; opening the
   // lock's file twice would release the lock.
   if (record !== null && isOfThisProcess(record)) await refuseLater(directory)
   // The lock's file was deleted, or the data are from an earlier version without a lock file.

@@ -43,7 +43,7 @@ export function extentHead(channelId: number, blocks: readonly StoredBlock[]): B
   return head
 }
 
-/** @throws DATA_DAMAGED when the bytes are not the extent that the index describes */
+/** Decodes an extent. @throws DATA_DAMAGED when the bytes are not the extent that the index describes */
 export function decodeExtent(bytes: Buffer, channelId: number, file: string, position: number): StoredBlock[] {
   const whole =
     bytes.length >= HEADER_BYTES && bytes.readUInt32LE(0) === MAGIC && bytes.readUInt32LE(8) === bytes.length

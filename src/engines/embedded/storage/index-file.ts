@@ -25,7 +25,10 @@ export function indexState(fs: FileSystem, path: string): DirectoryFacts['index'
 /** An index up to this size is checked completely at opening; of a larger one, everything except the leaves. */
 const WALKED_BYTES_MAX = 32 * 1024 * 1024
 
-/** @throws DATA_DAMAGED when the file cannot be mapped safely, or is not what LMDB has written */
+/**
+ * Checks the index file before LMDB maps it.
+ * @throws DATA_DAMAGED when the file cannot be mapped safely, or is not what LMDB has written
+ */
 export function checkIndexFile(path: string, readOnly: boolean): void {
   if (!existsSync(path)) return
   const fd = openSync(path, 'r')

@@ -84,7 +84,7 @@ export function refusalOf(directory: string, error: unknown): unknown {
  */
 const DESCRIPTORS_NEEDED = 24
 
-/** @throws EMFILE or ENFILE, errors of the system */
+/** Checks that the process can open more files. @throws EMFILE or ENFILE, errors of the system */
 export function needDescriptors(): void {
   const opened: number[] = []
   try {
