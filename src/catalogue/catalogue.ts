@@ -153,6 +153,21 @@ export function catalogueOf(given: CatalogueFacts): Catalogue {
   }
 }
 
+/** The part of a catalogue that is about one event type. */
+export function ofType({ events, channels, consumers, rules, warnings }: Catalogue, type: string): Catalogue {
+  const found = events.filter((event) => event.type === type)
+  const users = new Set(
+    found.flatMap((event) => [...event.consumers, ...event.rules, ...event.producers].map(({ name }) => name)),
+  )
+  return {
+    events: found,
+    channels: channels.filter(({ name }) => found.some((event) => event.channels.includes(name))),
+    consumers: consumers.filter(({ name }) => users.has(name)),
+    rules: rules.filter(({ name }) => users.has(name)),
+    warnings: warnings.filter((warning) => warning.type === type),
+  }
+}
+
 function typesOf({ channels, seen, rules }: CatalogueFacts): Set<string> {
   return new Set([
     ...channels.flatMap(({ types }) => types ?? []),

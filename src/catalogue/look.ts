@@ -1,5 +1,6 @@
 /** The facts of the catalogue, as a broker gives them: one look after the other, each reads only what is new. */
 import { isMillraceError } from '../base/errors.ts'
+import { ownerOf } from '../base/names.ts'
 import type { Broker } from '../broker/broker.ts'
 import { engineOf } from '../broker/engine-of.ts'
 import { type Rules, rulesOf } from '../rules/rules.ts'
@@ -51,7 +52,7 @@ export class CatalogueLook {
 
 function readersOf(consumers: CatalogueFacts['consumers'], rules: readonly RuleFacts[]): Readers {
   const byChannel = new Map<string, string[]>()
-  for (const { name, channels } of consumers)
+  for (const { name, channels } of consumers.filter((each) => ownerOf(each.name) !== '$rules'))
     for (const channel of channels) byChannel.set(channel, [...(byChannel.get(channel) ?? []), name])
   return {
     consumersOf: (channel) => byChannel.get(channel) ?? [],

@@ -8,7 +8,9 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type Browser, chromium, type Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { z } from 'zod'
 import { type ServingGateway, serveGateway } from '../../src/gateway/index.ts'
+import { event, stream } from '../../src/index.ts'
 import { openWorld, type World } from './console-world.ts'
 
 const executablePath = process.env['CHROMIUM'] ?? '/usr/bin/chromium'
@@ -241,6 +243,29 @@ describe.skipIf(!existsSync(executablePath))('the console in a browser', () => {
     await shown('rules', '?view=rules', there('large-orders'))
     await shown('rule', '?view=rule&name=large-orders', there('The rule is valid.'))
     await shown('publish', '?view=publish&name=orders', there('Data, as JSON'))
+  })
+
+  test('the catalogue lists event types, and shows one with its schema, its users and a masked example', {
+    timeout: 120_000,
+  }, async () => {
+    const schema = z.object({ order: z.string(), card: z.string().meta({ 'x-sensitive': true }) })
+    const Refunded = event('order.refunded', schema)
+    await world.broker.declare(stream('refunds', { events: [Refunded] }))
+    await world.broker.publish('refunds', Refunded({ order: '7', card: '4111-1111' }, { source: '/bank' }))
+    const page = await open('?view=channel&name=refunds')
+    await page.getByRole('link', { name: 'Event types' }).click()
+    await page.getByRole('searchbox').waitFor()
+    expect(page.url()).toContain('view=catalogue&find=refunds')
+    await page.getByRole('link', { name: 'order.refunded' }).click()
+    await page.getByRole('heading', { name: 'Schema' }).waitFor()
+    await page.getByRole('link', { name: '/bank' }).waitFor()
+    await page.getByText('[masked]').waitFor()
+    expect(await page.content()).not.toContain('4111-1111')
+    await page.getByRole('link', { name: /refunds, offset \d+/ }).click()
+    await page.getByRole('heading', { name: 'order.refunded' }).waitFor()
+    await page.context().close()
+    await shown('catalogue', '?view=catalogue', (one) => one.getByText('payment.taken').first().waitFor())
+    await shown('type', '?view=type&name=order.refunded', (one) => one.getByText('[masked]').first().waitFor())
   })
 
   test('the browser has nothing to complain of', () => {

@@ -59,6 +59,19 @@ describe('the catalogue', () => {
     }
   })
 
+  test('can be of one type', async () => {
+    await shop()
+    const gateway = world.open({ hosts: 'any' })
+    const { body } = await call(gateway, '/catalogue?type=order.filed', null)
+    expect(body).toMatchObject({
+      events: [{ type: 'order.filed' }],
+      channels: [{ name: 'orders.eu' }],
+      consumers: [{ name: 'filing' }],
+      rules: [{ name: 'mirror' }],
+    })
+    expect((await call(gateway, '/catalogue?type=nothing', null)).body).toMatchObject({ events: [], channels: [] })
+  })
+
   test('gives the schema of a type by its name if there is one, and by its channel if there are several', async () => {
     await shop()
     const gateway = world.open({ hosts: 'any' })

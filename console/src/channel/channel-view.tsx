@@ -60,6 +60,9 @@ function Head({ channel }: { readonly channel: string }): ReactNode {
         <To to={{ part: `channel:${channel}`, around: `channel:${channel}` }} className="button">
           In the flow
         </To>
+        <To to={{ view: 'catalogue', find: channel }} className="button">
+          Event types
+        </To>
         <To to={{ view: 'publish', name: channel }} className="button">
           Publish
         </To>

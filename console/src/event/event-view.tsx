@@ -35,7 +35,9 @@ export default function EventView(): ReactNode {
     <div className="page">
       <div className="page-head">
         <h1>
-          <bdi>{plain(event.type, 120)}</bdi>
+          <To to={{ view: 'type', name: event.type }}>
+            <bdi>{plain(event.type, 120)}</bdi>
+          </To>
         </h1>
         <span className="muted">
           <To to={{ view: 'channel', name: channel, offset }}>

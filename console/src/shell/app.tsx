@@ -19,15 +19,18 @@ const views: Readonly<Record<string, { readonly title: string; readonly view: Re
   letters: { title: 'Dead letters', view: lazy(() => import('../letters/letters-view.tsx')) },
   rules: { title: 'Rules', view: lazy(() => import('../rules/rules-view.tsx')) },
   rule: { title: 'Rule', view: lazy(() => import('../rules/rule-view.tsx')) },
+  catalogue: { title: 'Catalogue', view: lazy(() => import('../catalogue/catalogue-view.tsx')) },
+  type: { title: 'Event type', view: lazy(() => import('../catalogue/type-view.tsx')) },
   publish: { title: 'Publish', view: lazy(() => import('../publish/publish-view.tsx')) },
 }
-const MENU = ['flow', 'channels', 'consumers', 'letters', 'rules', 'publish'] as const
+const MENU = ['flow', 'channels', 'consumers', 'letters', 'rules', 'catalogue', 'publish'] as const
 /** The entry of the menu that a view belongs to. */
 const UNDER: Readonly<Record<string, string>> = {
   channel: 'channels',
   event: 'channels',
   consumer: 'consumers',
   rule: 'rules',
+  type: 'catalogue',
 }
 
 export function App(): ReactNode {

@@ -19,6 +19,7 @@ const VIEWS: readonly Entry[] = [
   { label: 'Consumers', kind: 'view', to: { view: 'consumers' } },
   { label: 'Dead letters', kind: 'view', to: { view: 'letters' } },
   { label: 'Rules', kind: 'view', to: { view: 'rules' } },
+  { label: 'Catalogue', kind: 'view', to: { view: 'catalogue' } },
   { label: 'Publish an event', kind: 'view', to: { view: 'publish' } },
 ]
 const SHOWN = 12

@@ -5,7 +5,7 @@
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import { ASYNC_API_VERSIONS, type AsyncApiVersion, asyncApiOf } from '../../catalogue/async-api.ts'
-import { type Catalogue, type CatalogueSchema, catalogueOf } from '../../catalogue/catalogue.ts'
+import { type Catalogue, type CatalogueSchema, catalogueOf, ofType } from '../../catalogue/catalogue.ts'
 import { CatalogueLook, type Looked } from '../../catalogue/look.ts'
 import { visibleFacts } from '../../catalogue/visible.ts'
 import { ACTIONS } from '../access/permissions.ts'
@@ -49,9 +49,15 @@ export class CataloguePart implements GatewayPart {
       summary: 'The events with their schemas, who publishes and who reads them, and examples.',
       tag: 'catalogue',
       access: 'known',
+      query: {
+        type: { description: 'Only this event type, with its channels and what uses it.', schema: { type: 'string' } },
+      },
       answers: { 200: { description: 'The catalogue.', content: json(CATALOGUE) } },
       refuses: ['CLOSED'],
-      handle: async ({ principal }) => Response.json(await this.#of(principal)),
+      handle: async ({ principal, query: { type } }) => {
+        const catalogue = await this.#of(principal)
+        return Response.json(type === undefined ? catalogue : ofType(catalogue, type))
+      },
     }
   }
 
