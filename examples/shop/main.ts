@@ -57,7 +57,6 @@ function greet({ gateway, feeder, before }: Shop, options: ShopOptions): void {
   The Mill Shop is open.
 
     the shop      ${gateway.url}/
-    live events   ${gateway.url}/live
     GitHub        ${gateway.url}/github
     the console   ${gateway.url}/console/
 

@@ -7,14 +7,11 @@ import { CATALOGUE } from './catalogue.ts'
 const FOLDER = join(dirname(createRequire(import.meta.url).resolve('millrace/package.json')), 'examples/shop/public')
 const PAGES: Readonly<Record<string, string>> = {
   '/': 'shop.html',
-  '/live': 'live.html',
   '/github': 'github.html',
   '/assets/style.css': 'style.css',
   '/assets/millrace.js': 'millrace.js',
   '/assets/pictures.js': 'pictures.js',
   '/assets/shop.js': 'shop.js',
-  '/assets/live.js': 'live.js',
-  '/assets/flow.js': 'flow.js',
   '/assets/github.js': 'github.js',
   '/favicon.svg': 'favicon.svg',
 }
