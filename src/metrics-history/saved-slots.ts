@@ -19,7 +19,7 @@ function channelOf(step: StepName): Stream {
   return stream(`$metrics.${step}`, { retain: { age: slots * stepMs + HOUR_MS }, dedupe: { age: '10m', count: 100 } })
 }
 
-const CHANNELS: Readonly<Record<StepName, Stream>> = { day: channelOf('day'), month: channelOf('month') }
+export const METRICS_CHANNELS: Readonly<Record<StepName, Stream>> = { day: channelOf('day'), month: channelOf('month') }
 
 export class SavedSlots {
   readonly #core: BrokerCore
@@ -34,7 +34,7 @@ export class SavedSlots {
 
   /** The slots that were saved since the last call, by any process. Those that cannot be read are left out. */
   async *read(step: StepName): AsyncGenerator<{ readonly slot: number; readonly rows: readonly Row[] }> {
-    const { name } = CHANNELS[step]
+    const { name } = METRICS_CHANNELS[step]
     const reading = new AbortController()
     try {
       const range = { from: { offset: this.#next[step] }, to: null, follow: false, signal: reading.signal }
@@ -89,7 +89,7 @@ export class SavedSlots {
 
   async #publish(step: StepName, slot: number, rows: readonly Row[]): Promise<void> {
     const { engine, encoder } = this.#core
-    const channel = CHANNELS[step]
+    const channel = METRICS_CHANNELS[step]
     await encoder.prepare(channel)
     const event = { id: `${step}-${slot}`, type: `millrace.metrics.${step}`, source: '/millrace/metrics' }
     const encoded = await encoder.encode(channel.name, { ...event, data: savedSlot(slot, rows) })

@@ -144,6 +144,13 @@ export interface FlowMessage {
   }
 }
 
+/** The figures of a channel or a consumer over time. A null is a gap. */
+export interface History {
+  readonly stepMs: number
+  readonly fromMs: number
+  readonly figures: Readonly<Record<string, readonly (number | null)[]>>
+}
+
 export interface RuleDescription {
   readonly name: string
   readonly enabled: boolean

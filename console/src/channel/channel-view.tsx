@@ -1,10 +1,24 @@
 /** A channel: its events as they arrive, or a search through them. */
-import { type FormEvent, type ReactNode, useId, useState } from 'react'
+import { type FormEvent, lazy, type ReactNode, Suspense, useId, useState } from 'react'
+import type { ChartSpec } from '../history/charts.tsx'
 import { useNumbers, useStructure } from '../live/live-flow.ts'
 import { bytes, count, plain, rate } from '../parts/format.ts'
+import { Waiting } from '../parts/notice.tsx'
 import { To, useQuery } from '../shell/route.tsx'
 import { LiveTable } from './live-table.tsx'
 import { NO_TERMS, Search, type SearchTerms } from './search.tsx'
+
+const Charts = lazy(() => import('../history/charts.tsx'))
+
+const CHARTS: readonly ChartSpec[] = [
+  {
+    title: 'Published a second',
+    value: rate,
+    lines: [{ label: 'published', figure: 'published', colour: '--channel' }],
+  },
+  { title: 'Size', value: bytes, lines: [{ label: 'size', figure: 'bytes', colour: '--source' }] },
+  { title: 'Delayed', value: count, lines: [{ label: 'not due yet', figure: 'scheduled', colour: '--rule' }] },
+]
 
 export default function ChannelView(): ReactNode {
   const query = useQuery()
@@ -15,6 +29,11 @@ export default function ChannelView(): ReactNode {
   return (
     <div className="page channel">
       <Head channel={channel} />
+      {query.get('charts') === 'yes' && (
+        <Suspense fallback={<Waiting what="the charts" />}>
+          <Charts path={`channels/${encodeURIComponent(channel)}`} charts={CHARTS} />
+        </Suspense>
+      )}
       <SearchForm
         key={JSON.stringify(terms)}
         terms={terms}
@@ -35,6 +54,7 @@ function termsIn(all: Readonly<Record<string, string>>): SearchTerms {
 }
 
 function Head({ channel }: { readonly channel: string }): ReactNode {
+  const query = useQuery()
   const numbers = useNumbers(`channel:${channel}`)
   const structure = useStructure()
   const kind = structure?.parts.find(({ id }) => id === `channel:${channel}`)?.detail
@@ -57,6 +77,13 @@ function Head({ channel }: { readonly channel: string }): ReactNode {
               {plain(id.slice(9), 40)}
             </To>
           ))}
+        <button
+          type="button"
+          aria-pressed={query.get('charts') === 'yes'}
+          onClick={() => query.set({ charts: query.get('charts') === 'yes' ? null : 'yes' })}
+        >
+          Charts
+        </button>
         <To to={{ part: `channel:${channel}`, around: `channel:${channel}` }} className="button">
           In the flow
         </To>

@@ -1,20 +1,37 @@
 /** One consumer: its lag, its position in each channel, and the actions on it. */
-import { type ReactNode, useState } from 'react'
+import { lazy, type ReactNode, Suspense, useState } from 'react'
 import { api, type Call } from '../api/client.ts'
 import type { ConsumerDescription, Description } from '../api/types.ts'
-import { type Sample, troubleOf, useNumbers } from '../live/live-flow.ts'
+import type { ChartSpec } from '../history/charts.tsx'
+import { troubleOf, useNumbers } from '../live/live-flow.ts'
 import { useAsked } from '../parts/async.ts'
 import { CopyAs, shellWord } from '../parts/commands.tsx'
 import { Confirm } from '../parts/dialog.tsx'
-import { ago, exact, plain, rate, span } from '../parts/format.ts'
+import { ago, count, exact, plain, rate, span } from '../parts/format.ts'
 import { Empty, Problem, Waiting } from '../parts/notice.tsx'
 import { To, useQuery } from '../shell/route.tsx'
-import { Chart } from './chart.tsx'
 import { Rewind } from './rewind.tsx'
 
-const lagOf = (sample: Sample): number => sample.lag
-const ageOf = (sample: Sample): number => sample.lagMs / 1000
-const rateOf = (sample: Sample): number => sample.rate
+const Charts = lazy(() => import('../history/charts.tsx'))
+
+const CHARTS: readonly ChartSpec[] = [
+  { title: 'Events behind', value: count, lines: [{ label: 'behind', figure: 'lag', colour: '--accent' }] },
+  { title: 'Oldest waits', value: span, lines: [{ label: 'oldest', figure: 'lagMs', colour: '--accent' }] },
+  {
+    title: 'Events a second',
+    value: rate,
+    lines: [{ label: 'done', figure: 'completed', colour: '--channel' }],
+  },
+  {
+    title: 'In hand',
+    value: count,
+    lines: [
+      { label: 'in flight', figure: 'inFlight', colour: '--consumer' },
+      { label: 'waiting for a retry', figure: 'retrying', colour: '--rule' },
+      { label: 'instances', figure: 'instances', colour: '--source' },
+    ],
+  },
+]
 
 export default function ConsumerView(): ReactNode {
   const query = useQuery()
@@ -59,11 +76,9 @@ export default function ConsumerView(): ReactNode {
       </div>
       {problem !== null && <Problem of={problem} again={again} />}
       <Why consumer={consumer} />
-      <section className="charts card" aria-label="Since this page was opened">
-        <Chart id={`consumer:${name}`} label="Events behind" of={lagOf} unit="" />
-        <Chart id={`consumer:${name}`} label="Oldest waits" of={ageOf} unit="s" />
-        <Chart id={`consumer:${name}`} label="Done a second" of={rateOf} unit="" />
-      </section>
+      <Suspense fallback={<Waiting what="the charts" />}>
+        <Charts path={`consumers/${encodeURIComponent(name)}`} charts={CHARTS} />
+      </Suspense>
       <div className="columns">
         <Positions consumer={consumer} />
         <Facts consumer={consumer} />

@@ -15,15 +15,6 @@ export interface Structure {
 
 export type Status = 'connecting' | 'live' | 'lost'
 
-/** The numbers of a part at one second, for the charts. */
-export interface Sample {
-  readonly atMs: number
-  readonly rate: number
-  readonly lag: number
-  readonly lagMs: number
-}
-
-const SAMPLES_MAX = 900
 const NONE: PartNumbers = {}
 
 class LiveFlow {
@@ -32,7 +23,6 @@ class LiveFlow {
   problem: string | null = null
   readonly #numbers = new Map<string, PartNumbers>()
   readonly #rates = new Map<string, number>()
-  readonly #samples = new Map<string, Sample[]>()
   readonly #byId = new Map<string, Set<() => void>>()
   readonly #structural = new Set<() => void>()
   #running = false
@@ -41,7 +31,6 @@ class LiveFlow {
     if (this.#running) return
     this.#running = true
     void this.#follow()
-    setInterval(() => this.#sample(), 1000)
   }
 
   numbers(id: string): PartNumbers {
@@ -50,10 +39,6 @@ class LiveFlow {
 
   rate(line: string): number {
     return this.#rates.get(line) ?? 0
-  }
-
-  samples(id: string): readonly Sample[] {
-    return this.#samples.get(id) ?? []
   }
 
   onStructure = (listener: () => void): (() => void) => {
@@ -114,16 +99,6 @@ class LiveFlow {
     if (this.status === status) return
     this.status = status
     for (const listener of this.#structural) listener()
-  }
-
-  #sample(): void {
-    const atMs = Date.now()
-    for (const [id, { rate = 0, lag = 0, lagMs = 0 }] of this.#numbers) {
-      const its = this.#samples.get(id) ?? []
-      this.#samples.set(id, its)
-      its.push({ atMs, rate, lag, lagMs })
-      if (its.length > SAMPLES_MAX) its.shift()
-    }
   }
 }
 
