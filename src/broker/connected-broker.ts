@@ -11,7 +11,6 @@ import { knownOptions, trueOrFalse } from '../base/units.ts'
 import type { Channel } from '../channel/channel.ts'
 import type { StoredEvent } from '../event/cloud-event.ts'
 import type { Encodable } from '../event/encode.ts'
-import type { TraceText } from '../event/trace-context.ts'
 import { type CompiledPattern, compilePattern } from '../pattern/pattern.ts'
 import { AlarmList } from './alarm-list.ts'
 import type { Backup, Broker, Publishable, PublishOptions, ReceiptOf, Startable, Stoppable } from './broker.ts'
@@ -35,6 +34,7 @@ import type {
   RewindOptions,
 } from './handles.ts'
 import { Log } from './log.ts'
+import type { PublishCall, Published } from './observer.ts'
 import { type From, position } from './position.ts'
 import type { Readable, ReadOptions, TailedEvent } from './reading.ts'
 import { Tail } from './tail.ts'
@@ -52,10 +52,6 @@ export interface ConnectedBrokerOptions {
   readonly log?: Log
   readonly telemetry?: Telemetry | undefined
 }
-
-/** One for each event, null for those that get none; null for none at all. */
-type Traces = readonly (TraceText | null)[] | null
-type Anything = Encodable | readonly Encodable[]
 
 export class ConnectedBroker implements Broker {
   readonly #engine: Engine
@@ -97,27 +93,28 @@ export class ConnectedBroker implements Broker {
     options?: PublishOptions,
   ): Promise<ReceiptOf<E>> {
     const { observer } = this.#core
-    if (observer === null) return this.#published(channel, event as Anything, options, null) as Promise<ReceiptOf<E>>
-    const name = typeof channel === 'string' ? channel : String((channel as Partial<Channel> | null)?.name)
-    return observer.publish(name, [event].flat() as readonly Encodable[], (traces) =>
-      this.#published(channel, event as Anything, options, traces),
-    ) as Promise<ReceiptOf<E>>
+    if (observer === null) return this.#published(channel, event as Published, options, null) as Promise<ReceiptOf<E>>
+    const call = observer.publishing(nameGiven(channel), event as Published)
+    return this.#published(channel, call.events ?? (event as Published), options, call) as Promise<ReceiptOf<E>>
   }
 
   #published(
     channel: Channel | string,
-    event: Anything,
+    event: Published,
     options: PublishOptions | undefined,
-    traces: Traces,
+    call: PublishCall | null,
   ): Promise<unknown> {
     let dueAtMs: number | null = null
-    const publish = (): Promise<unknown> => this.#publish(channel, event, dueAtMs, traces)
-    const again = (error: unknown): Promise<unknown> => this.#again(channel, error, publish)
+    const publish = (): Promise<unknown> => this.#publish(channel, event, dueAtMs, call)
+    const again = (error: unknown): Promise<unknown> => {
+      const result = this.#again(channel, error, publish)
+      return call === null ? result : result.then(succeeded(call), failed(call))
+    }
     try {
       if (this.#closing !== null) throw closed()
       if (options !== undefined) dueAtMs = dueAt(options, this.#engine.clock.now(), 'publish')
       const published = this.#encoder.isReady(channel) ? publish() : this.#encoder.prepare(channel).then(publish)
-      return published.then(undefined, again)
+      return published.then(call === null ? undefined : succeeded(call), again)
     } catch (error) {
       return again(error)
     }
@@ -136,19 +133,29 @@ export class ConnectedBroker implements Broker {
     return publish()
   }
 
-  #publish(channel: Channel | string, event: Anything, dueAtMs: number | null, traces: Traces): Promise<unknown> {
+  #publish(
+    channel: Channel | string,
+    event: Published,
+    dueAtMs: number | null,
+    call: PublishCall | null,
+  ): Promise<unknown> {
     const name = typeof channel === 'string' ? channel : channel.name
-    if (Array.isArray(event)) return this.#publishBatch(name, event, dueAtMs, traces)
-    const encoded = this.#encoder.encode(name, event as Encodable, traces === null ? null : traces[0])
-    if (encoded instanceof Promise) return encoded.then((settled) => this.#store(name, settled, dueAtMs))
-    return this.#store(name, encoded, dueAtMs)
+    if (Array.isArray(event)) return this.#publishBatch(name, event, dueAtMs, call)
+    const encoded = this.#encoder.encode(name, event as Encodable, call?.traces?.[0])
+    if (encoded instanceof Promise) return encoded.then((settled) => this.#store(name, settled, dueAtMs, call))
+    return this.#store(name, encoded, dueAtMs, call)
+  }
+
+  #store(name: string, event: EncodedEvent, dueAtMs: number | null, call: PublishCall | null): Promise<unknown> {
+    call?.storing()
+    return this.#engine.publish(name, event, dueAtMs)
   }
 
   async #publishBatch(
     name: string,
     events: readonly Encodable[],
     dueAtMs: number | null,
-    traces: Traces,
+    call: PublishCall | null,
   ): Promise<unknown> {
     if (events.length > LIMITS.batchEventsMax) {
       throw new MillraceError(
@@ -163,14 +170,14 @@ export class ConnectedBroker implements Broker {
     const encoded: EncodedEvent[] = []
     let bytes = 0
     for (const [index, event] of events.entries()) {
-      const one = this.#encoder.encode(name, event, traces === null ? null : traces[index])
+      const one = this.#encoder.encode(name, event, call?.traces?.[index])
       const settled = one instanceof Promise ? await one : one
       bytes += settled.text.length
       encoded.push(settled)
     }
     const [only] = encoded
     // A single event is limited only by its channel.
-    if (only !== undefined && encoded.length === 1) return [await this.#store(name, only, dueAtMs)]
+    if (only !== undefined && encoded.length === 1) return [await this.#store(name, only, dueAtMs, call)]
     if (bytes > LIMITS.batchBytesMax) {
       throw new MillraceError(
         'EVENT_TOO_LARGE',
@@ -182,22 +189,8 @@ export class ConnectedBroker implements Broker {
       )
     }
     if (encoded.length === 0) return []
-    return this.#timed(name, encoded.length, () => this.#engine.publishBatch(name, encoded, dueAtMs))
-  }
-
-  #store(name: string, event: EncodedEvent, dueAtMs: number | null): Promise<unknown> {
-    if (this.#core.observer === null) return this.#engine.publish(name, event, dueAtMs)
-    return this.#timed(name, 1, () => this.#engine.publish(name, event, dueAtMs))
-  }
-
-  /** Reports to the observer how long it took until the events were durable. */
-  async #timed<Result>(name: string, events: number, store: () => Promise<Result>): Promise<Result> {
-    const { observer } = this.#core
-    if (observer === null) return store()
-    const startedMs = performance.now()
-    const stored = await store()
-    observer.committed(name, events, performance.now() - startedMs)
-    return stored
+    call?.storing()
+    return this.#engine.publishBatch(name, encoded, dueAtMs)
   }
 
   async declare(...channels: readonly Channel[]): Promise<void> {
@@ -411,6 +404,25 @@ export class ConnectedBroker implements Broker {
   #opened(): Engine {
     this.#open()
     return this.#engine
+  }
+}
+
+/** The name of what was given as a channel; what is no channel is refused later. */
+function nameGiven(channel: Channel | string): string {
+  return typeof channel === 'string' ? channel : String((channel as Partial<Channel> | null)?.name)
+}
+
+function succeeded<Result>(call: PublishCall): (result: Result) => Result {
+  return (result) => {
+    call.ended(null)
+    return result
+  }
+}
+
+function failed(call: PublishCall): (error: unknown) => never {
+  return (error) => {
+    call.ended(error)
+    throw error
   }
 }
 

@@ -14,6 +14,7 @@ import type { BrokerHost } from '../broker/broker.ts'
 import type { ConsumerSpec, Delivery, DeliverySink, Emission, EventAttempt, Subscription } from '../broker/engine.ts'
 import { EventDecoder, refusePoison } from '../broker/event-decoder.ts'
 import type { Failure } from '../broker/failure.ts'
+import type { HandlerCall } from '../broker/observer.ts'
 import type { StoredEvent } from '../event/cloud-event.ts'
 import { Batcher, type Outcome } from './batcher.ts'
 import { ConsumerReport } from './consumer-report.ts'
@@ -241,11 +242,15 @@ export class Runner implements Running, DeliverySink {
     this.#calling = context
     try {
       const { observer } = this.#host
-      if (observer === null) return this.#handle(event, context)
-      return observer.handle(this.name, [event], [context], false, () => this.#handle(event, context))
+      const call = observer === null ? null : observer.handling(this.name, event, context)
+      return call === null ? this.#handle(event, context) : this.#handleWithin(call, event, context)
     } finally {
       this.#calling = before
     }
+  }
+
+  #handleWithin(call: HandlerCall, event: StoredEvent, context: DeliveryContext): unknown {
+    return call.within(() => this.#handle(event, context))
   }
 
   #handle(event: StoredEvent, context: DeliveryContext): unknown {
@@ -265,8 +270,9 @@ export class Runner implements Running, DeliverySink {
     this.#calling = contexts
     try {
       const { observer } = this.#host
-      if (observer === null) return this.#handleBatch(route, events, contexts)
-      return observer.handle(this.name, events, contexts, true, () => this.#handleBatch(route, events, contexts))
+      const call = observer === null ? null : observer.handlingBatch(this.name, events, contexts)
+      if (call === null) return this.#handleBatch(route, events, contexts)
+      return call.within(() => this.#handleBatch(route, events, contexts))
     } finally {
       this.#calling = before
     }

@@ -6,15 +6,13 @@
 import { LIMITS } from '../base/limits.ts'
 import { VERSION } from '../base/version.ts'
 import type { BrokerDescription, ChannelDescription, ConsumerDescription } from '../broker/description.ts'
-import { type Meter, OTHER } from './meter.ts'
+import { isOwn, type Meter } from './meter.ts'
 import type { Family, HistogramSample, Labels, Sample } from './prometheus-text.ts'
-import { systemOf } from './semantic-conventions.ts'
+import { OPERATION, systemOf } from './semantic-conventions.ts'
+import { OTHER } from './series.ts'
 
 /** Which channels the reader may see. */
 export type Visible = (channel: string) => boolean
-
-const PUBLISH = 'publish'
-const PROCESS = 'process'
 
 export function metricFamilies(meter: Meter, description: BrokerDescription, visible: Visible): Family[] {
   const system = systemOf(description.engine)
@@ -40,7 +38,7 @@ export function metricFamilies(meter: Meter, description: BrokerDescription, vis
 
 /** Whether a channel is reported. Millrace's own channels never are, because their traffic is not the application's. */
 function shown(channel: string, visible: Visible): boolean {
-  return !channel.startsWith('$') && (channel === OTHER || visible(channel))
+  return !isOwn(channel) && (channel === OTHER || visible(channel))
 }
 
 function published(meter: Meter, system: string, visible: Visible): Family[] {
@@ -51,14 +49,15 @@ function published(meter: Meter, system: string, visible: Visible): Family[] {
     if (!shown(series.channel, visible)) continue
     const labels = {
       messaging_system: system,
-      messaging_operation_name: PUBLISH,
+      messaging_operation_name: OPERATION.publish,
       messaging_destination_name: series.channel,
     }
     messages.push([labels, series.messages])
     for (const [error, count] of series.failed) messages.push([{ ...labels, error_type: error }, count])
-    if (series.calls.count > 0) calls.push([labels, series.calls])
-    if (series.commits.count > 0)
-      commits.push([{ messaging_system: system, messaging_destination_name: series.channel }, series.commits])
+    const { first: call, second: commit } = series.durations
+    if (call.count > 0) calls.push([labels, call])
+    if (commit.count > 0)
+      commits.push([{ messaging_system: system, messaging_destination_name: series.channel }, commit])
   }
   return [
     {
@@ -87,16 +86,19 @@ function published(meter: Meter, system: string, visible: Visible): Family[] {
 function consumed(meter: Meter, system: string, visible: Visible): Family[] {
   const [messages, retries, dead, inFlight]: Sample[][] = [[], [], [], []]
   const durations: HistogramSample[] = []
+  const latencies: HistogramSample[] = []
   for (const series of meter.consumed) {
     if (!shown(series.channel, visible)) continue
     const own = ofConsumer(series.consumer, series.channel)
-    const labels = { messaging_system: system, messaging_operation_name: PROCESS, ...own }
+    const labels = { messaging_system: system, messaging_operation_name: OPERATION.process, ...own }
     messages?.push([labels, series.begun])
     for (const [error, count] of series.failed) messages?.push([{ ...labels, error_type: error }, count])
     retries?.push([own, series.retried])
     dead?.push([own, series.deadLettered])
     inFlight?.push([own, series.begun - series.ended])
-    if (series.attempts.count > 0) durations.push([labels, series.attempts])
+    const { first: attempt, second: latency } = series.durations
+    if (attempt.count > 0) durations.push([labels, attempt])
+    if (latency.count > 0) latencies.push([own, latency])
   }
   return [
     {
@@ -111,6 +113,13 @@ function consumed(meter: Meter, system: string, visible: Visible): Family[] {
       unit: 'seconds',
       help: 'How long handlers of this process took, up to the settlement.',
       samples: durations,
+    },
+    {
+      name: 'millrace_consumer_latency_seconds',
+      type: 'histogram',
+      unit: 'seconds',
+      help: 'From when an event was stored until this process had handled it.',
+      samples: latencies,
     },
     {
       name: 'millrace_consumer_retries',

@@ -6,85 +6,61 @@
  * are not counted.
  */
 import { LIMITS } from '../base/limits.ts'
-import { COMMIT_BOUNDS, Histogram } from './histogram.ts'
+import { ConsumeSeries, OTHER, PublishSeries } from './series.ts'
 
-/** The name of the one series for all channels, or consumers, beyond `LIMITS.metricSeriesMax`. */
-export const OTHER = 'other'
-
-export interface PublishSeries {
-  readonly channel: string
-  /** Events that were stored: published, or emitted by handlers of this process. */
-  messages: number
-  /** Failed publishes by error code. */
-  readonly failed: Map<string, number>
-  /** The duration of publish calls, from call to answer. */
-  readonly calls: Histogram
-  /** The time until events were durable, from when the engine got them. */
-  readonly commits: Histogram
-}
-
-export interface ConsumeSeries {
-  readonly consumer: string
-  readonly channel: string
-  /** Attempts whose handler was called. */
-  begun: number
-  ended: number
-  completed: number
-  retried: number
-  deadLettered: number
-  released: number
-  lost: number
-  /** Failed attempts by error code or name. */
-  readonly failed: Map<string, number>
-  /** The duration of attempts, from the call of the handler to the settlement. */
-  readonly attempts: Histogram
-}
-
-/** How many error codes one series has; further ones count as `other`. */
-const ERRORS_MAX = 20
+const DOLLAR = 0x24
 
 export class Meter {
   readonly #published = new Map<string, PublishSeries>()
   /** Series by consumer, then by channel. */
   readonly #consumed = new Map<string, Map<string, ConsumeSeries>>()
   #consumedCount = 0
+  /** The series that were asked for last, which mostly are asked for again. */
+  #lastPublished: PublishSeries | undefined
+  #lastConsumed: ConsumeSeries | undefined
 
-  get published(): Iterable<PublishSeries> {
-    return this.#published.values()
+  /** All series of channels, to be read. */
+  get published(): readonly PublishSeries[] {
+    const all = [...this.#published.values()]
+    for (const { durations } of all) durations.settle()
+    return all
   }
 
+  /** All series of consumers, to be read. */
   get consumed(): readonly ConsumeSeries[] {
-    return [...this.#consumed.values()].flatMap((channels) => [...channels.values()])
+    const all = [...this.#consumed.values()].flatMap((channels) => [...channels.values()])
+    for (const { durations } of all) durations.settle()
+    return all
+  }
+
+  /** The series that a channel already has. */
+  known(channel: string): PublishSeries | undefined {
+    if (this.#lastPublished?.channel === channel) return this.#lastPublished
+    this.#lastPublished = this.#published.get(channel)
+    return this.#lastPublished
   }
 
   /** The series of a channel; null for Millrace's own channels. */
   ofChannel(channel: string): PublishSeries | null {
-    const known = this.#published.get(channel)
+    const known = this.known(channel)
     if (known !== undefined) return known
     if (isOwn(channel)) return null
     if (this.#published.size >= LIMITS.metricSeriesMax && channel !== OTHER) return this.ofChannel(OTHER)
-    const made: PublishSeries = {
-      channel,
-      messages: 0,
-      failed: new Map(),
-      calls: new Histogram(),
-      commits: new Histogram(COMMIT_BOUNDS),
-    }
+    const made = new PublishSeries(channel)
     this.#published.set(channel, made)
     return made
   }
 
   /** The series of a consumer in a channel; null for Millrace's own channels. */
   ofConsumer(consumer: string, channel: string): ConsumeSeries | null {
+    const last = this.#lastConsumed
+    if (last !== undefined && last.channel === channel && last.consumer === consumer) return last
     const known = this.#consumed.get(consumer)?.get(channel)
+    this.#lastConsumed = known
     if (known !== undefined) return known
     if (isOwn(channel)) return null
     if (this.#consumedCount >= LIMITS.metricSeriesMax && consumer !== OTHER) return this.ofConsumer(OTHER, OTHER)
-    const made: ConsumeSeries = {
-      ...{ consumer, channel, begun: 0, ended: 0, completed: 0, retried: 0, deadLettered: 0, released: 0, lost: 0 },
-      failed: new Map(),
-      attempts: new Histogram(),
-    }
+    const made = new ConsumeSeries(consumer, channel)
     const channels = this.#consumed.get(consumer) ?? new Map<string, ConsumeSeries>()
     this.#consumed.set(consumer, channels.set(channel, made))
     this.#consumedCount++
@@ -92,12 +68,7 @@ export class Meter {
   }
 }
 
-/** Count a failure by its kind. */
-export function countFailure(failed: Map<string, number>, kind: string): void {
-  const name = failed.has(kind) || failed.size < ERRORS_MAX ? kind : OTHER
-  failed.set(name, (failed.get(name) ?? 0) + 1)
-}
-
-function isOwn(channel: string): boolean {
-  return channel.startsWith('$')
+/** Whether it is one of Millrace's own channels. */
+export function isOwn(channel: string): boolean {
+  return channel.charCodeAt(0) === DOLLAR
 }

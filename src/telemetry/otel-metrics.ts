@@ -1,12 +1,12 @@
 /**
- * Metrics by observable instruments: they are read when the SDK exports, and cost nothing for an event. Histograms
- * cannot be observed, so only `/metrics` has them.
+ * Counters and gauges by observable instruments: they are read when the SDK exports, and cost nothing for an event.
+ * Histograms have no observable instrument: see `otel-histograms.ts`.
  */
 import { LIMITS } from '../base/limits.ts'
 import type { BrokerCore } from '../broker/engine-of.ts'
 import type { Meter } from './meter.ts'
 import type { OtelAttributes, OtelMeter, OtelObservableResult } from './open-telemetry-api.ts'
-import { ATTR, METRIC, systemOf } from './semantic-conventions.ts'
+import { ATTR, METRIC, OPERATION, systemOf } from './semantic-conventions.ts'
 
 /** Starts reporting. Returns a function that ends it. */
 export function observeMetrics(to: OtelMeter, meter: Meter, core: BrokerCore): () => void {
@@ -52,13 +52,13 @@ function counted(
   system: OtelAttributes,
 ): void {
   for (const { channel, messages, failed } of meter.published) {
-    const attributes = { ...system, [ATTR.operationName]: 'publish', [ATTR.destination]: channel }
+    const attributes = { ...system, [ATTR.operationName]: OPERATION.publish, [ATTR.destination]: channel }
     result.observe(own.sent, messages, attributes)
     for (const [error, count] of failed) result.observe(own.sent, count, { ...attributes, [ATTR.errorType]: error })
   }
   for (const series of meter.consumed) {
     const of = { [ATTR.consumerGroup]: series.consumer, [ATTR.destination]: series.channel }
-    const attributes = { ...system, [ATTR.operationName]: 'process', ...of }
+    const attributes = { ...system, [ATTR.operationName]: OPERATION.process, ...of }
     result.observe(own.consumed, series.begun, attributes)
     for (const [error, count] of series.failed)
       result.observe(own.consumed, count, { ...attributes, [ATTR.errorType]: error })

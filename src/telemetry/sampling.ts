@@ -7,46 +7,62 @@
 import { attribute, type CloudEvent } from '../event/cloud-event.ts'
 import { parseTraceparent, type TraceContext, traceIdOf } from '../event/trace-context.ts'
 
-/** What an event's own trace context says. */
+/** What a traced event says about its trace. */
 export interface EventTrace {
-  /** Null if the event has none. */
+  /** Null if the event has no trace context. */
   readonly context: TraceContext | null
   readonly tracestate: string | undefined
-  readonly sampled: boolean
 }
-
-const HEX = /^[0-9a-f]{8}$/
-const SPAN = 2 ** 32
 
 /** Whether the chain with this id is traced, at a rate from 0 to 1. */
 export function isChosen(id: string, rate: number): boolean {
   if (rate >= 1) return true
   if (rate <= 0) return false
-  const end = id.slice(-8)
-  return (HEX.test(end) ? Number.parseInt(end, 16) : hashOf(id)) < rate * SPAN
+  return partOf(id) < rate
+}
+
+const DASH = 0x2d
+const [FOUR, SEVEN] = [0x34, 0x37]
+/** How many hexadecimal digits of the end of a random UUID decide: enough for a rate of one in a million. */
+const DIGITS = 6
+
+/** A number from 0 to 1 for an id, evenly spread. */
+function partOf(id: string): number {
+  const version = id.charCodeAt(14)
+  if ((version !== SEVEN && version !== FOUR) || id.length !== 36 || id.charCodeAt(23) !== DASH) return hashed(id)
+  let part = 0
+  for (let at = 36 - DIGITS; at < 36; at++) {
+    const code = id.charCodeAt(at)
+    // The lowest four bits of "0" to "9" are their value, those of "a" to "f" are 9 less.
+    part = part * 16 + (code & 15) + (code > 0x40 ? 9 : 0)
+  }
+  return part / 16 ** DIGITS
 }
 
 /**
  * FNV-1a with one more step of mixing: without it, ids that differ only in their last character would have similar
  * hashes.
  */
-function hashOf(id: string): number {
+function hashed(id: string): number {
   let hash = 0x811c9dc5
   for (let at = 0; at < id.length; at++) hash = Math.imul(hash ^ id.charCodeAt(at), 0x01000193)
   hash = Math.imul(hash ^ (hash >>> 15), 0x2c1b3c6d)
-  return (hash ^ (hash >>> 13)) >>> 0
+  return ((hash ^ (hash >>> 13)) >>> 0) / 2 ** 32
 }
 
-/** What an event says about its trace. `text` is the JSON text of the event, for events that are not decoded. */
-export function traceOf(event: CloudEvent, id: string, rate: number, text: string): EventTrace {
-  const source = event.type === undefined || !('source' in event) ? fromText(text) : event
-  const { traceparent, tracestate } = source
-  const chain = source.correlationid ?? id
+const NO_CONTEXT: EventTrace = { context: null, tracestate: undefined }
+
+/** What an event says about its trace; null if it is not traced. `text` is its JSON text, used if it is not decoded. */
+export function traceOf(event: CloudEvent, id: string, rate: number, text: string): EventTrace | null {
+  const source = 'source' in event ? event : fromText(text)
+  const { traceparent, tracestate, correlationid } = source
   const context = typeof traceparent === 'string' ? parseTraceparent(traceparent) : null
-  if (context === null) return { context, tracestate: undefined, sampled: isChosen(chain, rate) }
+  const chain = correlationid ?? id
+  if (context === null) return isChosen(chain, rate) ? NO_CONTEXT : null
+  if (context.sampled) return { context, tracestate }
   // A process without telemetry made this context for an emission, so no sampling was decided yet.
-  const undecided = !context.sampled && context.traceId === traceIdOf(chain)
-  return { context, tracestate, sampled: undecided ? isChosen(chain, rate) : context.sampled }
+  const isUndecided = context.traceId === traceIdOf(chain)
+  return isUndecided && isChosen(chain, rate) ? { context, tracestate } : null
 }
 
 function fromText(text: string): Pick<CloudEvent, 'traceparent' | 'tracestate' | 'correlationid'> {

@@ -26,6 +26,9 @@ export const METRIC = {
   processDuration: 'messaging.process.duration',
 } as const
 
+/** Values of `messaging.operation.name`. Those of settlements are the outcomes' own. */
+export const OPERATION = { publish: 'publish', create: 'create', receive: 'receive', process: 'process' } as const
+
 /** The value of `messaging.system`: the broker that the engine uses, by its common name. */
 export function systemOf(engine: string): string {
   return engine === 'memory' || engine === 'file' ? 'millrace' : engine

@@ -6,12 +6,14 @@
  * parent, unless the calling code already runs in a span. A trace context that is in an event is never changed.
  * @see https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/
  */
-import { isMillraceError } from '../base/errors.ts'
 import type { Failure } from '../broker/failure.ts'
-import type { AttemptOutcome, ObservedAttempt } from '../broker/observer.ts'
+import type { AttemptOutcome, ObservedAttempt, Published } from '../broker/observer.ts'
 import type { CloudEvent, StoredEvent } from '../event/cloud-event.ts'
 import type { Encodable } from '../event/encode.ts'
+import { newId } from '../event/identity.ts'
+import { copyOf } from '../event/made-now.ts'
 import type { TraceContext, TraceText } from '../event/trace-context.ts'
+import { isOwn } from './meter.ts'
 import {
   KIND,
   type OtelApi,
@@ -24,7 +26,9 @@ import {
 } from './open-telemetry-api.ts'
 import { type EventTrace, isChosen, ownContext, traceOf } from './sampling.ts'
 import { ATTR } from './semantic-conventions.ts'
-import { errorType, type TracedHandling, type TracedPublish, type Tracer } from './telemetry-observer.ts'
+import { errorCode } from './series.ts'
+import { errorType } from './telemetry-observer.ts'
+import type { TracedHandling, TracedPublish, Tracer } from './tracer.ts'
 
 export interface SpanSettings {
   readonly system: string
@@ -54,31 +58,46 @@ export class SpanTracer implements Tracer {
     this.#settings = settings
   }
 
-  publish(channel: string, events: readonly Encodable[]): TracedPublish | null {
-    const [first] = events
-    if (channel.startsWith('$') || typeof first !== 'object' || first === null) return null
+  publish(channel: string, published: Published): TracedPublish | null {
+    const events = Array.isArray(published) ? (published as readonly Encodable[]) : null
+    const first = events === null ? (published as Encodable) : events[0]
+    if (isOwn(channel) || typeof first !== 'object' || first === null) return null
     const ambient = this.#ambient()
-    const own = events.map((event) => ownContext(event ?? {}))
-    if (ambient !== null && !isSampled(ambient))
-      return { traces: own.map((each) => (each === null ? textOf(ambient) : null)), end: () => undefined }
-    const [given] = own
-    const known = typeof given === 'object' ? given : null
-    if (ambient === null && !this.#isSent(known, first)) return null
-    const parent = ambient !== null ? this.#api.context.active() : this.#parentOf(events.length === 1 ? known : null)
-    const span = this.#start('publish', 'send', channel, own.includes(null) && events.length === 1, parent, {
-      attributes: events.length === 1 ? eventAttributes(first) : { [ATTR.batchCount]: events.length },
-      links: own.flatMap((each) => (typeof each === 'object' && each?.sampled === true ? [remote(each)] : [])),
-    })
-    return { traces: this.#injected(channel, events, own, span), end: (error) => endPublish(span, error) }
+    if (ambient === null) return this.#publishAlone(channel, first, events)
+    if (!isSampled(ambient)) return { events: null, traces: tracesOf(published, textOf(ambient)), end: () => undefined }
+    return this.#send(channel, events ?? [first], this.#api.context.active())
   }
 
-  #isSent(
-    known: TraceContext | null,
-    { id, correlationid }: Encodable & { readonly correlationid?: unknown },
-  ): boolean {
-    if (known !== null) return known.sampled
-    const chain = typeof correlationid === 'string' ? correlationid : id
-    return chain === undefined ? Math.random() < this.#settings.sample : isChosen(chain, this.#settings.sample)
+  /** Publishes without a surrounding span. The first event decides for all that are published together. */
+  #publishAlone(channel: string, first: Encodable, events: readonly Encodable[] | null): TracedPublish | null {
+    const own = ownContext(first)
+    const known = own === 'unreadable' ? null : own
+    if (known !== null) {
+      if (!known.sampled) return null
+      return this.#send(channel, events ?? [first], this.#parentOf(events === null ? known : null))
+    }
+    const chain = (first as { readonly correlationid?: unknown }).correlationid ?? first.id
+    if (typeof chain === 'string') {
+      if (!isChosen(chain, this.#settings.sample)) return null
+      return this.#send(channel, events ?? [first], this.#api.ROOT_CONTEXT)
+    }
+    // The id is made here, so that whoever handles the event decides by the same id.
+    const named = withId(first)
+    const renamed = events === null ? named : [named, ...events.slice(1)]
+    if (!isChosen(named.id, this.#settings.sample)) return { events: renamed, traces: null, end: () => undefined }
+    const sent = this.#send(channel, [renamed].flat(), this.#api.ROOT_CONTEXT)
+    return { ...sent, events: renamed }
+  }
+
+  #send(channel: string, events: readonly Encodable[], parent: OtelContext): TracedPublish {
+    const own = events.map((event) => ownContext(event ?? {}))
+    const [first] = events as readonly [Encodable]
+    const isAlone = events.length === 1
+    const span = this.#start('publish', 'send', channel, isAlone && own[0] === null, parent, {
+      attributes: isAlone ? eventAttributes(first) : { [ATTR.batchCount]: events.length },
+      links: own.flatMap((each) => (typeof each === 'object' && each?.sampled === true ? [remote(each)] : [])),
+    })
+    return { events: null, traces: this.#injected(channel, events, own, span), end: (error) => endPublish(span, error) }
   }
 
   #injected(
@@ -104,22 +123,25 @@ export class SpanTracer implements Tracer {
     return textOf(span.spanContext())
   }
 
-  handle(
+  handle(consumer: string, event: StoredEvent, attempt: ObservedAttempt): TracedHandling | null {
+    const { delivery } = attempt
+    if (isOwn(delivery.channel)) return null
+    const { sample } = this.#settings
+    const trace = traceOf(event, delivery.id, sample, delivery.text)
+    return trace === null ? null : this.#process(consumer, event, [attempt], [trace], false)
+  }
+
+  handleBatch(
     consumer: string,
     events: readonly StoredEvent[],
     attempts: readonly ObservedAttempt[],
-    batch: boolean,
   ): TracedHandling | null {
-    const [attempt] = attempts
     const [event] = events
-    if (attempt === undefined || event === undefined || attempt.delivery.channel.startsWith('$')) return null
+    const channel = attempts[0]?.delivery.channel
+    if (event === undefined || channel === undefined || isOwn(channel)) return null
     const { sample } = this.#settings
-    if (batch) {
-      const traces = events.map((each, at) => traceOf(each, each.id, sample, attempts[at]?.delivery.text ?? ''))
-      return traces.some(({ sampled }) => sampled) ? this.#process(consumer, event, attempts, traces, batch) : null
-    }
-    const trace = traceOf(event, attempt.delivery.id, sample, attempt.delivery.text)
-    return trace.sampled ? this.#process(consumer, event, attempts, [trace], batch) : null
+    const traces = events.flatMap((each, at) => traceOf(each, each.id, sample, attempts[at]?.delivery.text ?? '') ?? [])
+    return traces.length > 0 ? this.#process(consumer, event, attempts, traces, true) : null
   }
 
   #process(
@@ -135,7 +157,7 @@ export class SpanTracer implements Tracer {
     const parent =
       ambient !== null ? this.#api.context.active() : this.#parentOf(batch ? null : trace.context, trace.tracestate)
     const before = attempts.flatMap((each) => this.#failed.get(keyOf(consumer, each)) ?? [])
-    const creations = traces.flatMap(({ context, sampled }) => (context !== null && sampled ? [remote(context)] : []))
+    const creations = traces.flatMap(({ context }) => (context === null ? [] : [remote(context)]))
     const span = this.#start('process', 'process', delivery.channel, false, parent, {
       attributes: {
         [ATTR.consumerGroup]: consumer,
@@ -219,7 +241,9 @@ export class SpanTracer implements Tracer {
 
   /** The span in which the calling code runs; null if there is none. */
   #ambient(): OtelSpanContext | null {
-    const context = this.#api.trace.getSpan(this.#api.context.active())?.spanContext()
+    const active = this.#api.context.active()
+    if (active === this.#api.ROOT_CONTEXT) return null
+    const context = this.#api.trace.getSpan(active)?.spanContext()
     return context === undefined || context.traceId === NO_TRACE ? null : context
   }
 }
@@ -249,23 +273,33 @@ function keyOf(consumer: string, { delivery }: ObservedAttempt): string {
 }
 
 function eventAttributes(event: Encodable | StoredEvent, storedId?: string): OtelAttributes {
-  const { id = storedId, source, type, subject, correlationid } = event as Partial<CloudEvent>
-  const all = {
-    [ATTR.messageId]: id,
-    [ATTR.conversationId]: correlationid,
-    [ATTR.eventId]: id,
-    [ATTR.eventSource]: source,
-    [ATTR.eventType]: type,
-    [ATTR.eventSubject]: subject,
+  const { id = storedId, source, type, subject, correlationid } = event as { readonly [Name in keyof Named]?: unknown }
+  const attributes: OtelAttributes = {}
+  if (typeof id === 'string') {
+    attributes[ATTR.messageId] = id
+    attributes[ATTR.eventId] = id
   }
-  return Object.fromEntries(
-    Object.entries(all).filter((entry): entry is [string, string] => typeof entry[1] === 'string'),
-  )
+  if (typeof correlationid === 'string') attributes[ATTR.conversationId] = correlationid
+  if (typeof source === 'string') attributes[ATTR.eventSource] = source
+  if (typeof type === 'string') attributes[ATTR.eventType] = type
+  if (typeof subject === 'string') attributes[ATTR.eventSubject] = subject
+  return attributes
+}
+
+type Named = Pick<CloudEvent, 'id' | 'source' | 'type' | 'subject' | 'correlationid'>
+
+function withId(event: Encodable): Encodable & { readonly id: string } {
+  return copyOf(event, { ...event, id: newId() })
+}
+
+/** The same context for each event that has none. */
+function tracesOf(published: Published, text: TraceText): (TraceText | null)[] {
+  return [published].flat().map((event) => (ownContext(event ?? {}) === null ? text : null))
 }
 
 function endPublish(span: OtelSpan, error: unknown): void {
   if (error !== null) {
-    span.setAttribute(ATTR.errorType, isMillraceError(error) ? error.code : 'Error')
+    span.setAttribute(ATTR.errorType, errorCode(error))
     span.setStatus({ code: STATUS_ERROR, message: error instanceof Error ? error.message : String(error) })
   }
   span.end()

@@ -2,51 +2,26 @@
  * Observes a broker: it always counts, and makes spans if there is a tracer. There is one for each broker, made when
  * metrics are first read or when a tracer is given. An error that the tracer throws is logged, and affects no publish
  * and no attempt.
+ *
+ * What is neither measured nor traced, as nearly all events are at high rates, gets no object of its own.
  */
-import { isMillraceError } from '../base/errors.ts'
 import { namedMessageOf } from '../base/thrown.ts'
 import type { BrokerCore } from '../broker/engine-of.ts'
 import type { Failure } from '../broker/failure.ts'
-import type { AttemptOutcome, BrokerObserver, ObservedAttempt } from '../broker/observer.ts'
+import type {
+  AttemptOutcome,
+  BrokerObserver,
+  HandlerCall,
+  ObservedAttempt,
+  PublishCall,
+  Published,
+} from '../broker/observer.ts'
 import type { StoredEvent } from '../event/cloud-event.ts'
-import type { Encodable } from '../event/encode.ts'
 import type { TraceText } from '../event/trace-context.ts'
-import { type ConsumeSeries, countFailure, Meter } from './meter.ts'
-
-type Traces = readonly (TraceText | null)[] | null
-
-/** A publish that is traced. */
-export interface TracedPublish {
-  readonly traces: Traces
-  /** `error` is null if the events were stored. */
-  end(error: unknown): void
-}
-
-/** A traced call of a handler: one attempt, or a batch of them. */
-export interface TracedHandling {
-  /** Call the handler in the context of the span. */
-  within<Result>(handle: () => Result): Result
-  emitting(channel: string): TraceText | null
-  settled(attempt: ObservedAttempt, outcome: AttemptOutcome, failure: Failure | null): void
-}
-
-/** Makes spans. Its methods return null for publishes and attempts that are not traced. */
-export interface Tracer {
-  publish(channel: string, events: readonly Encodable[]): TracedPublish | null
-  handle(
-    consumer: string,
-    events: readonly StoredEvent[],
-    attempts: readonly ObservedAttempt[],
-    batch: boolean,
-  ): TracedHandling | null
-}
-
-/** What is known of an attempt, from the call of its handler to its settlement. */
-interface Observed {
-  readonly startedMs: number
-  readonly series: ConsumeSeries | null
-  readonly traced: TracedHandling | null
-}
+import { isOwn, Meter } from './meter.ts'
+import { ObservedPublish } from './observed-publish.ts'
+import { type ConsumeSeries, countFailure } from './series.ts'
+import type { TracedHandling, TracedPublish, Tracer } from './tracer.ts'
 
 const observers = new WeakMap<BrokerCore, TelemetryObserver>()
 
@@ -61,6 +36,24 @@ export function observerOf(core: BrokerCore): TelemetryObserver {
   return observer
 }
 
+/** A publish to one of Millrace's own channels, which are not counted. */
+const UNCOUNTED: PublishCall = { events: null, traces: null, storing: () => undefined, ended: () => undefined }
+
+/** An attempt that is measured or traced. Any other attempt only has its series. */
+class Observed {
+  readonly series: ConsumeSeries | null
+  readonly startedMs: number
+  readonly weight: number
+  readonly traced: TracedHandling | null
+
+  constructor(series: ConsumeSeries | null, traced: TracedHandling | null) {
+    this.series = series
+    this.startedMs = series === null ? 0 : series.durations.beginMeasured()
+    this.weight = series === null ? 0 : series.durations.takeWeight()
+    this.traced = traced
+  }
+}
+
 export class TelemetryObserver implements BrokerObserver {
   readonly meter: Meter = new Meter()
   tracer: Tracer | null = null
@@ -70,69 +63,77 @@ export class TelemetryObserver implements BrokerObserver {
     this.#core = core
   }
 
-  async publish<Result>(
-    channel: string,
-    events: readonly Encodable[],
-    perform: (traces: Traces) => Promise<Result>,
-  ): Promise<Result> {
-    const startedMs = performance.now()
-    const traced = this.guarded(() => this.tracer?.publish(channel, events) ?? null, null)
+  publishing(channel: string, events: Published): PublishCall {
+    if (isOwn(channel)) return UNCOUNTED
+    const traced = this.#tracedPublish(channel, events)
+    const series = this.meter.known(channel) ?? null
+    if (series === null || traced !== null || Array.isArray(events))
+      return new ObservedPublish(this, channel, series, Array.isArray(events) ? events.length : 1, traced)
+    return series.durations.skips() ? series.unmeasured : new ObservedPublish(this, channel, series, 1, null)
+  }
+
+  #tracedPublish(channel: string, events: Published): TracedPublish | null {
+    if (this.tracer === null) return null
     try {
-      const result = await perform(traced?.traces ?? null)
-      const series = this.meter.ofChannel(channel)
-      if (series !== null) {
-        series.messages += events.length
-        series.calls.record((performance.now() - startedMs) / 1000)
-      }
-      if (traced !== null) this.guarded(() => traced.end(null), undefined)
-      return result
+      return this.tracer.publish(channel, events)
     } catch (error) {
-      const series = this.meter.ofChannel(channel)
-      if (series !== null) countFailure(series.failed, isMillraceError(error) ? error.code : 'Error')
-      if (traced !== null) this.guarded(() => traced.end(error), undefined)
-      throw error
+      this.#failed(error)
+      return null
     }
   }
 
-  committed(channel: string, events: number, ms: number): void {
-    this.meter.ofChannel(channel)?.commits.record(ms / 1000, events)
+  handling(consumer: string, event: StoredEvent, attempt: ObservedAttempt): HandlerCall | null {
+    let traced: TracedHandling | null = null
+    if (this.tracer !== null) {
+      try {
+        traced = this.tracer.handle(consumer, event, attempt)
+      } catch (error) {
+        this.#failed(error)
+      }
+    }
+    this.#begun(consumer, attempt, traced)
+    return traced === null ? null : this.#guardedCall(traced)
   }
 
-  handle(
+  handlingBatch(
     consumer: string,
     events: readonly StoredEvent[],
     attempts: readonly ObservedAttempt[],
-    batch: boolean,
-    handle: () => unknown,
-  ): unknown {
-    const startedMs = performance.now()
+  ): HandlerCall | null {
     const { tracer } = this
-    const traced = tracer === null ? null : this.guarded(() => tracer.handle(consumer, events, attempts, batch), null)
-    for (const attempt of attempts) {
-      const series = this.meter.ofConsumer(consumer, attempt.delivery.channel)
-      if (series !== null) series.begun++
-      attempt.observed = { startedMs, series, traced } satisfies Observed
-    }
-    return traced === null ? handle() : this.#within(traced, handle)
+    const traced = tracer === null ? null : this.guarded(() => tracer.handleBatch(consumer, events, attempts), null)
+    for (const attempt of attempts) this.#begun(consumer, attempt, traced)
+    return traced === null ? null : this.#guardedCall(traced)
+  }
+
+  #begun(consumer: string, attempt: ObservedAttempt, traced: TracedHandling | null): void {
+    const series = this.meter.ofConsumer(consumer, attempt.delivery.channel)
+    if (series !== null) series.begun++
+    const isPlain = traced === null && (series === null || series.durations.skips())
+    attempt.observed = isPlain ? series : new Observed(series, traced)
   }
 
   emitting({ observed }: ObservedAttempt, channel: string): TraceText | null {
-    const traced = (observed as Observed | null)?.traced ?? null
+    const traced = observed instanceof Observed ? observed.traced : null
     return traced === null ? null : this.guarded(() => traced.emitting(channel), null)
   }
 
   settled(consumer: string, attempt: ObservedAttempt, outcome: AttemptOutcome, failure: Failure | null): void {
-    const observed = attempt.observed as Observed | null
+    const { observed } = attempt
     attempt.observed = null
-    if (observed === null) this.#unhandled(consumer, attempt, outcome, failure)
+    if (observed instanceof Observed) this.#observedSettled(observed, attempt, outcome, failure)
     else {
-      const { series, traced, startedMs } = observed
-      if (series !== null) {
-        series.ended++
-        series.attempts.record((performance.now() - startedMs) / 1000)
-        count(series, outcome, failure)
+      const handled = observed as ConsumeSeries | null
+      if (handled !== null) {
+        handled.ended++
+        handled.durations.endUnmeasured()
       }
-      if (traced !== null) this.guarded(() => traced.settled(attempt, outcome, failure), undefined)
+      // Without a known call of the handler, the event's text is invalid, its schema refused it, or the handler was
+      // called before this observer existed.
+      if (outcome !== 'completed') {
+        const series = handled ?? this.meter.ofConsumer(consumer, attempt.delivery.channel)
+        if (series !== null) count(series, outcome, failure)
+      }
     }
     if (outcome !== 'completed' || attempt.emissions === null) return
     for (const emission of attempt.emissions) {
@@ -141,40 +142,53 @@ export class TelemetryObserver implements BrokerObserver {
     }
   }
 
+  #observedSettled(
+    { series, startedMs, weight, traced }: Observed,
+    attempt: ObservedAttempt,
+    outcome: AttemptOutcome,
+    failure: Failure | null,
+  ): void {
+    if (series !== null) {
+      series.ended++
+      const waitedMs = outcome === 'completed' ? this.#sinceStoredMs(attempt) : Number.NaN
+      series.durations.endMeasured(weight, performance.now() - startedMs, waitedMs)
+      count(series, outcome, failure)
+    }
+    if (traced !== null) this.guarded(() => traced.settled(attempt, outcome, failure), undefined)
+  }
+
+  /** The clocks of two machines can differ. */
+  #sinceStoredMs({ delivery }: ObservedAttempt): number {
+    return Math.max(0, this.#core.engine.clock.now() - delivery.timeMs)
+  }
+
   buried(consumer: string, channel: string): void {
     const series = this.meter.ofConsumer(consumer, channel)
     if (series !== null) series.deadLettered++
   }
 
   /**
-   * Count an attempt without a known handler call: the event's text is invalid, its schema refused it, or the handler
-   * was called before this observer existed.
-   */
-  #unhandled(consumer: string, attempt: ObservedAttempt, outcome: AttemptOutcome, failure: Failure | null): void {
-    const series = this.meter.ofConsumer(consumer, attempt.delivery.channel)
-    if (series !== null) count(series, outcome, failure)
-  }
-
-  /**
-   * Call the handler within its span, exactly once, also if the tracer throws. Errors of the tracer do not reach the
+   * Calls the handler within its span, exactly once, also if the tracer throws. Errors of the tracer do not reach the
    * handler's result.
    */
-  #within(traced: TracedHandling, handle: () => unknown): unknown {
-    let outcome: { readonly result: unknown } | { readonly error: unknown } | null = null
-    const once = (): unknown => {
-      try {
-        outcome = { result: handle() }
-        return outcome.result
-      } catch (error) {
-        outcome = { error }
-        return undefined
-      }
+  #guardedCall(traced: TracedHandling): HandlerCall {
+    return {
+      within: <Result>(handle: () => Result): Result => {
+        let outcome: { readonly result: Result } | { readonly error: unknown } | null = null
+        const once = (): void => {
+          try {
+            outcome = { result: handle() }
+          } catch (error) {
+            outcome = { error }
+          }
+        }
+        this.guarded(() => traced.within(once), undefined)
+        const ended = outcome as { readonly result: Result } | { readonly error: unknown } | null
+        if (ended === null) return handle()
+        if ('error' in ended) throw ended.error
+        return ended.result
+      },
     }
-    this.guarded(() => traced.within(once), undefined)
-    const ended = outcome as { readonly result: unknown } | { readonly error: unknown } | null
-    if (ended === null) return handle()
-    if ('error' in ended) throw ended.error
-    return ended.result
   }
 
   /** Call the SDK. If it throws, log that, and return `otherwise`. */
@@ -182,21 +196,22 @@ export class TelemetryObserver implements BrokerObserver {
     try {
       return trace()
     } catch (error) {
-      this.#core.log.repeated('warn', 'telemetry failed', () => [
-        'the OpenTelemetry SDK threw: what it was told is lost, and nothing else',
-        { error: namedMessageOf(error) },
-      ])
+      this.#failed(error)
       return otherwise
     }
+  }
+
+  #failed(error: unknown): void {
+    this.#core.log.repeated('warn', 'telemetry failed', () => [
+      'the OpenTelemetry SDK threw: what it was told is lost, and nothing else',
+      { error: namedMessageOf(error) },
+    ])
   }
 }
 
 function count(series: ConsumeSeries, outcome: AttemptOutcome, failure: Failure | null): void {
-  if (outcome === 'completed') series.completed++
-  else if (outcome === 'retried') series.retried++
+  if (outcome === 'retried') series.retried++
   else if (outcome === 'dead-lettered') series.deadLettered++
-  else if (outcome === 'released') series.released++
-  else series.lost++
   if (failure !== null) countFailure(series.failed, errorType(failure))
 }
 

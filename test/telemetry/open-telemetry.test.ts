@@ -8,6 +8,7 @@ import {
 } from '@opentelemetry/sdk-metrics'
 import type { SpanExporter } from '@opentelemetry/sdk-trace-base'
 import { afterEach, describe, expect, test } from 'vitest'
+import { newId } from '../../src/event/identity.ts'
 import { type Broker, connect, consumer, isMillraceError, stream } from '../../src/index.ts'
 import { type OtelApi, openTelemetry } from '../../src/telemetry/index.ts'
 import { isChosen } from '../../src/telemetry/sampling.ts'
@@ -169,9 +170,20 @@ test('options are checked', async () => {
 })
 
 test('chains are chosen by their ids, alike in every process, at about the rate', () => {
-  const ids = Array.from({ length: 10_000 }, (_, n) => `order-${n}`)
-  expect(ids.filter((id) => isChosen(id, 0.1)).length).toBeGreaterThan(800)
-  expect(ids.filter((id) => isChosen(id, 0.1)).length).toBeLessThan(1200)
-  expect(ids.filter((id) => isChosen(id, 0.1) && !isChosen(id, 0.2))).toEqual([])
+  const kinds: readonly ((n: number) => string)[] = [
+    (n) => `order-${n}`,
+    (n) => `order-${String(n).padStart(8, '0')}`,
+    (n) => `https://shop.example/orders/${n}/placed`,
+    () => crypto.randomUUID(),
+    () => newId(),
+    // A UUID of version 1: its last group is the machine's.
+    (n) => `${n.toString(16).padStart(8, '0')}-7a3c-11ef-8000-0242ac120002`,
+  ]
+  for (const idOf of kinds) {
+    const ids = Array.from({ length: 10_000 }, (_, n) => idOf(n))
+    expect(ids.filter((id) => isChosen(id, 0.1)).length, idOf(1)).toBeGreaterThan(800)
+    expect(ids.filter((id) => isChosen(id, 0.1)).length, idOf(1)).toBeLessThan(1200)
+    expect(ids.filter((id) => isChosen(id, 0.1) && !isChosen(id, 0.2))).toEqual([])
+  }
   expect([isChosen('x', 0), isChosen('x', 1)]).toEqual([false, true])
 })

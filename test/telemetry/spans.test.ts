@@ -217,11 +217,16 @@ describe('what is not sampled', () => {
     expect(asked).toBe(0)
     expect(await stored(none, 'orders', 'o-1')).not.toHaveProperty('traceparent')
   })
-  test('is the same for publishing and for handling, and about the part that is asked for', async () => {
+  const events: Readonly<Record<string, (n: number) => { type: string; id?: string }>> = {
+    'with ids of the application': (n) => ({ type: 'order', id: `order ${n}` }),
+    'without ids': () => ({ type: 'order' }),
+    'of a definition': () => Order(null),
+  }
+  test.each(Object.entries(events))('is the same for publishing and for handling, %s', async (_, made) => {
     const some = await open({ sample: 0.25 })
     let handled = 0
     await some.start(consumer('work', 'orders').onAny(() => void handled++))
-    for (let n = 0; n < 400; n++) await some.publish('orders', { type: 'order', id: `order ${n}` })
+    for (let n = 0; n < 400; n++) await some.publish('orders', made(n))
     await expect.poll(() => handled, eventually).toBe(400)
     const ids = (name: string): unknown[] => sdk.named(name).map(({ attributes }) => attributes['messaging.message.id'])
     expect(ids('process orders').sort()).toEqual(ids('publish orders').sort())

@@ -1,0 +1,106 @@
+/**
+ * Two durations of the things of a series, such as of publish calls and of their commits, in histograms.
+ *
+ * All things are counted. Each is measured while they are rare. At more than about 1,000 a second one in up to 16 is
+ * measured, because to read the clock for each would cost as much as three percent of an event's whole way. A measured
+ * thing stands for those before it that were not measured. Chance has a part in which one is measured, so that no
+ * pattern in the events can hide from it.
+ */
+import type { Histogram } from './histogram.ts'
+
+/** At the highest rates one in about this many is measured, and one in less than twice as many. */
+const STRIDE_MAX = 8
+/** While there is at most one in this time, each is measured. */
+const RARE_MS = 1
+
+export class Durations {
+  readonly first: Histogram
+  readonly second: Histogram
+  /** How many further things begin until one is measured. */
+  #left = 1
+  #stride = 1
+  #measuredAtMs = Number.NEGATIVE_INFINITY
+  /** Things that began since the last measured one. They are in no bucket yet. */
+  #unmeasured = 0
+  #ended = 0
+  #lastFirstMs = 0
+  #lastSecondMs = 0
+  #random = 0x2545f491
+
+  constructor(first: Histogram, second: Histogram) {
+    this.first = first
+    this.second = second
+  }
+
+  /** Whether the thing that begins now is not measured. If it is false, call `beginMeasured`. */
+  skips(): boolean {
+    if (--this.#left <= 0) return false
+    this.#unmeasured++
+    return true
+  }
+
+  /** A thing begins that is measured. Returns the time, of `performance.now()`. */
+  beginMeasured(): number {
+    const nowMs = performance.now()
+    const isRare = nowMs - this.#measuredAtMs > this.#stride * RARE_MS
+    this.#stride = isRare ? 1 : Math.min(this.#stride * 2, STRIDE_MAX)
+    this.#measuredAtMs = nowMs
+    this.#left = 1 + (this.#stride === 1 ? 0 : this.#chance() % (2 * this.#stride - 1))
+    return nowMs
+  }
+
+  /** Xorshift. */
+  #chance(): number {
+    let value = this.#random
+    value ^= value << 13
+    value ^= value >>> 17
+    value ^= value << 5
+    this.#random = value
+    return value >>> 0
+  }
+
+  /** How many things the measured one stands for that has just begun: itself, and those that were not measured. */
+  takeWeight(): number {
+    const others = Math.max(0, this.#unmeasured)
+    this.#unmeasured -= others
+    return 1 + others
+  }
+
+  /** A thing that is not measured has ended. */
+  endUnmeasured(): void {
+    this.#ended++
+  }
+
+  /**
+   * A measured thing has ended. Its durations are in milliseconds; NaN is "none". The second duration counts `parts`
+   * times, as the commit of a call with several events does.
+   */
+  endMeasured(weight: number, firstMs: number, secondMs: number, parts = 1): void {
+    this.#ended++
+    this.#lastFirstMs = firstMs
+    this.#lastSecondMs = secondMs
+    this.#record(weight, weight - 1 + parts)
+  }
+
+  /** A thing that is not measured has ended in a way that the histograms leave out. */
+  leaveOutUnmeasured(): void {
+    this.#unmeasured--
+  }
+
+  leaveOutMeasured(weight: number): void {
+    this.#unmeasured += weight - 1
+  }
+
+  #record(first: number, second: number): void {
+    if (!Number.isNaN(this.#lastFirstMs)) this.first.record(this.#lastFirstMs / 1000, first)
+    if (!Number.isNaN(this.#lastSecondMs)) this.second.record(this.#lastSecondMs / 1000, second)
+  }
+
+  /** Before the histograms are read: things that ended after the last measured one count like that one. */
+  settle(): void {
+    const owed = Math.min(this.#unmeasured, this.#ended - this.first.count)
+    if (owed <= 0) return
+    this.#record(owed, owed)
+    this.#unmeasured -= owed
+  }
+}
