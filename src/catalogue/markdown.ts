@@ -1,6 +1,6 @@
 /**
- * The catalogue as Markdown: an index, a page for each event and a page for each channel. Pure: the same catalogue gives
- * the same pages. Text from events, schemas and rules cannot break a page.
+ * The catalogue as Markdown: an index, a page for each event and a page for each channel. Pure: the same catalogue
+ * gives the same pages. Text from events, schemas and rules cannot break a page.
  */
 import { isJsonObject, type JsonObject } from '../base/json-object.ts'
 import { shown } from '../base/shown.ts'
@@ -19,7 +19,7 @@ import { FileNames } from './file-names.ts'
 const FIELDS_MAX = 200
 const DEPTH_MAX = 6
 
-/** The pages by their paths. */
+/** The catalogue as Markdown pages, by their paths. */
 export function markdownOf(catalogue: Catalogue, title: string): ReadonlyMap<string, string> {
   return new Pages(catalogue).all(title)
 }

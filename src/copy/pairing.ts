@@ -112,7 +112,7 @@ export async function pair(
 }
 
 /**
- * Whether the events of each key have the same order on both sides. Both sides are known to have the same events.
+ * Looks for a key whose events have another order on the other side. Both sides are known to have the same events.
  * Returns a key with another order, or null.
  */
 export async function disorderedKey(

@@ -21,7 +21,7 @@ export function isDnsName(text: string): boolean {
   return ORIGIN.test(text)
 }
 
-/** `ratePerMinute`: the rate for a caller that has no limit of its own. */
+/** The route of the webhook handshake. `ratePerMinute` is the rate for a caller that has no limit of its own. */
 export function handshakeRoute(ratePerMinute: number): Route {
   const text = { schema: { type: 'string' } }
   return {

@@ -1,6 +1,6 @@
 /**
- * Why a rule has, or has not, acted on an event. The version of the rule that decides is the one in force at the event's
- * offset, which may be an older one than that of today.
+ * Why a rule has, or has not, acted on an event. The version of the rule that decides is the one in force at the
+ * event's offset, which may be an older one than that of today.
  */
 import { compileWildcard, isWildcard } from '../base/names.ts'
 import type { Broker } from '../broker/broker.ts'

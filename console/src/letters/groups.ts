@@ -1,6 +1,6 @@
 /**
  * The dead letters of a consumer by failure, counted to the end: the gateway counts for about a second in each answer.
- * What is counted so far is shown at once, with how many of how many that is.
+ * The counts so far are shown at once, with the number of letters counted and of all letters.
  */
 import { useCallback, useEffect, useRef, useState } from 'react'
 import { api } from '../api/client.ts'

@@ -1,4 +1,6 @@
-/** Where the delivery of one event stands: from the consumer's cursor if it runs in this process, else from its records. */
+/**
+ * Where the delivery of one event stands: from the consumer's cursor if it runs in this process, else from its records.
+ */
 import { LIMITS } from '../../base/limits.ts'
 import type { OffsetSet } from '../../base/offset-set.ts'
 import type { Failure } from '../../broker/failure.ts'

@@ -80,7 +80,7 @@ export class AttachedInstances implements Restrictable {
     return null
   }
 
-  /** The record of deliveries in flight: how many there could be, and the offsets of those that there are. */
+  /** The record of deliveries in flight: how many the instances can hold, and the offsets of those that they hold. */
   recordInFlight(): { credit: number; offsets: number[] } {
     let credit = 0
     const offsets: number[] = [...this.claims.offsets]

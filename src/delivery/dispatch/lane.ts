@@ -120,7 +120,9 @@ export class Lane<Holder extends object = object> {
     this.#blocked = false
   }
 
-  /** The instances without credit for which the first event waits; null: look again whichever instance has credit. */
+  /**
+   * The instances without credit for which the first event waits; null: check it again when any instance has credit.
+   */
   waitFor(full: readonly Holder[] | null): void {
     this.#full = full
   }

@@ -12,7 +12,7 @@ const NOT_COMPRESSED = {
   },
 }
 
-/** `seen`: the writer knows all ids of the log before this offset. */
+/** The records of these events. `seen`: the writer knows all ids of the log before this offset. */
 export function encodeEvents(
   items: readonly AppendItem[],
   { spec, partitions }: ChannelEntry,

@@ -124,7 +124,7 @@ function sized(wire: WireWriter, value: string | Uint8Array | null): void {
   else wire.signed(value.length).raw(value)
 }
 
-/** A text behind its length, in the form of `addReady`. */
+/** A text with its length before it, in the form that `addReady` takes. */
 export function sizedChars(text: string): string {
   const zigzag = text.length * 2
   if (zigzag >= 0x4000) throw new RangeError('a header of 8 KiB is not made ready')

@@ -1,6 +1,6 @@
 /**
- * Dead letters grouped by failure. One answer counts for a limited time; the next one goes on where it ended, so the cost
- * of an answer does not grow with the number of letters, and a caller who goes on to the end has complete counts.
+ * Dead letters grouped by failure. One answer counts for a limited time; the next one goes on where it ended, so the
+ * cost of an answer does not grow with the number of letters, and a caller who goes on to the end has complete counts.
  */
 import { LIMITS } from '../../base/limits.ts'
 import type { Consumers } from '../../broker/consumers.ts'

@@ -1,7 +1,7 @@
 /**
  * The redrives of a broker, stored in its channels: `$redrives.queue` holds the jobs that are not done, and `$redrives`
- * keeps the latest state of each, and the wishes to stop one. So redrives survive restarts, every process shows the same,
- * and it is the same on every engine.
+ * keeps the latest state of each, and the wishes to stop one. So redrives survive restarts, every process shows the
+ * same, and it is the same on every engine.
  */
 import { randomUUID } from 'node:crypto'
 import { isMillraceError } from '../../base/errors.ts'
@@ -78,8 +78,8 @@ export class RedriveBook {
   }
 
   /**
-   * Take a job. Whatever the process before this one stored until now is in the state, and whatever it stores later does
-   * not count: it finds that out before it does anything more.
+   * Take a job. Whatever the process before this one stored until now is in the state, and whatever it stores later
+   * does not count: it finds that out before it does anything more.
    */
   async take(order: RedriveOrder): Promise<RedriveState> {
     const runner = randomUUID()

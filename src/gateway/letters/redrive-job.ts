@@ -6,9 +6,9 @@
  * memory does not grow with their number.
  *
  * A process can die at any moment. So the letters of a step are stored before they are given back. After a crash the
- * same deaths are redriven again, which changes nothing for those that were: a letter that was given back and died again
- * has another time of death. So no letter is redriven twice for one death, also if two processes run the job for a
- * moment.
+ * same deaths are redriven again, which changes nothing for those that were: a letter that was given back and died
+ * again has another time of death. So no letter is redriven twice for one death, also if two processes run the job for
+ * a moment.
  */
 import type { Clock } from '../../base/clock.ts'
 import { isMillraceError } from '../../base/errors.ts'
@@ -22,7 +22,8 @@ export interface RedriveHost {
   readonly clock: Pick<Clock, 'now' | 'elapsed' | 'after'>
   readonly consumers: Pick<Consumers, 'deadLetters' | 'redrive' | 'dropDeadLetters' | 'pending'>
   /**
-   * Resolves when the state is durable, and this process still runs the job. @throws RedriveTaken if another one took it
+   * Resolves when the state is durable, and this process still runs the job. @throws RedriveTaken if another one took
+   * it
    */
   save(state: RedriveState): Promise<void>
   /** Whether somebody asked to stop the job, in any process. */
@@ -203,8 +204,8 @@ export class RedriveJob {
   }
 
   /**
-   * Wait until no more than `openMax` of the letters that were given back are unsettled. Returns false if the job ended:
-   * a letter came back, nothing was settled for a time, or somebody stopped it.
+   * Wait until no more than `openMax` of the letters that were given back are unsettled. Returns false if the job
+   * ended: a letter came back, nothing was settled for a time, or somebody stopped it.
    */
   async #settled(openMax = 0): Promise<boolean> {
     const { clock } = this.#host

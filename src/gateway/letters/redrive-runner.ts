@@ -1,8 +1,8 @@
 /**
  * Runs the redrives of a broker in this process, and those that another process began and did not end.
  *
- * The jobs are events of a queue, and this is a consumer of it: so a job runs in one process at a time, by the lease that
- * every delivery has, and goes to another process when its process dies or hangs (clause 11).
+ * The jobs are events of a queue, and this is a consumer of it: so a job runs in one process at a time, by the lease
+ * that every delivery has, and goes to another process when its process dies or hangs (clause 11).
  */
 import { randomUUID } from 'node:crypto'
 import { every } from '../../base/clock.ts'

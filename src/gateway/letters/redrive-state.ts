@@ -28,7 +28,10 @@ export interface RedriveOrder {
   readonly startedMs: number
 }
 
-/** `waiting` and `counting` come first. A redrive whose error came back is `returned`, also until its last letters are settled. */
+/**
+ * `waiting` and `counting` come first. A redrive whose error came back is `returned`, also until its last letters are
+ * settled.
+ */
 export const PHASES = ['waiting', 'counting', 'one', 'ten', 'all', 'done', 'stopped', 'returned', 'failed'] as const
 
 export type RedrivePhase = (typeof PHASES)[number]
