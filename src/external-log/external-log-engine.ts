@@ -38,6 +38,7 @@ import { Instance, type InstanceHost } from '../delivery/dispatch/instance.ts'
 import { LeaseWatch } from '../delivery/dispatch/lease-watch.ts'
 import { LASTING_TIMES } from './backend/alarms.ts'
 import { ExternalLogCarriage } from './carrying.ts'
+import { ConsumerIndex } from './consumer-index.ts'
 import { ExternalLogDelays } from './delay/cancelling.ts'
 import { SCHEDULE } from './delay/scheduler.ts'
 import { type DescribedChannels, describeChannels, stateOf } from './describing.ts'
@@ -101,6 +102,7 @@ export class ExternalLogEngine implements Engine {
     this.alarms = new AlarmList(() => clock.now(), options.onAlarm)
     const pauses = new Pauses(backend)
     this.#pauses = pauses
+    const index = new ConsumerIndex(backend)
     this.#leases = new LeaseWatch(clock, this.#instances)
     const registry = new Registry(backend, clock, partitions, (added, gone) => this.#channelsChanged(added, gone))
     this.#registry = registry
@@ -117,10 +119,21 @@ export class ExternalLogEngine implements Engine {
       subscribe: (spec, sink) => this.#subscribe(spec, sink),
     })
     this.#publishing = publishing
-    this.#partitions = this.#owner(member, options.notice)
+    this.#partitions = this.#owner(member, index, options.notice)
     const { groups, shared, own } = this.#partitions
     const homes = new ExternalLogHomes({
-      ...{ backend, registry, groups: groups.byId, instances: this.#instances, pauses, clock, shared, own, open },
+      ...{
+        backend,
+        registry,
+        groups: groups.byId,
+        instances: this.#instances,
+        pauses,
+        index,
+        clock,
+        shared,
+        own,
+        open,
+      },
       letterStore: this.#partitions.letterStore,
       log: (entry, partition) => this.#partitions.log(entry, partition),
     })
@@ -153,7 +166,7 @@ export class ExternalLogEngine implements Engine {
   }
 
   /** This process as a member that owns partitions. */
-  #owner(member: string, notice: ExternalLogEngineOptions['notice']): PartitionOwner {
+  #owner(member: string, index: ConsumerIndex, notice: ExternalLogEngineOptions['notice']): PartitionOwner {
     const { clock } = this
     const backend = this.#backend
     const registry = this.#registry
@@ -164,7 +177,7 @@ export class ExternalLogEngine implements Engine {
       end: () => this.alarms.end('RETENTION_FAILED'),
     })
     return new PartitionOwner({
-      ...{ backend, member, clock, pauses: this.#pauses, logs: this.#logs, failures, alarm },
+      ...{ backend, member, clock, index, pauses: this.#pauses, logs: this.#logs, failures, alarm },
       letterStore: deadLetterStoreHost(backend, clock, registry, this.#appenders, alarm, failures),
       entries: () => registry.all,
       isClosing: () => this.#closing !== null,
@@ -286,7 +299,7 @@ export class ExternalLogEngine implements Engine {
     await this.#registry.current(channel)
     await this.#backend.removeChannel(channel)
     await this.#homes.forgetChannel(channel)
-    await this.#registry.look()
+    await this.#registry.lookAt(channel)
     this.#dropChannel(channel)
   }
 

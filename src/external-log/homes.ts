@@ -15,17 +15,21 @@ import type { Bounds } from '../broker/engine.ts'
 import type { Position } from '../broker/position.ts'
 import { QUEUE_GROUP, under } from '../delivery/consumer-records.ts'
 import type { CarriedHomes, OpenRecords } from '../delivery/consumers/carried-homes.ts'
-import type { Elsewhere, Home, HomeState, OpenHome } from '../delivery/consumers/homes.ts'
+import type { Elsewhere, HomeState, OpenHome } from '../delivery/consumers/homes.ts'
 import type { Instance } from '../delivery/dispatch/instance.ts'
+import { ConsumerHomes } from './consumer-homes.ts'
+import type { ConsumerIndex } from './consumer-index.ts'
 import { fold } from './consumer-log/consumer-log-entry.ts'
-import { consumerLogIn, consumerLogOf } from './consumer-log/consumer-log-name.ts'
+import { consumerLogIn } from './consumer-log/consumer-log-name.ts'
 import { DeadLetterStore, type DeadLetterStoreHost } from './letters/dead-letter-store.ts'
 import { letterChannel, lettersOf } from './letters/letter-pages.ts'
 import { type ChannelEntry, Fenced, type LogBackend } from './log-backend.ts'
 import { lentFrom } from './ownership/lent-in-flight.ts'
-import { type MemberGroup, type MemberNote, memberNoteIn, ORDERS } from './ownership/member-group.ts'
+import type { MemberGroup } from './ownership/member-group.ts'
+import { type MemberNote, memberNoteIn, ORDERS } from './ownership/member-note.ts'
 import { OwnedPartition, type SharedHost } from './ownership/owned-partition.ts'
 import { Ownership, type OwnershipHost } from './ownership/ownership.ts'
+import { homeOf, type PartitionHome } from './partition-home.ts'
 import type { Pauses } from './pauses.ts'
 import { partitionOf } from './publish/appending.ts'
 import type { PartitionLog } from './read/partition-log.ts'
@@ -40,6 +44,7 @@ const PAGE = { count: 1000, bytes: LIMITS.readAheadBytes }
 
 export interface HomesHost {
   readonly pauses: Pauses
+  readonly index: ConsumerIndex
   readonly backend: LogBackend
   readonly clock: Clock
   readonly registry: Registry
@@ -53,34 +58,15 @@ export interface HomesHost {
   open(): void
 }
 
-/** A home, with its consumer log. */
-export interface PartitionHome extends Home {
-  readonly consumerLog: string
-  /** The id of the member group that works on the partition. */
-  readonly groupId: string
-  readonly entry: ChannelEntry
-}
-
-export function homeOf(group: string, entry: ChannelEntry, partition: number): PartitionHome {
-  const { name } = entry.spec
-  const groupId = group === QUEUE_GROUP ? `${QUEUE_GROUP}/${name}` : group
-  return {
-    group,
-    channel: entry.spec,
-    logId: partition,
-    consumerLog: consumerLogOf(group, name, partition),
-    groupId,
-    entry,
-  }
-}
-
 export class ExternalLogHomes implements CarriedHomes<PartitionHome> {
   readonly #host: HomesHost
+  readonly #consumers: ConsumerHomes
   /** The number of orders given. It makes each order different from the last one. */
   #orders = 0
 
   constructor(host: HomesHost) {
     this.#host = host
+    this.#consumers = new ConsumerHomes(this, host)
   }
 
   get clock(): Clock {
@@ -96,9 +82,20 @@ export class ExternalLogHomes implements CarriedHomes<PartitionHome> {
     return this.#host.registry.names
   }
 
-  async list(group: string | null): Promise<readonly PartitionHome[]> {
+  async of(consumer: string): Promise<readonly PartitionHome[]> {
+    this.#host.open()
+    const [homes] = await Promise.all([this.#consumers.of(consumer), this.#host.pauses.look()])
+    return homes
+  }
+
+  /** The look finds that the consumer has begun in no channel, and drops it from the index. */
+  async removed(consumer: string): Promise<void> {
+    await this.#consumers.of(consumer)
+  }
+
+  async list(): Promise<readonly PartitionHome[]> {
     const entries = new Map(this.#host.registry.shown.map((entry) => [entry.spec.name, entry]))
-    const consumerLogs = await this.#host.backend.consumerLogs(group === null ? '' : `${group}/`)
+    const consumerLogs = await this.#host.backend.consumerLogs('')
     return consumerLogs.flatMap((consumerLog) => {
       const named = consumerLogIn(consumerLog, (channel) => entries.get(channel))
       return named !== null && (named.group === QUEUE_GROUP) === (named.entry.spec.kind === 'queue')
@@ -257,9 +254,11 @@ export class ExternalLogHomes implements CarriedHomes<PartitionHome> {
 
   async put(
     { consumerLog, groupId, group, channel, logId }: PartitionHome,
+    consumers: readonly string[],
     change: (open: OpenRecords) => void,
   ): Promise<boolean> {
-    const { backend, own } = this.#host
+    const { backend, own, index } = this.#host
+    await index.add(consumers.map((consumer) => [consumer, channel.name]))
     const members = await backend.members(groupId)
     const ownership = await Ownership.claim(
       consumerLog,

@@ -144,6 +144,8 @@ export interface LogBackend {
 
   /** All channels. */
   channels(): Promise<readonly ChannelEntry[]>
+  /** One channel; null if there is none of this name. The cost does not depend on the other channels. */
+  channel(name: string): Promise<ChannelEntry | null>
   /** Create a channel. A channel that exists stays as it is. */
   createChannel(entry: ChannelEntry): Promise<void>
   /**

@@ -20,18 +20,29 @@ const FRESH_MS = 100
 /** The number of tries of a declaration while other processes change the channel. */
 const DECLARE_TRIES = 100
 
+interface Turn {
+  readonly turn: number
+  readonly atMs: number
+}
+
 export class Registry {
   readonly #backend: LogBackend
   readonly #partitions: number
   readonly #clock: Clock
   /** Called with channels that are new, and with names of channels that are gone. */
   readonly #changed: (added: readonly ChannelEntry[], gone: readonly string[]) => void
-  #entries = new Map<string, ChannelEntry>()
+  readonly #entries = new Map<string, ChannelEntry>()
   /** Channels that another version of Millrace created. This engine does not touch them. */
-  #foreign = new Map<string, ChannelEntry>()
+  readonly #foreign = new Map<string, ChannelEntry>()
   #endWatch: () => void = () => undefined
   readonly #looking = new OneAtATime(() => this.#look())
-  #lookedAtMs = Number.NEGATIVE_INFINITY
+  readonly #lookingAt = new Map<string, OneAtATime>()
+  /** The number of questions to the servers, and of changes that this process knows without a question. */
+  #turn = 0
+  /** The turn and the time of the last look at all channels. */
+  #lookedAt: Turn = { turn: 0, atMs: Number.NEGATIVE_INFINITY }
+  /** The same by channel, for turns after the last look at all channels. */
+  readonly #knownSince = new Map<string, Turn>()
 
   constructor(
     backend: LogBackend,
@@ -73,13 +84,14 @@ export class Registry {
 
   /** A channel that another process may have declared a moment ago. @throws UNKNOWN_CHANNEL · DATA_FOREIGN */
   async current(name: string): Promise<ChannelEntry> {
-    if (!this.#entries.has(name)) await this.look()
+    if (!this.#entries.has(name)) await this.lookAt(name)
     return this.known(name)
   }
 
-  /** Ask the servers, unless the channel is known and the list of channels is fresh. */
+  /** Ask the servers about a channel, unless it is known and was asked for a moment ago. */
   async fresh(name: string): Promise<void> {
-    if (!this.#entries.has(name) || this.#clock.elapsed() - this.#lookedAtMs > FRESH_MS) await this.look()
+    const { atMs } = this.#knownSince.get(name) ?? this.#lookedAt
+    if (!this.#entries.has(name) || this.#clock.elapsed() - atMs > FRESH_MS) await this.lookAt(name)
   }
 
   /** Ask the servers which channels exist. */
@@ -87,18 +99,60 @@ export class Registry {
     return this.#looking.ask()
   }
 
+  /** Ask the servers about one channel. The cost does not depend on the number of channels. */
+  async lookAt(name: string): Promise<void> {
+    let looking = this.#lookingAt.get(name)
+    if (looking === undefined) {
+      looking = new OneAtATime(() => this.#lookAt(name))
+      this.#lookingAt.set(name, looking)
+    }
+    try {
+      await looking.ask()
+    } finally {
+      if (!looking.running) this.#lookingAt.delete(name)
+    }
+  }
+
   async #look(): Promise<void> {
-    const before = this.#entries
-    const found = await this.#backend.channels()
-    const entries = new Map(found.filter(isCurrent).map((entry) => [entry.spec.name, entry]))
-    this.#foreign = new Map(found.filter((entry) => !isCurrent(entry)).map((entry) => [entry.spec.name, entry]))
-    this.#entries = entries
-    this.#lookedAtMs = this.#clock.elapsed()
-    const isSame = ({ spec, incarnation }: ChannelEntry, others: ReadonlyMap<string, ChannelEntry>): boolean =>
-      others.get(spec.name)?.incarnation === incarnation
-    const added = [...entries.values()].filter((entry) => !isSame(entry, before))
-    const gone = [...before.values()].filter((entry) => !isSame(entry, entries)).map(({ spec }) => spec.name)
+    const turn = ++this.#turn
+    const found = new Map((await this.#backend.channels()).map((entry) => [entry.spec.name, entry]))
+    const names = new Set([...this.#entries.keys(), ...this.#foreign.keys(), ...found.keys()])
+    // What was asked for later, or changed meanwhile, is known better.
+    const asked = [...names].filter((name) => (this.#knownSince.get(name)?.turn ?? 0) < turn)
+    for (const [name, known] of this.#knownSince) if (known.turn < turn) this.#knownSince.delete(name)
+    this.#lookedAt = { turn, atMs: this.#clock.elapsed() }
+    this.#learn(asked.map((name) => [name, found.get(name) ?? null]))
+  }
+
+  async #lookAt(name: string): Promise<void> {
+    const turn = ++this.#turn
+    const found = await this.#backend.channel(name)
+    if ((this.#knownSince.get(name) ?? this.#lookedAt).turn > turn) return
+    this.#knownSince.set(name, { turn, atMs: this.#clock.elapsed() })
+    this.#learn([[name, found]])
+  }
+
+  /** These channels are registered so, or not registered (null). */
+  #learn(channels: readonly (readonly [name: string, entry: ChannelEntry | null])[]): void {
+    const added: ChannelEntry[] = []
+    const gone: string[] = []
+    for (const [name, entry] of channels) {
+      const before = this.#entries.get(name)
+      const now = entry !== null && isCurrent(entry) ? entry : undefined
+      if (now === undefined) this.#entries.delete(name)
+      else this.#entries.set(name, now)
+      if (entry === null || now !== undefined) this.#foreign.delete(name)
+      else this.#foreign.set(name, entry)
+      if (before?.incarnation === now?.incarnation) continue
+      if (before !== undefined) gone.push(name)
+      if (now !== undefined) added.push(now)
+    }
     if (added.length > 0 || gone.length > 0) this.#changed(added, gone)
+  }
+
+  /** What this process knows of the channel now is newer than the answers to questions that are under way. */
+  #knowNow(name: string): void {
+    this.#knownSince.set(name, { turn: ++this.#turn, atMs: this.#clock.elapsed() })
   }
 
   /** @throws DATA_FOREIGN */
@@ -107,8 +161,14 @@ export class Registry {
     if (foreign !== undefined) throw foreignFormat(foreign)
   }
 
+  /** Whether the servers have no channel of this name, of whatever version. */
+  isGone(name: string): boolean {
+    return !this.#entries.has(name) && !this.#foreign.has(name)
+  }
+
   /** The servers have answered that the channel does not exist. */
   forget(name: string): void {
+    this.#knowNow(name)
     if (this.#entries.delete(name)) this.#changed([], [name])
   }
 
@@ -138,10 +198,14 @@ export class Registry {
         const merged = mergedSpec(existing.spec, spec)
         if (merged === existing.spec) return
         const changed = { ...existing, spec: merged }
-        if (await this.#updated(changed, existing)) return void this.#entries.set(name, changed)
+        if (await this.#updated(changed, existing)) {
+          this.#knowNow(name)
+          this.#entries.set(name, changed)
+          return
+        }
       }
       // Another process may have been faster, with a different declaration.
-      await this.look()
+      await this.lookAt(name)
     }
     throw new MillraceError('UNAVAILABLE', `other processes keep changing channel "${name}": declare it again later`, {
       channel: name,

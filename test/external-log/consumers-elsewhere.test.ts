@@ -3,7 +3,7 @@ import { afterEach, expect, test } from 'vitest'
 import { ConnectedBroker } from '../../src/broker/connected-broker.ts'
 import type { ConsumerDescription } from '../../src/broker/description.ts'
 import { ExternalLogEngine } from '../../src/external-log/external-log-engine.ts'
-import { memberNoteIn } from '../../src/external-log/ownership/member-group.ts'
+import { memberNoteIn } from '../../src/external-log/ownership/member-note.ts'
 import { type Broker, consumer, queue, stream } from '../../src/index.ts'
 import { MemoryBackend, MemoryServer } from './memory-backend.ts'
 

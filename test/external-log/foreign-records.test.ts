@@ -16,7 +16,7 @@ import {
 } from '../../src/external-log/consumer-log/consumer-log-entry.ts'
 import { SCHEDULE, scheduledIn } from '../../src/external-log/delay/scheduler.ts'
 import { ExternalLogEngine } from '../../src/external-log/external-log-engine.ts'
-import { memberNoteIn } from '../../src/external-log/ownership/member-group.ts'
+import { memberNoteIn } from '../../src/external-log/ownership/member-note.ts'
 import { consumer, stream } from '../../src/index.ts'
 import { MemoryBackend, MemoryServer } from './memory-backend.ts'
 

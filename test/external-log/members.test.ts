@@ -6,7 +6,7 @@ import { MillraceError } from '../../src/base/errors.ts'
 import { ConnectedBroker } from '../../src/broker/connected-broker.ts'
 import type { Alarm } from '../../src/broker/description.ts'
 import { ExternalLogEngine } from '../../src/external-log/external-log-engine.ts'
-import { memberNoteIn } from '../../src/external-log/ownership/member-group.ts'
+import { memberNoteIn } from '../../src/external-log/ownership/member-note.ts'
 import { consumer, stream } from '../../src/index.ts'
 import { type Faults, MemoryBackend, MemoryServer } from './memory-backend.ts'
 

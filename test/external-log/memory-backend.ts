@@ -107,6 +107,10 @@ export class MemoryBackend implements LogBackend {
     return this.#do('channels', () => [...this.#server.channels.values()].map(({ entry }) => entry))
   }
 
+  channel(name: string): Promise<ChannelEntry | null> {
+    return this.#do('channel', () => this.#server.channels.get(name)?.entry ?? null)
+  }
+
   createChannel(entry: ChannelEntry): Promise<void> {
     return this.#do('createChannel', () => {
       if (this.#server.channels.has(entry.spec.name)) return

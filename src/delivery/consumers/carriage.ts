@@ -37,7 +37,7 @@ export abstract class ConsumerCarriage<H extends Home> implements Carriage {
     await this.#homes.look()
     const bounds = await this.#homes.bounds(channel)
     const groups = new Set(
-      (await this.#homes.list(null)).flatMap((home) => (home.channel.name === channel ? [home.group] : [])),
+      (await this.#homes.list()).flatMap((home) => (home.channel.name === channel ? [home.group] : [])),
     )
     const found: CarriedConsumer[] = []
     for (const group of [...groups].sort()) {
@@ -82,7 +82,7 @@ export abstract class ConsumerCarriage<H extends Home> implements Carriage {
     const touched = [...state.retries.map(({ offset }) => offset), ...(state.inFlight?.offsets ?? [])]
     const logs = new Map<number, number>()
     for (const offset of touched) logs.set(offset, await this.#homes.logAt(channel, offset))
-    await this.#put(channel, state.consumer, async (home) => {
+    await this.#put(channel, state.consumer, workers, async (home) => {
       const { group, logId } = home
       const progress = progressIn(state, await this.#homes.endOf(home), (offset) => logs.get(offset) === logId)
       return ({ records, write, addWorker }) => {
@@ -94,7 +94,8 @@ export abstract class ConsumerCarriage<H extends Home> implements Carriage {
   }
 
   async putLetters(channel: string, consumer: string | null, letters: readonly CarriedLetter[]): Promise<void> {
-    await this.#put(channel, consumer, async ({ group, logId }) => {
+    const workers = [...new Set(letters.map((letter) => letter.consumer))]
+    await this.#put(channel, consumer, workers, async ({ group, logId }) => {
       const own = letters.filter((letter) => this.#homes.logOf(channel, letter) === logId)
       return ({ write }) => {
         for (const [key, value] of letterRecords(group, logId, own)) write(key, value)
@@ -102,15 +103,19 @@ export abstract class ConsumerCarriage<H extends Home> implements Carriage {
     })
   }
 
-  /** Change the homes of a consumer that does not run. @throws UNKNOWN_CHANNEL · INVALID_OPTION when it runs */
+  /**
+   * Change the homes of a consumer, or of the workers of a queue (null), that do not run.
+   * @throws UNKNOWN_CHANNEL · INVALID_OPTION when they run
+   */
   async #put(
     channel: string,
     consumer: string | null,
+    workers: readonly string[],
     changeOf: (home: H) => Promise<(open: OpenRecords) => void>,
   ): Promise<void> {
     await this.#homes.look()
     for (const home of await this.#homes.logs(channel, consumer ?? QUEUE_GROUP)) {
-      if (await this.#homes.put(home, await changeOf(home))) continue
+      if (await this.#homes.put(home, consumer === null ? workers : [consumer], await changeOf(home))) continue
       const subject = consumer === null ? `queue "${channel}"` : `consumer "${consumer}"`
       throw new MillraceError('INVALID_OPTION', `consumers work on ${subject}: stop them before the copy`, { channel })
     }

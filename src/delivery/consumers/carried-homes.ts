@@ -21,7 +21,7 @@ export interface CarriedHomes<H extends Home> extends Homes<H> {
   offsets(home: H, from: number): AsyncIterable<number>
   /**
    * Write records of a consumer that does not run. Resolves to true when they are durable, and to false, without a
-   * change, where the consumer runs.
+   * change, where the consumer runs. `consumers`: the consumers that the records name.
    */
-  put(home: H, change: (open: OpenRecords) => void): Promise<boolean>
+  put(home: H, consumers: readonly string[], change: (open: OpenRecords) => void): Promise<boolean>
 }

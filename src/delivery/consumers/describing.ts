@@ -24,7 +24,7 @@ interface Part<H extends Home> {
 /** Every consumer that has begun or is paused, by name. */
 export async function describeConsumers<H extends Home>(homes: Homes<H>): Promise<ConsumerDescription[]> {
   const byConsumer = new Map<string, Part<H>[]>()
-  const parts = await partsOf(homes, inOrder(await homes.list(null)))
+  const parts = await partsOf(homes, inOrder(await homes.list()))
   const workers = new Map<string, Set<string>>()
   for (const { home, state } of parts)
     workers.set(home.channel.name, new Set([...(workers.get(home.channel.name) ?? []), ...state.workers]))

@@ -64,12 +64,17 @@ export interface Elsewhere {
 
 export interface Homes<H extends Home = Home> {
   readonly clock: Pick<Clock, 'now' | 'elapsed'>
-  /** Read what other processes have changed. Called before every other method. @throws CLOSED */
+  /** Read what other processes have changed. Called before every other method, except after `of`. @throws CLOSED */
   look(): Promise<void>
   /** The names of all declared channels. */
   readonly declared: readonly string[]
-  /** The homes of a group, or of every group (null). */
-  list(group: string | null): Promise<readonly H[]>
+  /**
+   * The homes of a consumer: its own in streams, and those of the queues that it has worked on. Reads what other
+   * processes have changed in them, and the pauses. @throws CLOSED
+   */
+  of(consumer: string): Promise<readonly H[]>
+  /** The homes of all consumers. */
+  list(): Promise<readonly H[]>
   read(home: H): Promise<HomeState>
   /** Resolves when `read` sees everything that this process has settled there. */
   flushed(home: H): Promise<void>
@@ -79,6 +84,8 @@ export interface Homes<H extends Home = Home> {
   change(home: H, change: (open: OpenHome) => Promise<void>): Promise<void>
   /** Delete everything that a consumer has in a stream. Resolves when that is durable. */
   remove(home: H): Promise<void>
+  /** All that the consumer had is deleted. */
+  removed(consumer: string): Promise<void>
   /** The offset that a position names in the home's log. @throws OFFSET_OUT_OF_RANGE */
   seek(home: H, position: Position): Promise<number>
   /** The log of a channel that has the event at an offset. */

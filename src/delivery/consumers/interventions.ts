@@ -19,7 +19,7 @@ import type { Position } from '../../broker/position.ts'
 import { QUEUE_GROUP } from '../consumer-records.ts'
 import { DeadLetterBox } from '../dead/dead-letter-box.ts'
 import { describeConsumer } from './describing.ts'
-import { type Home, type HomeState, type Homes, inOrder } from './homes.ts'
+import type { Home, HomeState, Homes } from './homes.ts'
 import { inspected, instanceStates } from './inspecting.ts'
 import { type Boxed, oldestFirst, sharesOf } from './oldest-first.ts'
 import { rewindable } from './rewindable.ts'
@@ -32,12 +32,14 @@ export class Interventions<H extends Home> implements Consumers {
   }
 
   async describe(consumer: string): Promise<ConsumerDescription | null> {
-    await this.#homes.look()
-    return describeConsumer(this.#homes, consumer, await homesOf(this.#homes, consumer))
+    return describeConsumer(this.#homes, consumer, await this.#homes.of(consumer))
   }
 
   async rewind(consumer: string, to: Position, channel: string | null): Promise<void> {
-    const homes = rewindable(await this.#homesOf(consumer), { consumer, channel, declared: this.#homes.declared })
+    const all = await this.#homesOf(consumer)
+    // The error names the declared channels.
+    if (channel !== null && !all.some((home) => home.channel.name === channel)) await this.#homes.look()
+    const homes = rewindable(all, { consumer, channel, declared: this.#homes.declared })
     // All offsets are found first: if one home does not have its offset, no home is moved.
     const targets = await Promise.all(homes.map(async (home) => [home, await this.#homes.seek(home, to)] as const))
     await allDone(targets, ([home, offset]) =>
@@ -62,6 +64,7 @@ export class Interventions<H extends Home> implements Consumers {
       home.group === QUEUE_GROUP ? this.#leaveQueue(consumer, home) : this.#homes.remove(home),
     )
     await this.#homes.setPause(consumer, null, [])
+    await this.#homes.removed(consumer)
   }
 
   /**
@@ -94,21 +97,22 @@ export class Interventions<H extends Home> implements Consumers {
   }
 
   async pending(consumer: string, events: readonly EventPlace[]): Promise<EventPlace[]> {
-    const channels = [...new Set(events.map(({ channel }) => channel))]
-    const boxes = (await Promise.all(channels.map((channel) => this.#boxes(consumer, { channel })))).flat()
+    const boxes = await this.#boxes(consumer, { places: events })
     return events.filter(({ channel, offset }) =>
       boxes.some(([home, box]) => home.channel.name === channel && box.isLive(offset)),
     )
   }
 
   async inspect(consumer: string, event: InspectedEvent | null): Promise<Inspection> {
-    await this.#homes.look()
+    const homes = await this.#homes.of(consumer)
     const here = this.#homes.here(consumer)
     const instances = instanceStates(here, this.#homes.clock.elapsed())
     if (event === null) return { delivery: null, live: here.length > 0, instances }
+    const own = homes.filter(({ channel }) => channel.name === event.channel)
+    // A channel that does not exist is an error.
+    if (own.length === 0) await this.#homes.look()
     const logId = await this.#homes.logAt(event.channel, event.offset)
-    const homes = await homesOf(this.#homes, consumer)
-    const home = homes.find((each) => each.channel.name === event.channel && each.logId === logId)
+    const home = own.find((each) => each.logId === logId)
     if (home === undefined) return { ...(await inspected(null, event)), instances }
     await this.#homes.flushed(home)
     const state = await this.#homes.read(home)
@@ -165,22 +169,11 @@ export class Interventions<H extends Home> implements Consumers {
   }
 
   /** Empty for a paused consumer that has lost its last channel. @throws UNKNOWN_CONSUMER */
-  async #homesOf(consumer: string): Promise<H[]> {
-    await this.#homes.look()
-    const homes = await homesOf(this.#homes, consumer)
+  async #homesOf(consumer: string): Promise<readonly H[]> {
+    const homes = await this.#homes.of(consumer)
     if (homes.length === 0 && this.#homes.pauseOf(consumer) === null) throw unknownConsumer(consumer)
     return homes
   }
-}
-
-/** The homes of a consumer: its own in streams, and those of the queues that it has worked on. */
-async function homesOf<H extends Home>(homes: Homes<H>, consumer: string): Promise<H[]> {
-  const [own, ofQueues] = await Promise.all([homes.list(consumer), homes.list(QUEUE_GROUP)])
-  const queues = new Set<string>()
-  await Promise.all(
-    ofQueues.map(async (home) => (await homes.read(home)).workers.includes(consumer) && queues.add(home.channel.name)),
-  )
-  return inOrder([...own, ...ofQueues.filter(({ channel }) => queues.has(channel.name))])
 }
 
 /** The dead letters of a home, for reading. */

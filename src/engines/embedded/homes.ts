@@ -17,7 +17,7 @@ import {
 } from '../../delivery/consumer-records.ts'
 import type { CarriedHomes, OpenRecords } from '../../delivery/consumers/carried-homes.ts'
 import { clearedRecords } from '../../delivery/consumers/carried-state.ts'
-import type { Elsewhere, Home, HomeState, OpenHome } from '../../delivery/consumers/homes.ts'
+import { type Elsewhere, type Home, type HomeState, inOrder, type OpenHome } from '../../delivery/consumers/homes.ts'
 import { Cursor } from '../../delivery/cursor/cursor.ts'
 import type { CursorHost } from '../../delivery/cursor-host.ts'
 import type { Instance } from '../../delivery/dispatch/instance.ts'
@@ -117,9 +117,24 @@ export class EmbeddedHomes implements CarriedHomes<EmbeddedHome> {
     return [...this.#parts.logs.keys()]
   }
 
-  async list(group: string | null): Promise<readonly EmbeddedHome[]> {
-    return this.#all(group)
+  async of(consumer: string): Promise<readonly EmbeddedHome[]> {
+    this.#parts.open()
+    // The record of a worker may not be committed yet.
+    const working = new Set(this.here(consumer).flatMap(({ cursors }) => [...cursors].map(({ log }) => log.name)))
+    const queues = [...this.#parts.logs.values()].filter(
+      ({ spec, id }) =>
+        spec.kind === 'queue' &&
+        (working.has(spec.name) || this.#parts.store.get(keys.worker(id, consumer)) !== undefined),
+    )
+    return inOrder([...this.#all(consumer), ...queues.map((log) => homeOf(QUEUE_GROUP, log))])
   }
+
+  async list(): Promise<readonly EmbeddedHome[]> {
+    return this.#all(null)
+  }
+
+  /** Does nothing: a consumer is known by its records. */
+  async removed(): Promise<void> {}
 
   #all(group: string | null): EmbeddedHome[] {
     const byId = new Map([...this.#parts.logs.values()].map((log) => [log.id, log]))
@@ -228,7 +243,11 @@ export class EmbeddedHomes implements CarriedHomes<EmbeddedHome> {
   /** A channel has one log, so settled offsets need no joining, and nothing calls this. */
   async *offsets(): AsyncGenerator<number> {}
 
-  async put({ group, log }: EmbeddedHome, change: (open: OpenRecords) => void): Promise<boolean> {
+  async put(
+    { group, log }: EmbeddedHome,
+    _consumers: readonly string[],
+    change: (open: OpenRecords) => void,
+  ): Promise<boolean> {
     const { committer, store } = this.#parts
     if (this.#cursors.get(`${group}/${log.id}`)?.hasInstances === true) return false
     await this.flushed()

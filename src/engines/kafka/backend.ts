@@ -11,6 +11,7 @@ import { isMillraceError, MillraceError } from '../../base/errors.ts'
 import type { Capabilities } from '../../broker/capabilities.ts'
 import { QUEUE_GROUP } from '../../delivery/consumer-records.ts'
 import type { BackendAlarms } from '../../external-log/backend/alarms.ts'
+import { indexLogOf } from '../../external-log/consumer-index.ts'
 import { SCHEDULE, scheduleSpec } from '../../external-log/delay/scheduler.ts'
 import {
   type Appended,
@@ -104,6 +105,7 @@ export class KafkaBackend implements LogBackend {
         plans.notes,
         plans.channel(scheduleSpec),
         plans.consumerLog(groupOf(`${QUEUE_GROUP}/${SCHEDULE}/0`)),
+        plans.consumerLog(groupOf(indexLogOf(''))),
       ])
       await backend.#topics.checkDurable(plans.registry, durability)
       await backend.#registry.look()
@@ -130,12 +132,23 @@ export class KafkaBackend implements LogBackend {
 
   channels(): Promise<readonly ChannelEntry[]> {
     return this.#do('listing channels', async () => {
-      await this.#registry.look()
-      for (const [incarnation, channel] of this.#channels) {
-        if (this.#registry.channel(channel.entry.spec.name)?.incarnation !== incarnation) this.#forget(incarnation)
-      }
+      await this.#look()
       return this.#registry.channels
     })
+  }
+
+  channel(name: string): Promise<ChannelEntry | null> {
+    return this.#do(`looking at channel "${name}"`, async () => {
+      await this.#look()
+      return this.#registry.channel(name) ?? null
+    })
+  }
+
+  async #look(): Promise<void> {
+    await this.#registry.look()
+    for (const [incarnation, channel] of this.#channels) {
+      if (this.#registry.channel(channel.entry.spec.name)?.incarnation !== incarnation) this.#forget(incarnation)
+    }
   }
 
   createChannel(entry: ChannelEntry): Promise<void> {
@@ -317,7 +330,8 @@ export class KafkaBackend implements LogBackend {
       const found = await Promise.all(
         groups.map(async (group) => (await this.#consumerLog(`${group}/`, false))?.ids() ?? []),
       )
-      return found.flat().filter((id) => id.startsWith(prefix))
+      // Two groups may have one topic: those of the consumer `queue.mail` and of the queue `mail`.
+      return [...new Set(found.flat())].filter((id) => id.startsWith(prefix))
     })
   }
 

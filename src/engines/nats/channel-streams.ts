@@ -5,7 +5,7 @@
  * events at least as long as their ids (its duplicate window). If a channel's age limit is shorter than its window, the
  * stream keeps events for the window, and readers skip those that are too old.
  */
-import { MillraceError } from '../../base/errors.ts'
+import { isMillraceError, MillraceError } from '../../base/errors.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
 import { channelEntryIn, damagedEntry } from '../../external-log/channel-entry.ts'
 import type { ChannelEntry } from '../../external-log/log-backend.ts'
@@ -89,12 +89,18 @@ export class ChannelStreams {
       if (streams.length === 0 || offset >= page.total) break
     }
     this.#channels = found
-    return [...found.values()].map(({ format, incarnation, spec, partitions }) => ({
-      format,
-      incarnation,
-      spec,
-      partitions,
-    }))
+    return [...found.values()].map(entryOf)
+  }
+
+  /** One channel, as the servers know it now. */
+  async look(name: string): Promise<ChannelEntry | null> {
+    try {
+      return entryOf(await this.#ask(name))
+    } catch (error) {
+      if (!isMillraceError(error, 'UNKNOWN_CHANNEL') && !isMillraceError(error, 'DATA_DAMAGED')) throw error
+      this.#channels.delete(name)
+      return null
+    }
   }
 
   /** A stream whose leader did not answer in time exists all the same. */
@@ -107,8 +113,11 @@ export class ChannelStreams {
 
   /** @throws UNKNOWN_CHANNEL */
   async get(name: string): Promise<ChannelStream> {
-    const known = this.#channels.get(name)
-    if (known !== undefined) return known
+    return this.#channels.get(name) ?? this.#ask(name)
+  }
+
+  /** @throws UNKNOWN_CHANNEL · DATA_DAMAGED */
+  async #ask(name: string): Promise<ChannelStream> {
     const info = await this.#call(
       'looking at a channel',
       () => this.#client.api<StreamInfo>(`STREAM.INFO.${this.#layout.stream(name)}`),
@@ -228,6 +237,10 @@ export class ChannelStreams {
       metadata: { [METADATA]: JSON.stringify(entry) },
     }
   }
+}
+
+function entryOf({ format, incarnation, spec, partitions }: ChannelStream): ChannelEntry {
+  return { format, incarnation, spec, partitions }
 }
 
 function windowMs(dedupe: ChannelSpec['dedupe']): number {

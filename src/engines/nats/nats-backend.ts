@@ -106,6 +106,11 @@ export class NatsBackend implements LogBackend {
     return this.#streams.list()
   }
 
+  async channel(name: string): Promise<ChannelEntry | null> {
+    this.#open()
+    return this.#streams.look(name)
+  }
+
   async createChannel(entry: ChannelEntry): Promise<void> {
     this.#open()
     await this.#streams.create(entry)

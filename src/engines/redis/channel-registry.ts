@@ -37,12 +37,27 @@ export class ChannelRegistry {
     const fields = (await this.#link.call(['HGETALL', this.#keys.channels], 'listing channels')) as string[]
     const entries: ChannelEntry[] = []
     for (let at = 0; at + 1 < fields.length; at += 2) {
-      const entry = channelEntryIn(fields[at + 1] as string)
-      if (entry !== null && entry.spec.name === fields[at]) entries.push(entry)
-      else this.#damaged(damagedEntry('redis', `field "${fields[at]}" of ${this.#keys.channels}`))
+      const entry = this.#entryIn(fields[at] as string, fields[at + 1] as string)
+      if (entry !== null) entries.push(entry)
     }
     this.#entries = new Map(entries.map((entry) => [entry.spec.name, entry]))
     return entries
+  }
+
+  /** One channel, as the server knows it now. */
+  async look(name: string): Promise<ChannelEntry | null> {
+    const text = (await this.#link.call(['HGET', this.#keys.channels, name], 'looking at a channel')) as string | null
+    const entry = text === null ? null : this.#entryIn(name, text)
+    if (entry === null) this.#entries.delete(name)
+    else this.#entries.set(name, entry)
+    return entry
+  }
+
+  #entryIn(name: string, text: string): ChannelEntry | null {
+    const entry = channelEntryIn(text)
+    if (entry !== null && entry.spec.name === name) return entry
+    this.#damaged(damagedEntry('redis', `field "${name}" of ${this.#keys.channels}`))
+    return null
   }
 
   known(name: string): { readonly partitions: number; readonly dedupes: boolean } | undefined {

@@ -146,6 +146,10 @@ export class RedisBackend implements LogBackend {
     return this.#registry.all()
   }
 
+  channel(name: string): Promise<ChannelEntry | null> {
+    return this.#registry.look(name)
+  }
+
   createChannel(entry: ChannelEntry): Promise<void> {
     return this.#registry.create(entry)
   }

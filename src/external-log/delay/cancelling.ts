@@ -13,8 +13,9 @@ import { QUEUE_GROUP } from '../../delivery/consumer-records.ts'
 import { settledIn } from '../../delivery/consumers/carried-state.ts'
 import { fold } from '../consumer-log/consumer-log-entry.ts'
 import { consumerLogOf } from '../consumer-log/consumer-log-name.ts'
-import { type ExternalLogHomes, homeOf } from '../homes.ts'
+import type { ExternalLogHomes } from '../homes.ts'
 import type { ChannelEntry, LogBackend } from '../log-backend.ts'
+import { homeOf } from '../partition-home.ts'
 import type { Publishing } from '../publish/publishing.ts'
 import type { Registry } from '../registry.ts'
 import { cancellation, isFor, SCHEDULE, type Scheduled, scheduledId, scheduledIn } from './scheduler.ts'
@@ -66,7 +67,7 @@ export class ExternalLogDelays implements Delays {
     const { registry, open } = this.#host
     open()
     const entry = await registry.current(channel)
-    if (registry.find(SCHEDULE) === undefined) await registry.look()
+    if (registry.find(SCHEDULE) === undefined) await registry.lookAt(SCHEDULE)
     return entry
   }
 

@@ -7,89 +7,34 @@
  * the stripe is in flight. It claims the partitions of its own stripes when their owner has released them or is dead.
  * The conditional append to the consumer log decides who owns a partition, so a wrong view does no harm.
  *
- * This is where leases expire on servers. A member whose note has not changed within its lease is dead for the others
- * (`lives`). A member whose heartbeat was not accepted for its lease gives up its partitions (`#giveUp`). The lease of
- * an instance within this process is watched in `delivery/dispatch/lease-watch.ts`.
+ * This is where a member's own lease ends: a member whose heartbeat was not accepted for its lease gives up its
+ * partitions (`#giveUp`). When the other members take it for dead is decided in `living-members.ts`. The lease of an
+ * instance within this process is watched in `delivery/dispatch/lease-watch.ts`.
  *
  * Invariant: a partition begins to deliver events at a moment at which this member owns all partitions of its stripe.
  * It ends when it is released or lost. Of two members that have partitions with the same keys, the one that began later
  * owned the other's partition at that moment, so the other one had stopped before.
  */
 import { type Clock, every } from '../../base/clock.ts'
-import { MillraceError } from '../../base/errors.ts'
-import { isJsonObject, isNumberFrom, jsonObject } from '../../base/json-object.ts'
-import { compileWildcard, isWildcard, isWildcardForm } from '../../base/names.ts'
+import { compileWildcard, isWildcard } from '../../base/names.ts'
 import type { LogFields } from '../../broker/logger.ts'
 import { Blockade } from '../../delivery/dead/blockade.ts'
 import { type Shape, shapeIn } from '../../delivery/dispatch/agreement.ts'
 import type { Instance } from '../../delivery/dispatch/instance.ts'
+import type { ConsumerIndex } from '../consumer-index.ts'
 import type { ConsumerLogState } from '../consumer-log/consumer-log-entry.ts'
 import { consumerLogOf } from '../consumer-log/consumer-log-name.ts'
 import { type ChannelEntry, Fenced, type LogBackend } from '../log-backend.ts'
 import type { Pauses } from '../pauses.ts'
+import { IndexEntries } from './index-entries.ts'
 import { lentBy } from './lent-in-flight.ts'
+import { LivingMembers } from './living-members.ts'
+import type { MemberNote } from './member-note.ts'
 import type { OwnedPartition } from './owned-partition.ts'
 import { type Stripe, type StripePart, stripesOf } from './stripes.ts'
 
-/** The content of a member's heartbeat. */
-export interface MemberNote {
-  /** Grows with each heartbeat. */
-  readonly beat: number
-  readonly leaseMs: number
-  readonly channels: readonly string[]
-  /** The member takes no events now: it is paused, or its workers hang. */
-  readonly idle: boolean
-  readonly instances: number
-  readonly inFlight: number
-  readonly paused: boolean
-  readonly rate: number
-  /** Channels in which a dead letter of this member stops the consumer. */
-  readonly blocked: readonly string[]
-  /** The shapes of its instances: one for each consumer. Notes of older versions have none. */
-  readonly shapes?: Readonly<Record<string, Shape>>
-  /** The member shares out partitions by stripes (`stripes.ts`). Members of older versions do not. */
-  readonly lanes?: boolean
-}
-
-/** The note in a text, or null if another client wrote the text. */
-export function memberNoteIn(text: string): MemberNote | null {
-  const note = jsonObject(text)
-  if (
-    note === null ||
-    !['beat', 'leaseMs', 'instances', 'inFlight', 'rate'].every((name) => isNumberFrom(note[name], 0))
-  )
-    return null
-  if (typeof note['idle'] !== 'boolean' || typeof note['paused'] !== 'boolean') return null
-  if (note['shapes'] !== undefined && !isJsonObject(note['shapes'])) return null
-  return isTexts(note['channels']) && note['channels'].every(isChannelOrWildcard) && isTexts(note['blocked'])
-    ? (note as unknown as MemberNote)
-    : null
-}
-
-function notANote(group: string, member: string): MillraceError {
-  const message = `member ${JSON.stringify(member.slice(0, 60))} of group "${group}" left a heartbeat that is not Millrace's, and is ignored: another client wrote it`
-  return new MillraceError('DATA_DAMAGED', message, { consumer: group })
-}
-
-function isTexts(value: unknown): value is readonly string[] {
-  return Array.isArray(value) && value.every((each) => typeof each === 'string')
-}
-
-/** A wildcard that cannot be compiled would make each look at the members fail. */
-function isChannelOrWildcard(text: string): boolean {
-  return !isWildcard(text) || isWildcardForm(text)
-}
-
 /** Stops a channel while a dead letter of another member does. */
 const ELSEWHERE = 'elsewhere'
-
-interface Sighting {
-  readonly text: string
-  readonly note: MemberNote
-  readonly sinceMs: number
-  /** The note has changed since it was first seen. The note of a member that died may stand for a long time. */
-  readonly heard: boolean
-}
 
 export interface MemberGroupHost {
   readonly backend: LogBackend
@@ -106,6 +51,7 @@ export interface MemberGroupHost {
   ): Promise<OwnedPartition | null>
   /** The consumers that are paused in all processes. */
   readonly pauses: Pauses
+  readonly index: ConsumerIndex
   alarm(error: unknown): void
   /** Compares the instances of a consumer that live. */
   compare(consumer: string, shapes: readonly Shape[], group: string): void
@@ -113,10 +59,6 @@ export interface MemberGroupHost {
   notice(message: string, fields: LogFields): void
 }
 
-/** The member name under which orders to a group are stored. */
-export const ORDERS = '~orders'
-
-const NO_ORDERS = ''
 const TICK_MS_MAX = 1000
 /**
  * A member whose heartbeat was not accepted for max(lease, this) gives up its partitions; others may own them already.
@@ -135,13 +77,12 @@ export class MemberGroup {
   readonly #blockades = new Map<string, Blockade>()
   readonly #queue: string | null
   readonly #host: MemberGroupHost
-  #seen = new Map<string, Sighting>()
+  readonly #members: LivingMembers
+  readonly #index: IndexEntries
   #beat = 0
   #member = false
   #ticking: Promise<void> = Promise.resolve()
   #cancelTick: (() => void) | null = null
-  /** The last orders that were seen; null before the first look. */
-  #orders: string | null = null
   #closed = false
   /** The consumers whose instances were compared at the last look. */
   #compared: ReadonlySet<string> = new Set()
@@ -157,6 +98,8 @@ export class MemberGroup {
     this.name = name
     this.#queue = queue
     this.#host = host
+    this.#members = new LivingMembers(id, host)
+    this.#index = new IndexEntries(host.index)
   }
 
   /** What stops this consumer in all partitions of a channel (clause 6, `block`). */
@@ -171,7 +114,9 @@ export class MemberGroup {
 
   /** Stop the channels that other members say are stopped. */
   #noteBlocked(alive: ReadonlyMap<string, MemberNote>): void {
-    const stopped = new Set([...alive].filter(([member]) => !this.isMe(member)).flatMap(([, note]) => note.blocked))
+    const stopped = new Set(
+      [...alive].filter(([member]) => !this.#members.isMe(member)).flatMap(([, note]) => note.blocked),
+    )
     for (const channel of stopped) this.blockadeOf(channel).set(ELSEWHERE, 1)
     for (const [channel, blockade] of this.#blockades) if (!stopped.has(channel)) blockade.set(ELSEWHERE, 0)
   }
@@ -181,8 +126,9 @@ export class MemberGroup {
     for (const owned of this.owned.values()) if (owned.channel === channel) owned.cursor.pumpSoon()
   }
 
-  isMe(member: string): boolean {
-    return member === this.#host.member
+  /** Whether a member lives; null if that is not known yet. */
+  lives(member: string): boolean | null {
+    return this.#members.lives(member)
   }
 
   consumerLog(channel: string, partition: number): string {
@@ -228,8 +174,12 @@ export class MemberGroup {
     if (this.#closed) return
     for (const instance of this.instances) instance.suspend(this.#host.pauses.of(instance.spec.name) !== null)
     const working = [...this.instances].some((instance) => !instance.idle && !instance.lapsed && !instance.closing)
-    if (this.instances.size > 0) await this.#say(working)
-    const alive = await this.#look()
+    if (this.instances.size > 0) {
+      await this.#say(working)
+      await this.#index.write(this.#takesPart())
+    }
+    const { alive, ordered } = await this.#members.look()
+    if (ordered) await Promise.all([this.#verify(), this.#host.pauses.look()])
     this.#forgetLost()
     this.#noteBlocked(alive)
     this.#compare(alive)
@@ -260,6 +210,7 @@ export class MemberGroup {
     this.#endWatch ??= every(this.#host.clock, UNHEARD_MS_MIN / 4, () => this.#giveUp())
     const saidMs = this.#host.clock.elapsed()
     if (this.#heardMs === 0) this.#heardMs = saidMs
+    if (this.#isUnheard(saidMs)) this.#index.forget()
     await this.#host.backend.beat(this.id, this.#host.member, JSON.stringify(note), Math.max(10_000, note.leaseMs * 4))
     this.#heardMs = saidMs
   }
@@ -269,16 +220,43 @@ export class MemberGroup {
    * partitions, and claims none until a heartbeat is accepted again.
    */
   #giveUp(): void {
-    if (this.#host.clock.elapsed() - this.#heardMs <= Math.max(this.#leaseMs, UNHEARD_MS_MIN)) return
+    if (!this.#isUnheard(this.#host.clock.elapsed())) return
     for (const owned of [...this.owned.values()]) {
       owned.ownership.abandon()
       owned.lost()
     }
   }
 
+  #isUnheard(nowMs: number): boolean {
+    return nowMs - this.#heardMs > Math.max(this.#leaseMs, UNHEARD_MS_MIN)
+  }
+
+  /** The consumers that run here, each with the channels of this group that it takes. */
+  #takesPart(): readonly (readonly [consumer: string, entry: ChannelEntry])[] {
+    const entries = this.#host.entries().filter(({ spec }) => this.#isOfGroup(spec))
+    return [...this.instances].flatMap(({ spec }) =>
+      entries.filter((entry) => this.takes(entry.spec.name, spec.channels)).map((entry) => [spec.name, entry] as const),
+    )
+  }
+
+  #isOfGroup({ kind }: ChannelEntry['spec']): boolean {
+    return (kind === 'queue') === (this.#queue !== null)
+  }
+
+  /** Write to the index of consumers that these consumers have worked on a queue. A version without it may not have. */
+  index(workers: readonly string[], queue: ChannelEntry): Promise<void> {
+    return this.#index.write(workers.map((worker) => [worker, queue]))
+  }
+
+  /** A partition was lost. What this member wrote to the index of consumers may be lost, too. */
+  claimAgain(): void {
+    this.#index.forget()
+    void this.tick()
+  }
+
   /** Compare the instances of a consumer, here and elsewhere: they should be alike. */
   #compare(alive: ReadonlyMap<string, MemberNote>): void {
-    const others = [...alive].filter(([member]) => !this.isMe(member)).map(([, { shapes }]) => shapes ?? {})
+    const others = [...alive].filter(([member]) => !this.#members.isMe(member)).map(([, { shapes }]) => shapes ?? {})
     const here = new Set([...this.instances].map(({ spec }) => spec.name))
     // A process without an instance of the consumer leaves the comparison to others.
     for (const consumer of this.#compared) if (!here.has(consumer)) this.#host.compare(consumer, [], this.id)
@@ -290,40 +268,6 @@ export class MemberGroup {
       )
       this.#host.compare(consumer, [...own, ...theirs], this.id)
     }
-  }
-
-  /** The members that live: those whose note has changed within their lease. */
-  async #look(): Promise<ReadonlyMap<string, MemberNote>> {
-    const said = await this.#host.backend.members(this.id)
-    const now = this.#host.clock.elapsed()
-    const seen = new Map<string, Sighting>()
-    for (const [member, text] of said) {
-      if (member === ORDERS) continue
-      const before = this.#seen.get(member)
-      const same = before !== undefined && before.text === text
-      const note = same ? before.note : memberNoteIn(text)
-      if (note === null) this.#host.alarm(notANote(this.id, member))
-      else seen.set(member, same ? before : { text, note, sinceMs: now, heard: before !== undefined })
-    }
-    this.#seen = seen
-    const alive = new Map<string, MemberNote>()
-    for (const [member, { note }] of seen) if (this.lives(member) !== false) alive.set(member, note)
-    const orders = said.get(ORDERS) ?? NO_ORDERS
-    if (orders !== this.#orders && this.#orders !== null && orders !== NO_ORDERS)
-      await Promise.all([this.#verify(), this.#host.pauses.look()])
-    this.#orders = orders
-    return alive
-  }
-
-  /**
-   * Whether a member lives: its note has changed within its lease. Null if the note was seen within the lease, but has
-   * not changed yet.
-   */
-  lives(member: string): boolean | null {
-    if (this.isMe(member)) return true
-    const seen = this.#seen.get(member)
-    if (seen === undefined || this.#host.clock.elapsed() - seen.sinceMs > seen.note.leaseMs) return false
-    return seen.heard || null
   }
 
   /**
@@ -339,7 +283,7 @@ export class MemberGroup {
   }
 
   async #share(alive: ReadonlyMap<string, MemberNote>, working: boolean): Promise<void> {
-    const entries = this.#host.entries().filter(({ spec }) => (spec.kind === 'queue') === (this.#queue !== null))
+    const entries = this.#host.entries().filter(({ spec }) => this.#isOfGroup(spec))
     const members = [...alive].filter(([, { idle }]) => !idle)
     const stripeMembers = members.map(([name, { channels, lanes }]) => ({
       name,
@@ -447,6 +391,7 @@ export class MemberGroup {
     this.#endWatch?.()
     this.#endWatch = null
     this.#heardMs = 0
+    this.#index.forget()
   }
 
   async close(): Promise<void> {

@@ -3,7 +3,7 @@
  * its cursor.
  */
 import { nextTurn } from '../../base/timers.ts'
-import { consumerKeys, toFloat } from '../../delivery/consumer-records.ts'
+import { consumerKeys, toFloat, under } from '../../delivery/consumer-records.ts'
 import { Cursor } from '../../delivery/cursor/cursor.ts'
 import type { CursorHost } from '../../delivery/cursor-host.ts'
 import type { Instance } from '../../delivery/dispatch/instance.ts'
@@ -104,6 +104,11 @@ export class OwnedPartition {
     if (this.log.spec.kind !== 'queue') return
     for (const { spec } of instances)
       if (this.ownership.get(`w/${spec.name}`) === undefined) this.ownership.write(`w/${spec.name}`, Buffer.from('{}'))
+  }
+
+  /** The consumers that have worked on the queue. */
+  get workers(): string[] {
+    return this.ownership.range(...under('w/')).map(([key]) => key.slice(2))
   }
 
   /** Give out no more events. Resolves when no event is in flight. */

@@ -30,7 +30,7 @@ const TRIM_MS = 200
 export interface PartitionOwnerHost
   extends Pick<
     MemberGroupHost,
-    'backend' | 'member' | 'clock' | 'entries' | 'pauses' | 'alarm' | 'compare' | 'notice'
+    'backend' | 'member' | 'clock' | 'entries' | 'pauses' | 'index' | 'alarm' | 'compare' | 'notice'
   > {
   readonly logs: FollowedLogs
   readonly letterStore: DeadLetterStoreHost
@@ -117,6 +117,7 @@ export class PartitionOwner {
     )
     this.#byCursor.set(owned.cursor, owned)
     owned.noteWorkers(group.instances)
+    if (kind === 'queue') await group.index(owned.workers, entry)
     if (kind === 'queue') trimBehind(owned, backend, clock, failures)
     return owned
   }
@@ -134,7 +135,7 @@ export class PartitionOwner {
         if (group === null) return
         const owned = [...group.owned.values()].find((each) => each.ownership === ownership)
         owned?.lost()
-        if (!this.#host.isClosing()) void group.tick()
+        if (!this.#host.isClosing()) group.claimAgain()
       },
     }
   }
