@@ -4,6 +4,9 @@
  * A text without an offset from UTC is refused: it is a different moment on each machine.
  */
 
+/** The latest moment that a `Date` can hold, in milliseconds since the epoch. */
+export const TIME_MS_MAX = 8_640_000_000_000_000
+
 /** A moment as RFC 3339 text: `'2026-01-31T12:00:00Z'` or `'2026-01-31T13:00:00+01:00'`. */
 export type TimeText = `${number}-${number}-${number}T${string}`
 

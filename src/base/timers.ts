@@ -29,3 +29,16 @@ export function afterMs(ms: number, task: () => void): () => void {
   wait(ms)
   return () => clearTimeout(timer)
 }
+
+/** Resolves when the work has ended, or after `ms`. Keeps the process alive until then. */
+export async function orAfterMs(ms: number, work: Promise<unknown>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise((resolve) => {
+    timer = realTimeout(resolve, Math.min(ms, TIMER_MS_MAX))
+  })
+  try {
+    await Promise.race([work, late])
+  } finally {
+    clearRealTimeout(timer)
+  }
+}

@@ -12,11 +12,12 @@
  *             1 × n  1 where redriven, with bit 1; without, 0
  *             …      the block (docs/format.md), its channel number 0
  */
+import { TIME_MS_MAX } from '../base/time-text.ts'
 import type { StoredText } from '../broker/engine.ts'
 import { HeldDelivery } from '../delivery/dispatch/held-delivery.ts'
 import { type Block, decodeSentBlock, encodeBlock } from '../event/block.ts'
 import { EventInBlock, gatherBlock } from '../event/event-in-block.ts'
-import { malformed, newFrame, TIME_MS_MAX } from './frame.ts'
+import { malformed, newFrame } from './frame.ts'
 
 const WITH_OFFSETS = 1
 const WITH_ATTEMPTS = 2

@@ -11,8 +11,10 @@
  * other types. The sender keeps a counted frame until it is acknowledged, and sends it again when the session is
  * resumed over another connection: docs/protocol.md.
  */
+
 import { MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
+import { TIME_MS_MAX } from '../base/time-text.ts'
 import { type JsonBounds, JsonRefusal, JsonScanner } from '../event/json-scanner.ts'
 
 export const FRAME_HEADER_BYTES = 8
@@ -80,9 +82,6 @@ export function numberedFrame(type: number, number: number, value: unknown): Buf
 export function malformed(what: string): MillraceError {
   return new MillraceError('INVALID_REQUEST', `the other end violates the protocol: ${what}`, { what })
 }
-
-/** The latest time in milliseconds that a `Date` can hold. */
-export const TIME_MS_MAX = 8_640_000_000_000_000
 
 /** Accepts a time, or NaN, which means "none". */
 export function isTimeOrNone(timeMs: number): boolean {

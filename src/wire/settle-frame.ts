@@ -16,12 +16,13 @@
  *             …      a block of the emissions, if there are any
  */
 
+import { TIME_MS_MAX } from '../base/time-text.ts'
 import type { EncodedEvent } from '../broker/encoded-event.ts'
 import type { Emission } from '../broker/engine.ts'
 import type { Failure } from '../broker/failure.ts'
 import { decodeSentBlock, encodeBlock } from '../event/block.ts'
 import type { JsonBounds } from '../event/json-scanner.ts'
-import { FRAME, FRAME_HEADER_BYTES, isTimeOrNone, jsonOf, malformed, newFrame, TIME_MS_MAX } from './frame.ts'
+import { FRAME, FRAME_HEADER_BYTES, isTimeOrNone, jsonOf, malformed, newFrame } from './frame.ts'
 
 export const VERB = { complete: 1, retry: 2, deadLetter: 3, release: 4 } as const
 

@@ -110,7 +110,7 @@ async function byPull(attempt: number, act: (consumer: PullConsumer, lease: Leas
   const spec = { channels: ['*'], wants: [], from: 'end', leases: 1, onDead: null, leaseMs: 60_000 }
   const engine = { clock: systemClock, subscribe: async () => noted.subscription }
   const host = { engine, random: half, log: new Log(null) } as unknown as BrokerHost
-  const shelf = { leases: new Map(), bytes: 0, report: () => undefined }
+  const shelf = { leases: new Map(), bytes: 0, ended: () => undefined, report: () => undefined }
   const pullSpec = { ...spec, retry: retryPolicy(POLICY) } as unknown as PullSpec
   const consumer = await PullConsumer.start('worker', pullSpec, host, shelf)
   act(consumer, { id: 'l', delivery: deliveryOf(attempt), consumer, untilMs: 0 })

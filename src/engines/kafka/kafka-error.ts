@@ -1,7 +1,7 @@
 /** Errors of Kafka and its client library, as one class and as Millrace errors. */
 import { MillraceError } from '../../base/errors.ts'
 
-/** The error codes of the protocol that this engine handles. */
+/** The error codes of the protocol that this engine handles one by one. `TRY_AGAIN` has further codes. */
 export const CODES = {
   OFFSET_OUT_OF_RANGE: 1,
   CORRUPT_MESSAGE: 2,
@@ -14,9 +14,7 @@ export const CODES = {
   CLUSTER_AUTHORIZATION_FAILED: 31,
   TOPIC_ALREADY_EXISTS: 36,
   INVALID_REPLICATION_FACTOR: 38,
-  POLICY_VIOLATION: 44,
   OUT_OF_ORDER_SEQUENCE_NUMBER: 45,
-  DUPLICATE_SEQUENCE_NUMBER: 46,
   INVALID_PRODUCER_EPOCH: 47,
   SASL_AUTHENTICATION_FAILED: 58,
   UNKNOWN_PRODUCER_ID: 59,

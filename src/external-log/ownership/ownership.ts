@@ -12,6 +12,7 @@
  */
 
 import { type Clock, pause } from '../../base/clock.ts'
+import { Condition } from '../../base/condition.ts'
 import { MillraceError } from '../../base/errors.ts'
 import { nextTick } from '../../base/timers.ts'
 import type { Emission } from '../../broker/engine.ts'
@@ -98,8 +99,8 @@ export class Ownership {
   /** The number of emissions in the entry that is being written. */
   #underWay = 0
   #flushes: Flush[] = []
-  /** Calls that wait until no emission is left to send on. */
-  readonly #untilSent: (() => void)[] = []
+  /** No emission is left to send on. */
+  readonly #allSent = new Condition(() => this.#over || this.#state.outbox.length === 0)
   #committing: Promise<void> | null = null
   #scheduled = false
   #lazy = false
@@ -237,8 +238,7 @@ export class Ownership {
   /** Resolves when all emissions of what was settled are stored in their channels. */
   async sent(): Promise<void> {
     await this.flushed()
-    while (!this.#over && this.#state.outbox.length > 0)
-      await new Promise<void>((resolve) => this.#untilSent.push(resolve))
+    await this.#allSent.reached()
   }
 
   /** Give the partition back, so that the next owner need not wait for the lease. */
@@ -271,7 +271,7 @@ export class Ownership {
   abandon(): void {
     this.#over = true
     for (const { reject } of this.#flushes.splice(0)) reject(new Fenced(this.consumerLog))
-    for (const resolve of this.#untilSent.splice(0)) resolve()
+    this.#allSent.check()
     this.onOver?.()
   }
 
@@ -434,7 +434,7 @@ export class Ownership {
         this.#markSent = true
         this.#dirty = true
         if (this.#state.outbox.length > 0) return this.#send()
-        for (const resolve of this.#untilSent.splice(0)) resolve()
+        this.#allSent.check()
         this.#lazily()
       },
       (error: unknown) => {

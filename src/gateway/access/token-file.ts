@@ -4,6 +4,7 @@
  * A token is 256 random bits and is shown once, when it is made. The file holds its SHA-256. A slow hash would not make
  * it safer: 256 random bits cannot be guessed.
  */
+
 import { createHash, randomBytes } from 'node:crypto'
 import {
   closeSync,
@@ -19,6 +20,7 @@ import {
 import { dirname, join } from 'node:path'
 import { MillraceError } from '../../base/errors.ts'
 import { isJsonObject, isNumberFrom } from '../../base/json-object.ts'
+import { TIME_MS_MAX } from '../../base/time-text.ts'
 import { compilePermissions, type Permissions } from './permissions.ts'
 import type { CallerLimits } from './principal.ts'
 
@@ -44,8 +46,6 @@ export interface NewToken {
 
 const FORMAT = 1
 const LOCK_STALE_MS = 10_000
-/** The latest time that a `Date` can hold. */
-const TIME_MS_MAX = 8.64e15
 
 /** The path of the tokens file of a data directory. */
 export function tokenFileOf(directory: string): string {

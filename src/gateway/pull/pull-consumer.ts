@@ -36,6 +36,8 @@ export interface PullShelf {
   readonly leases: Map<string, Lease>
   /** The bytes of all events that are fetched or leased. */
   bytes: number
+  /** Called when a lease has ended. */
+  ended(): void
   report(error: unknown): void
 }
 
@@ -288,6 +290,7 @@ export class PullConsumer implements DeliverySink, Stoppable {
     this.#leases.delete(delivery)
     this.#shelf.leases.delete(lease.id)
     this.#shelf.bytes -= delivery.text.length
+    this.#shelf.ended()
   }
 
   #handBack(): void {

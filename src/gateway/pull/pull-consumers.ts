@@ -1,6 +1,8 @@
 /** The pulled consumers of a gateway: opened on demand, bounded in number, and closed when they are idle. */
+import { Condition } from '../../base/condition.ts'
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
+import { orAfterMs } from '../../base/timers.ts'
 import { closedGateway } from '../channel-texts.ts'
 import type { GatewayHost } from '../gateway-host.ts'
 import { badRequest } from '../problem.ts'
@@ -13,6 +15,7 @@ export class PullConsumers {
   readonly #host: GatewayHost
   readonly #drainMs: number
   readonly #shelf: PullShelf
+  readonly #allSettled = new Condition(() => this.#shelf.leases.size === 0)
   readonly #open = new Map<string, PullConsumer>()
   /** Opening and closing that runs now, by consumer: one at a time for each name. */
   readonly #busy = new Map<string, Promise<unknown>>()
@@ -24,7 +27,7 @@ export class PullConsumers {
   constructor(host: GatewayHost, drainMs: number) {
     this.#host = host
     this.#drainMs = drainMs
-    this.#shelf = { leases: new Map(), bytes: 0, report: host.report }
+    this.#shelf = { leases: new Map(), bytes: 0, report: host.report, ended: () => this.#allSettled.check() }
   }
 
   get(name: string): PullConsumer | undefined {
@@ -107,9 +110,7 @@ export class PullConsumers {
     clearInterval(this.#idleTimer)
     await Promise.allSettled([...this.#busy.values()])
     for (const consumer of this.#open.values()) consumer.drain()
-    const until = performance.now() + this.#drainMs
-    while (this.#shelf.leases.size > 0 && performance.now() < until)
-      await new Promise((resolve) => setTimeout(resolve, 20))
+    await orAfterMs(this.#drainMs, this.#allSettled.reached())
     await Promise.allSettled([...this.#open.values()].map((consumer) => consumer.stop()))
     this.#open.clear()
   }

@@ -5,6 +5,7 @@
  * The subscription claims them in its next session. The server delivers a kept claim again, and the new delivery is
  * then matched with the old one.
  */
+import { Condition } from '../../base/condition.ts'
 import type { ClaimOutcome, HeldClaim } from '../../broker/engine.ts'
 import type { RemoteDelivery } from './remote-delivery.ts'
 import type { Handed, Settled } from './unconfirmed.ts'
@@ -37,6 +38,7 @@ export class Orphans {
   readonly #host: OrphansHost
   readonly #byKey = new Map<string, Orphan>()
   #expiry: NodeJS.Timeout | null = null
+  readonly #allRepeated = new Condition(() => !this.settling)
 
   constructor(host: OrphansHost) {
     this.#host = host
@@ -55,6 +57,11 @@ export class Orphans {
   get settling(): boolean {
     for (const { settled } of this.#byKey.values()) if (settled !== null) return true
     return false
+  }
+
+  /** Resolves when each settlement of a lost session is repeated in this one, or is known to be lost. */
+  settled(): Promise<void> {
+    return this.#allRepeated.reached()
   }
 
   addRunning(running: RemoteDelivery): void {
@@ -84,7 +91,9 @@ export class Orphans {
         this.#expiry = null
         for (const key of [...this.#byKey.keys()]) this.#drop(key, 'lost')
         this.#host.resolved()
-      }, KEPT_MS).unref()
+      }, KEPT_MS)
+      // The process lives until the settlements are repeated. Handlers that run do not keep it alive.
+      if (!this.settling) this.#expiry.unref()
     }
   }
 
@@ -94,6 +103,7 @@ export class Orphans {
     this.#byKey.delete(key)
     if (orphan.running !== null) this.#host.takenAway([orphan.running])
     else if (outcome === 'lost') this.#host.settlementLost()
+    this.#allRepeated.check()
   }
 
   /** Returns true if the delivery is an orphan that was delivered again. */
@@ -109,6 +119,7 @@ export class Orphans {
     handedOf(orphan).number = delivery.number
     if (orphan.running === null) this.#host.repeated(orphan.settled)
     else this.#host.takenUp(orphan.running)
+    this.#allRepeated.check()
     if (this.#byKey.size === 0) this.#over()
     return true
   }

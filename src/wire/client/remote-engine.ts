@@ -9,6 +9,7 @@
 import { atTime, type Clock, systemClock } from '../../base/clock.ts'
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
+import { orAfterMs } from '../../base/timers.ts'
 import type { Capabilities } from '../../broker/capabilities.ts'
 import type { Carriage } from '../../broker/carriage.ts'
 import type { Consumers } from '../../broker/consumers.ts'
@@ -407,10 +408,7 @@ export class RemoteEngine implements Engine {
     this.#closed.abort()
     const open = [...this.#subscriptions.values()].map((subscription) => subscription.close().catch(() => undefined))
     this.#collect()
-    await Promise.race([
-      Promise.all([...open, this.#published()]),
-      new Promise((resolve) => setTimeout(resolve, LIMITS.wireCloseMs).unref()),
-    ])
+    await orAfterMs(LIMITS.wireCloseMs, Promise.all([...open, this.#publishing.answered()]))
     const error = new MillraceError(
       'CLOSED',
       'the broker was closed before the server answered: the call may have been done',
@@ -419,11 +417,6 @@ export class RemoteEngine implements Engine {
     this.#publishing.fail(error)
     await this.#client.close(error)
     await this.#options.release?.()
-  }
-
-  /** Wait until every publish is answered. */
-  async #published(): Promise<void> {
-    while (!this.#publishing.idle) await new Promise((resolve) => setTimeout(resolve, 5))
   }
 }
 

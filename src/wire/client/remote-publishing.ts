@@ -9,6 +9,7 @@
  *
  * Memory is bounded by `pendingBytesMax`, counted in characters. Beyond that, publishing is refused with BACKPRESSURE.
  */
+import { Condition } from '../../base/condition.ts'
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import type { EncodedEvent } from '../../broker/encoded-event.ts'
@@ -114,6 +115,7 @@ export class RemotePublishing {
   /** The highest known end offset of each channel. */
   readonly #ends = new Map<string, number>()
   #chars = 0
+  readonly #idle = new Condition(() => this.#groups.length === 0 && this.#unanswered.size === 0)
 
   constructor(client: WireClient) {
     this.#client = client
@@ -129,8 +131,9 @@ export class RemotePublishing {
     return this.#groups.length > 0
   }
 
-  get idle(): boolean {
-    return this.#groups.length === 0 && this.#unanswered.size === 0
+  /** Resolves when every publish is answered. */
+  answered(): Promise<void> {
+    return this.#idle.reached()
   }
 
   publish(channel: string, event: EncodedEvent, dueAtMs: number | null): Promise<Receipt> {
@@ -214,6 +217,7 @@ export class RemotePublishing {
   settled(group: PublishGroup): void {
     this.#unanswered.delete(group)
     this.#chars -= group.chars
+    this.#idle.check()
   }
 
   /** Fail what is not yet given to the client. */

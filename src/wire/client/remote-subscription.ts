@@ -327,7 +327,7 @@ export class RemoteSubscription implements Subscription {
   }
 
   async flushed(): Promise<void> {
-    await this.#resettled()
+    await this.#orphans.settled()
     this.collect()
     await this.#link.ask(FRAME.flush, this.number)
     // The session may have been lost meanwhile, and the settlements may be on their way again.
@@ -344,11 +344,6 @@ export class RemoteSubscription implements Subscription {
     )
   }
 
-  /** Wait until the settlements of a lost session are repeated in this one. */
-  async #resettled(): Promise<void> {
-    while (this.#orphans.settling) await new Promise((resolve) => setTimeout(resolve, 5))
-  }
-
   get held(): Iterable<Delivery> {
     return this.#orphans.size === 0 ? this.#inHand : [...this.#inHand, ...this.#orphans.running()]
   }
@@ -362,7 +357,7 @@ export class RemoteSubscription implements Subscription {
     for (const delivery of [...this.#inHand]) this.release(delivery)
     this.#orphans.forgetRunning()
     try {
-      await this.#resettled()
+      await this.#orphans.settled()
       this.collect()
       await this.#link.ask(FRAME.unsubscribe, this.number)
     } finally {

@@ -5,10 +5,12 @@
  * Every request is in `#pending` until it is answered. After a lost connection, the link sends only the missing frames.
  * In a new session, every pending request is sent again in order, unless its kind forbids it.
  */
+
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
+import { TIME_MS_MAX } from '../../base/time-text.ts'
 import { errorOfWire, type Hello, type Welcome } from '../access.ts'
-import { FRAME, FrameReader, jsonFrame, jsonOf, malformed, PROTOCOL_VERSION, TIME_MS_MAX } from '../frame.ts'
+import { FRAME, FrameReader, jsonFrame, jsonOf, malformed, PROTOCOL_VERSION } from '../frame.ts'
 import { Link } from '../link.ts'
 import type { Transport } from '../transport.ts'
 

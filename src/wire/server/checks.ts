@@ -2,11 +2,13 @@
  * Checks of everything that a client sends, before an engine gets it. Engines trust the encoder above them, but a
  * client may use another encoder, or none.
  */
+
 import { MillraceError } from '../../base/errors.ts'
 import type { JsonObject } from '../../base/json-object.ts'
 import { LIMITS } from '../../base/limits.ts'
 import { checkName, compileWildcard, isWildcard, ownerOf, reservedName } from '../../base/names.ts'
 import { shown } from '../../base/shown.ts'
+import { TIME_MS_MAX } from '../../base/time-text.ts'
 import { wholeNumber } from '../../base/units.ts'
 import type { ConsumerPause, EventPlace } from '../../broker/description.ts'
 import type { EncodedEvent } from '../../broker/encoded-event.ts'
@@ -21,7 +23,7 @@ import { checkKeyPath, type KeySpec } from '../../channel/key-path.ts'
 import { eventText } from '../../event/event-text.ts'
 import { type Members, membersOfText } from '../../event/http/decode-http.ts'
 import { type Access, allows, type Permission } from '../access.ts'
-import { malformed, TIME_MS_MAX } from '../frame.ts'
+import { malformed } from '../frame.ts'
 
 /**
  * Check an event from a client: size, type, key, id, source and specversion. Returns its members.

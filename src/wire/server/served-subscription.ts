@@ -37,7 +37,10 @@ const CONFIRM_MS = 20
 /** The delay before the next flush after one that failed. */
 const CONFIRM_AGAIN_MS = 1000
 
-/** The number of settlement frames that may wait for the declarations of the channels into which they emit. */
+/**
+ * The number of settlement frames that may wait: for the declarations of the channels into which they emit, or behind a
+ * frame that waits.
+ */
 const WAITING_MAX = 1000
 
 export interface SubscriptionHost {
