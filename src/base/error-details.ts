@@ -83,6 +83,24 @@ export interface DetailsByCode {
     readonly offset?: number
     readonly handled?: boolean
   }
+  readonly UNKNOWN_VERSION: OfEvent & {
+    readonly type: string
+    /** The version of the event. */
+    readonly version: number
+    /** The newest version that the definition has. */
+    readonly newest: number
+    readonly offset?: number | undefined
+    /** It is older than every version that the definition has, so no attempt can help. */
+    readonly handled?: boolean
+    /** It is newer, so the event waits for an instance that knows it. */
+    readonly waits?: boolean
+  }
+  readonly UPCAST_FAILED: OfEvent & {
+    readonly type: string
+    /** The version that was given to the upcast. */
+    readonly version: number
+    readonly offset?: number | undefined
+  }
   readonly EVENT_TOO_LARGE: OfEvent & {
     readonly bytes?: number
     readonly bytesMax?: number

@@ -18,6 +18,10 @@ export const ERROR_CODES = {
   INVALID_EVENT: { retryable: false },
   /** The event's data does not satisfy its schema; `details.issues` are the schema library's own. */
   SCHEMA_MISMATCH: { retryable: false },
+  /** The event is in a version of its type that the definition does not have. */
+  UNKNOWN_VERSION: { retryable: false },
+  /** An upcast threw, or made data that the schema of the next version refuses. */
+  UPCAST_FAILED: { retryable: false },
   /** The event is larger than the channel's limit. */
   EVENT_TOO_LARGE: { retryable: false },
   /** The channel does not carry this event type. */

@@ -104,6 +104,11 @@ export const LIMITS = {
    */
   outstandingMax: 100_000,
   /**
+   * A server of an older version cannot hold an event in a version that its client does not know: it tries the event
+   * again after this time.
+   */
+  versionRetryMs: 60_000,
+  /**
    * Delayed events whose ids a process knows on NATS, Kafka and Redis. Beyond this number, duplicates of the oldest are
    * detected only when they become due.
    */

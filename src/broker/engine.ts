@@ -10,6 +10,7 @@ import type { Clock } from '../base/clock.ts'
 import type { MillraceError } from '../base/errors.ts'
 import type { ChannelSpec } from '../channel/channel.ts'
 import type { EventInBlock } from '../event/event-in-block.ts'
+import type { TypeVersion } from '../event/event-version.ts'
 import type { Capabilities } from './capabilities.ts'
 import type { Carriage } from './carriage.ts'
 import type { Consumers } from './consumers.ts'
@@ -68,6 +69,8 @@ export interface ConsumerSpec {
   readonly leaseMs: number
   /** Attempts after which an event whose worker keeps dying is dead-lettered. */
   readonly attemptsMax: number
+  /** The newest version that this instance knows, by type. It takes every version of the other types. */
+  readonly versions?: Readonly<Record<string, number>>
   /** Reported as stalled when it has work and makes no progress for this time. */
   readonly stallMs: number
 }
@@ -135,7 +138,7 @@ export interface HeldClaim {
 export type ClaimOutcome = 'kept' | 'done' | 'lost'
 
 /**
- * An instance's subscription. Every delivery is settled once, by one of the four verbs. Settling is asynchronous and
+ * An instance's subscription. Every delivery is settled once, by one of the five verbs. Settling is asynchronous and
  * coalesced; `flushed` resolves when all that was settled before is durable. A verb answers `false`, and does nothing,
  * when the delivery is no longer this instance's (its lease expired, its consumer was rewound): its emissions are
  * dropped with it.
@@ -148,6 +151,12 @@ export interface Subscription {
   deadLetter(delivery: Delivery, failure: Failure): boolean
   /** Hand the delivery back unhandled: it does not count as an attempt. */
   release(delivery: Delivery): boolean
+  /**
+   * Hand the delivery back because this instance does not know the version of its event. It does not count as an
+   * attempt. The event waits, and with it the later events of its key, until an instance that may know the version is
+   * attached.
+   */
+  hold(delivery: Delivery, needs: TypeVersion): boolean
   /** Renews the instance's lease. The runner calls it several times in each `leaseMs`. */
   renew(): void
   /** No new deliveries until `resume`; deliveries in flight may be settled. */

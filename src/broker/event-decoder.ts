@@ -1,33 +1,34 @@
 /**
- * Decodes a stored event for a handler or a reader: parses it and applies its schema.
+ * Decodes a stored event for a handler or a reader: parses it and applies its schema. An event of an earlier version is
+ * changed to the newest one first.
  *
- * The schema is that of the channel's own definition: two channels may carry one type with different schemas. If the
- * channel is known by name only, or defines the type without a schema, the schema of the handler's definition is used.
+ * The definition is the channel's own: two channels may carry one type with different schemas. If the
+ * channel is known by name only, or defines the type without a schema, the handler's definition is used.
  */
-import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { MillraceError } from '../base/errors.ts'
 import type { Channel } from '../channel/channel.ts'
 import type { StoredEvent } from '../event/cloud-event.ts'
 import { decodeEvent } from '../event/encode.ts'
 import type { AnyEventDefinition } from '../event/event.ts'
+import { hasVersions, inNewest, mayDiffer } from '../event/event-version.ts'
 import { schemaOutput } from '../event/schema.ts'
 import type { StoredText } from './engine.ts'
 
-type Schemas = Map<string, StandardSchemaV1>
+type Definitions = Map<string, AnyEventDefinition>
 
 export class EventDecoder {
   readonly #use: 'handled' | 'read'
-  readonly #byChannel = new Map<string, Schemas>()
-  readonly #byType: Schemas = new Map()
+  readonly #byChannel = new Map<string, Definitions>()
+  readonly #byType: Definitions = new Map()
 
   constructor(use: 'handled' | 'read') {
     this.#use = use
   }
 
   addChannel({ name, events }: Channel): void {
-    const schemas: Schemas = new Map()
-    for (const definition of events?.values() ?? []) add(schemas, definition)
-    if (schemas.size > 0) this.#byChannel.set(name, schemas)
+    const definitions: Definitions = new Map()
+    for (const definition of events?.values() ?? []) add(definitions, definition)
+    if (definitions.size > 0) this.#byChannel.set(name, definitions)
   }
 
   /** A definition of a handler. */
@@ -35,26 +36,33 @@ export class EventDecoder {
     add(this.#byType, definition)
   }
 
+  /** The newest version that it can decode, by type. */
+  get versions(): Readonly<Record<string, number>> {
+    const newest: Record<string, number> = {}
+    for (const definitions of [this.#byType, ...this.#byChannel.values()])
+      for (const { type, version } of definitions.values()) newest[type] = Math.max(newest[type] ?? 0, version)
+    return newest
+  }
+
   /**
-   * A promise only if the schema is asynchronous. @throws INVALID_EVENT · SCHEMA_MISMATCH; for a handler with
-   * `details.handled`: no attempt can help
+   * A promise only if the schema is asynchronous. @throws INVALID_EVENT · SCHEMA_MISMATCH · UNKNOWN_VERSION ·
+   * UPCAST_FAILED; for a handler with `details.handled`: no attempt can help
    */
   decode(stored: StoredText, channel: string): StoredEvent | Promise<StoredEvent> {
     const event = parse(stored, channel, this.#use)
-    const schema = this.#byChannel.get(channel)?.get(stored.type) ?? this.#byType.get(stored.type)
+    const definition = this.#byChannel.get(channel)?.get(stored.type) ?? this.#byType.get(stored.type)
+    if (definition === undefined) return event
+    const judged = this.#use === 'read' ? { type: event.type, id: event.id, channel, offset: stored.offset } : event
+    if (mayDiffer(definition, event)) return inNewest(definition, event, judged, this.#use)
+    const { schema } = definition
     if (schema === undefined) return event
-    const output = schemaOutput(
-      schema,
-      event.data,
-      this.#use === 'read' ? { type: event.type, id: event.id, channel, offset: stored.offset } : event,
-      this.#use,
-    )
+    const output = schemaOutput(schema, event.data, judged, this.#use)
     return output instanceof Promise ? output.then((settled) => withData(event, settled)) : withData(event, output)
   }
 }
 
-function add(schemas: Schemas, { type, schema }: AnyEventDefinition): void {
-  if (schema !== undefined) schemas.set(type, schema)
+function add(definitions: Definitions, definition: AnyEventDefinition): void {
+  if (hasVersions(definition)) definitions.set(definition.type, definition)
 }
 
 /** Data that an engine could not read as an event has no type. @throws INVALID_EVENT */

@@ -13,6 +13,7 @@ import type { NewEvent } from '../event/cloud-event.ts'
 import { type Encodable, type Encoded, encodeEvent } from '../event/encode.ts'
 import { isDefinition } from '../event/event.ts'
 import { eventText } from '../event/event-text.ts'
+import { mayDiffer, publishedSchema } from '../event/event-version.ts'
 import { nowText } from '../event/identity.ts'
 import { saysItsTime } from '../event/made-now.ts'
 import { schemaOutput } from '../event/schema.ts'
@@ -22,7 +23,7 @@ import type { Engine } from './engine.ts'
 import { type KeptTarget, keptTarget } from './kept-target.ts'
 
 /** The channel of an event: defined by the application, or known by name only. */
-type Target = Pick<Channel, 'name' | 'events' | 'keyOf' | 'spec'> & Partial<Pick<KeptTarget, 'kept'>>
+type Target = Pick<Channel, 'name' | 'events' | 'keyOf' | 'spec'> & Partial<Pick<KeptTarget, 'keptSchema'>>
 
 /** How long the declaration of a channel that is known by name only is used before it is read again. */
 const LOOK_MS = 1000
@@ -185,7 +186,7 @@ export class EventEncoder {
 
   /**
    * The event in the form that the engine stores; a promise only if the schema validates asynchronously.
-   * @throws TYPE_NOT_CARRIED · SCHEMA_MISMATCH · INVALID_EVENT · EVENT_TOO_LARGE
+   * @throws TYPE_NOT_CARRIED · SCHEMA_MISMATCH · UNKNOWN_VERSION · INVALID_EVENT · EVENT_TOO_LARGE
    */
   encode(name: string, event: Encodable, trace: TraceText | null = null): EncodedEvent | Promise<EncodedEvent> {
     try {
@@ -209,9 +210,10 @@ export class EventEncoder {
     if (typeof event !== 'object' || event === null) refuseOther(name, event)
     const definition = target.events?.get(event.type)
     if (definition === undefined) refuseType(target, event)
-    const kept = target.kept?.get(event.type)
+    const kept = target.keptSchema?.(event)
     if (kept !== undefined) return this.#judged(target, event, kept, trace)
-    const schema = definition?.schema
+    const schema =
+      definition !== undefined && mayDiffer(definition, event) ? publishedSchema(definition, event) : definition?.schema
     if (schema === undefined) return this.#finish(target, event, trace)
     const judged = schemaOutput(schema, event.data, event, 'published')
     return judged instanceof Promise

@@ -16,7 +16,7 @@ import {
 } from '../base/units.ts'
 import type { NewEvent } from '../event/cloud-event.ts'
 import { type AnyEventDefinition, type InputOf, isDefinition, type TypeOf } from '../event/event.ts'
-import { type KeptSchemas, keptSchemas } from './kept-schemas.ts'
+import { type KeptSchemas, type KeptVersions, keptSchemas, keptVersions } from './kept-schemas.ts'
 import { checkKeyPath, type KeyFunction, type KeyPath, type KeySpec, keyAtPath, noKey } from './key-path.ts'
 
 export type ChannelKind = 'stream' | 'queue'
@@ -81,6 +81,8 @@ export interface ChannelSpec {
   readonly key?: KeySpec
   /** By type, if the schema library gives a JSON Schema and it fits. */
   readonly schemas?: KeptSchemas
+  /** By type, for the types that have more than the first version. */
+  readonly versions?: Readonly<Record<string, KeptVersions>>
 }
 
 /** A named path for events. */
@@ -158,13 +160,19 @@ function channel<Kind extends ChannelKind, Definition extends AnyEventDefinition
   const events = options.events === undefined ? null : definitionsOf(options.events, `${kind} "${name}"`)
   const key = keySpec(options.key, `${kind} "${name}"`)
   const schemas = events === null ? undefined : keptSchemas(events.values())
+  const versions = events === null ? undefined : keptVersions(events.values())
   const spec = channelSpec(kind, name, events === null ? null : [...events.keys()].sort(), options)
   return {
     name,
     kind,
     events,
     keyOf: key === 'function' ? (options.key as KeyFunction) : keyAt(key, name),
-    spec: { ...spec, ...(key !== undefined && { key }), ...(schemas !== undefined && { schemas }) },
+    spec: {
+      ...spec,
+      ...(key !== undefined && { key }),
+      ...(schemas !== undefined && { schemas }),
+      ...(versions !== undefined && { versions }),
+    },
   }
 }
 

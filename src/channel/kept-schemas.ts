@@ -5,13 +5,15 @@
  * A type whose schema is not kept has a marker instead, `{"x-millrace-schema": "opaque"}`: a JSON Schema that accepts
  * everything.
  */
+import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { isJsonObject, type JsonObject } from '../base/json-object.ts'
 import { LIMITS } from '../base/limits.ts'
 import type { AnyEventDefinition } from '../event/event.ts'
+import type { VersionedDefinition } from '../event/event-version.ts'
 import { SENSITIVE } from '../event/sensitive/marked-places.ts'
 import { SensitiveFields } from '../event/sensitive/masked-event.ts'
 
-/** By event type, sorted. */
+/** By event type, sorted: the schema of its newest version. */
 export type KeptSchemas = Readonly<Record<string, JsonObject>>
 
 /**
@@ -21,6 +23,14 @@ export type KeptSchemas = Readonly<Record<string, JsonObject>>
 export type NotKept = 'opaque' | 'too large'
 
 const MARKER = 'x-millrace-schema'
+
+/** The versions of an event type that has more than the first. */
+export interface KeptVersions {
+  /** The newest. */
+  readonly version: number
+  /** The schemas of the earlier versions, by their numbers. `null`: the library provides none, or it does not fit. */
+  readonly earlier: Readonly<Record<string, JsonObject | null>>
+}
 
 interface StandardJsonSchema {
   readonly jsonSchema?: { readonly input?: (options: { readonly target: string }) => unknown }
@@ -33,13 +43,48 @@ interface StandardJsonSchema {
 export function keptSchemas(definitions: Iterable<AnyEventDefinition>): KeptSchemas | undefined {
   const found: [string, JsonObject][] = []
   for (const { type, schema } of definitions)
-    if (schema !== undefined)
-      found.push([type, jsonSchemaOf(schema['~standard'] as StandardJsonSchema) ?? marker('opaque')])
+    if (schema !== undefined) found.push([type, jsonSchemaOf(schema) ?? marker('opaque')])
   return fitting(found)
 }
 
-/** The schema as plain JSON; null if the library provides none. */
-function jsonSchemaOf({ jsonSchema }: StandardJsonSchema): JsonObject | null {
+/** By type, sorted, for the types that have more than the first version. Undefined if there are none. */
+export function keptVersions(
+  definitions: Iterable<VersionedDefinition>,
+): Readonly<Record<string, KeptVersions>> | undefined {
+  const kept: [string, KeptVersions][] = []
+  for (const { type, version, earlier } of definitions) {
+    if (version === 1) continue
+    const schemas = earlier.map(
+      (each) => [String(each.version), each.schema === undefined ? null : jsonSchemaOf(each.schema)] as const,
+    )
+    kept.push([type, { version, earlier: Object.fromEntries(schemas) }])
+  }
+  return fittingVersions(kept)
+}
+
+/** Sorted by type. An earlier schema beyond the limit of a declaration is left out, and its version stays known. */
+export function fittingVersions(
+  versions: readonly (readonly [type: string, versions: KeptVersions])[],
+): Readonly<Record<string, KeptVersions>> | undefined {
+  let bytes = 0
+  const fits = (schema: JsonObject | null): boolean => {
+    const size = schema === null ? 0 : Buffer.byteLength(JSON.stringify(schema))
+    if (bytes + size > LIMITS.keptSchemaBytesMax) return false
+    bytes += size
+    return true
+  }
+  const kept = [...versions]
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([type, { version, earlier }]): [string, KeptVersions] => {
+      const entries = Object.entries(earlier).map(([number, schema]) => [number, fits(schema) ? schema : null] as const)
+      return [type, { version, earlier: Object.fromEntries(entries) }]
+    })
+  return kept.length === 0 ? undefined : Object.fromEntries(kept)
+}
+
+/** The schema as plain JSON, of the input side; null if the library provides none. */
+export function jsonSchemaOf(schema: StandardSchemaV1): JsonObject | null {
+  const { jsonSchema } = schema['~standard'] as StandardJsonSchema
   try {
     const made: unknown = JSON.parse(JSON.stringify(jsonSchema?.input?.({ target: 'draft-2020-12' }) ?? null))
     return isJsonObject(made) ? made : null

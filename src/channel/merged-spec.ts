@@ -1,11 +1,12 @@
 /** What a repeated declaration makes of a channel: one rule for every engine. */
 import { MillraceError } from '../base/errors.ts'
 import type { ChannelSpec } from './channel.ts'
-import { fitting, type KeptSchemas } from './kept-schemas.ts'
+import { fitting, fittingVersions } from './kept-schemas.ts'
 
 /**
  * Retention, window and limits may change; the kind may not. Types are added and never removed. The last declaration
- * that names a key, or a type's schema, decides it. Returns `existing` itself if nothing changes.
+ * that names a key decides it. The last one that names a type decides its schemas, unless it knows fewer versions of
+ * the type: in a deployment, old and new code declare the channel in any order. Returns `existing` itself if nothing changes.
  * @throws CHANNEL_CONFLICT
  */
 export function mergedSpec(existing: ChannelSpec, declared: ChannelSpec): ChannelSpec {
@@ -19,13 +20,24 @@ export function mergedSpec(existing: ChannelSpec, declared: ChannelSpec): Channe
     existing.types === null || declared.types === null
       ? null
       : [...new Set([...existing.types, ...declared.types])].sort()
-  const { key = existing.key, schemas: _, ...rest } = declared
-  const schemas = mergedSchemas(existing, declared)
-  const merged = { ...rest, types, ...(key !== undefined && { key }), ...(schemas !== undefined && { schemas }) }
+  const { key = existing.key, schemas: _, versions: __, ...rest } = declared
+  const merged = { ...rest, types, ...(key !== undefined && { key }), ...mergedSchemas(existing, declared) }
   return JSON.stringify(merged) === JSON.stringify(existing) ? existing : merged
 }
 
-function mergedSchemas(existing: ChannelSpec, declared: ChannelSpec): KeptSchemas | undefined {
-  const kept = Object.entries(existing.schemas ?? {}).filter(([type]) => declared.types?.includes(type) !== true)
-  return fitting([...kept, ...Object.entries(declared.schemas ?? {})])
+function mergedSchemas(existing: ChannelSpec, declared: ChannelSpec): Pick<ChannelSpec, 'schemas' | 'versions'> {
+  const decides = (type: string): boolean =>
+    declared.types?.includes(type) === true && newestOf(declared, type) >= newestOf(existing, type)
+  const of = <Kept>(kept: (spec: ChannelSpec) => Readonly<Record<string, Kept>> | undefined): [string, Kept][] => [
+    ...Object.entries(kept(existing) ?? {}).filter(([type]) => !decides(type)),
+    ...Object.entries(kept(declared) ?? {}).filter(([type]) => decides(type)),
+  ]
+  const schemas = fitting(of((spec) => spec.schemas))
+  const versions = fittingVersions(of((spec) => spec.versions))
+  return { ...(schemas !== undefined && { schemas }), ...(versions !== undefined && { versions }) }
+}
+
+/** The newest version of a type in a declaration. */
+export function newestOf({ versions }: ChannelSpec, type: string): number {
+  return versions !== undefined && Object.hasOwn(versions, type) ? (versions[type]?.version ?? 1) : 1
 }

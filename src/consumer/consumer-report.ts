@@ -79,6 +79,14 @@ export class ConsumerReport {
     ])
   }
 
+  /** An event is handed back, because this instance does not know its version. */
+  newerVersion({ channel, offset, id, type }: EventAttempt, version: number): void {
+    this.#log.repeated('warn', `version ${this.#plan.name} ${type} ${version}`, () => [
+      'an event is in a version that this instance does not know: it waits for an instance that does',
+      { consumer: this.#plan.name, channel, offset, event: id, type, version },
+    ])
+  }
+
   stalled(sinceMs: number, reason: string): void {
     const consumer = this.#plan.name
     this.#call('stalled', () => ({ consumer, since: new Date(sinceMs), reason }))

@@ -46,7 +46,7 @@ export function kindOf(error: unknown): Failure['kind'] {
   if (!is(error, MillraceError)) return 'error'
   const code = memberOf(error, 'code')
   if (code === 'HANDLER_TIMEOUT') return 'timeout'
-  const undecodable = code === 'SCHEMA_MISMATCH' || code === 'INVALID_EVENT'
+  const undecodable = code === 'SCHEMA_MISMATCH' || code === 'INVALID_EVENT' || code === 'UNKNOWN_VERSION'
   return undecodable && memberOf(memberOf(error, 'details'), 'handled') === true ? 'poison' : 'error'
 }
 

@@ -24,6 +24,7 @@ import { HandlerTable } from './handler-table.ts'
 import { HandlerWatch } from './handler-watch.ts'
 import { HandlersLeftOver } from './handlers-left-over.ts'
 import { within } from './middleware.ts'
+import { NewerVersions } from './newer-versions.ts'
 import type { BatchRoute, ConsumerPlan } from './plan.ts'
 import { Settlement } from './settlement.ts'
 import { StallWatch } from './stall-watch.ts'
@@ -49,6 +50,7 @@ export class Runner implements Running, DeliverySink {
   readonly #report: ConsumerReport
   readonly #watch: HandlerWatch | null
   readonly #stalls: StallWatch
+  readonly #newer: NewerVersions
   readonly #leftOver: HandlersLeftOver
   /** How many deliveries have a handler, or are in a batch. */
   #active = 0
@@ -87,6 +89,7 @@ export class Runner implements Running, DeliverySink {
         })
       : null
     this.#report = new ConsumerReport(plan, host.log, () => this.#clock.now())
+    this.#newer = new NewerVersions(plan.name, host.alarms, this.#report)
     this.#watch =
       plan.timeoutMs === null ? null : new HandlerWatch(plan, plan.timeoutMs, this.#clock, host.alarms, this.#report)
     this.#stalls = new StallWatch(plan.stallMs, this.#clock, {
@@ -126,11 +129,19 @@ export class Runner implements Running, DeliverySink {
       perKey: this.#batcher?.perKey ?? 1,
       leaseMs: plan.leaseMs,
       attemptsMax: plan.retry.attempts,
+      ...(plan.undecoded !== true && { versions: this.#decoder.versions }),
       stallMs: plan.stallMs,
     }
     this.#subscription = await encoder.with(named, () => engine.subscribe(spec, this))
     this.#settlement = new Settlement(
-      { plan, broker: this.#host, random, report: this.#report, settled: (delivery) => this.#forget(delivery) },
+      {
+        plan,
+        broker: this.#host,
+        random,
+        report: this.#report,
+        newer: this.#newer,
+        settled: (delivery) => this.#forget(delivery),
+      },
       this.#subscription,
     )
     this.#renewEvery(plan.leaseMs / 3)
@@ -255,12 +266,12 @@ export class Runner implements Running, DeliverySink {
 
   #handle(event: StoredEvent, context: DeliveryContext): unknown {
     const { middleware } = this.#plan
-    if (middleware.length === 0) return this.#handlers.handle(event, context, context.delivery.text)
+    if (middleware.length === 0) return this.#handlers.handle(event, context, context.delivery)
     return within(middleware, {
       event,
       ctx: context,
       contexts: [context],
-      handle: () => this.#handlers.handle(event, context, context.delivery.text),
+      handle: () => this.#handlers.handle(event, context, context.delivery),
     })
   }
 
@@ -373,6 +384,7 @@ export class Runner implements Running, DeliverySink {
     this.#cancelRenewal()
     this.#watch?.stop()
     this.#stalls.stop()
+    this.#newer.stop()
     const settlement = this.#settlement
     for (const context of this.#contexts()) {
       if (context.timedOut !== null) settlement.failed(context, context.timedOut)

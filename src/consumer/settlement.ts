@@ -7,6 +7,7 @@ import { settleFailed } from '../broker/failed-attempt.ts'
 import type { ConsumerReport } from './consumer-report.ts'
 import { failureOf, Released, RetryAfter } from './failure.ts'
 import type { DeliveryContext } from './handler-context.ts'
+import type { NewerVersions } from './newer-versions.ts'
 import type { ConsumerPlan } from './plan.ts'
 
 export interface SettlementHost {
@@ -14,6 +15,7 @@ export interface SettlementHost {
   readonly broker: Pick<BrokerHost, 'observer'>
   readonly random: () => number
   readonly report: ConsumerReport
+  readonly newer: NewerVersions
   /** The delivery is no longer in flight. */
   settled(delivery: Delivery): void
 }
@@ -92,7 +94,14 @@ export class Settlement {
       this.#host.broker.observer?.settled(this.#host.plan.name, context, 'released', null)
       return this.#host.settled(delivery)
     }
-    const { plan, random, report, broker } = this.#host
+    const { newer, plan, random, report, broker } = this.#host
+    const needs = newer.neededBy(error)
+    if (needs !== null) {
+      if (this.#subscription.hold(delivery, needs)) this.counts.released++
+      broker.observer?.settled(plan.name, context, 'released', null)
+      this.#host.settled(delivery)
+      return newer.met(delivery, needs)
+    }
     const failure = failureOf(error)
     const delayMs = is(error, RetryAfter) ? error.delayMs : null
     const after = settleFailed(this.#subscription, delivery, failure, plan.retry, { error, delayMs, random })

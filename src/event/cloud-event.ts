@@ -16,6 +16,8 @@ export interface EventAttributes {
   /** Media type of the data. @default `application/json` */
   readonly datacontenttype?: string
   readonly dataschema?: string
+  /** The version of its type that the data is in: a whole number. @default the event definition's */
+  readonly dataversion?: number | string
   /** The key for order, if the channel has no `key` of its own. */
   readonly partitionkey?: string
   readonly traceparent?: string
@@ -49,6 +51,8 @@ export interface CloudEvent<Type extends string = string, Data = unknown> {
   readonly subject?: string
   readonly datacontenttype?: string
   readonly dataschema?: string
+  /** The version of its type that the data is in; absent in version 1. Over HTTP it may be text. */
+  readonly dataversion?: number | string
   readonly partitionkey?: string
   readonly traceparent?: string
   readonly tracestate?: string

@@ -60,6 +60,7 @@ export interface Encodable {
   readonly data_base64?: string | null | undefined
   readonly specversion?: string | null | undefined
   readonly extensions?: object | undefined
+  readonly dataversion?: unknown
   readonly [DATA_TEXT]?: string | undefined
   readonly [SHADOWED]?: Shadowed | undefined
 }

@@ -5,9 +5,10 @@ import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { MillraceError } from '../base/errors.ts'
 import { checkName } from '../base/names.ts'
 import { shown } from '../base/shown.ts'
-import { knownOptions } from '../base/units.ts'
+import { knownOptions, wholeNumber } from '../base/units.ts'
 import type { PatternOf } from '../pattern/pattern-type.ts'
 import type { CloudEvent, EventAttributes, NewEvent } from './cloud-event.ts'
+import { type EarlierVersion, VERSION_MAX, type VersionedDefinition } from './event-version.ts'
 import { newId, nowText } from './identity.ts'
 import { madeNow } from './made-now.ts'
 import { attributeReason } from './validate-cloud-event.ts'
@@ -17,11 +18,17 @@ export interface EventOptions {
   readonly source?: string
   /** The CloudEvents `dataschema`: a URI that names the schema. */
   readonly dataschema?: string
+  /**
+   * The number of this version, if earlier versions of the type are no longer known here: give it when no event of
+   * them is kept any more. @default 1
+   */
+  readonly version?: number
 }
 
 /** What every event definition has, whatever its data. */
-export interface AnyEventDefinition {
+export interface AnyEventDefinition extends VersionedDefinition {
   readonly type: string
+  /** The schema of the newest version. */
   readonly schema: StandardSchemaV1 | undefined
   readonly options: EventOptions
 }
@@ -37,9 +44,37 @@ export interface EventDefinition<Type extends string = string, Input = unknown, 
   is(event: CloudEvent): event is CloudEvent<Type, Output>
   /**
    * The events of this type whose data matches a pattern: for `consumer().on()`. The pattern applies to the data as it
-   * was published, before a schema decodes it.
+   * was published, before a schema decodes it; in an event of an earlier version, to the data that the upcasts make.
    */
   where(pattern: PatternOf<Input>): EventFilter<Type, Output>
+  /**
+   * The definition with one more version, which is the newest from then on. Producers publish the newest version, and
+   * handlers get it: an event that was stored in an earlier version is changed by the upcasts when it is read, and then
+   * validated.
+   *
+   * @param version The number of the new version: one more than that of this definition.
+   * @param schema The schema of the new version.
+   * @param upcast Makes the data of the new version (its schema's input) from that of the version before (its
+   * schema's output). It must not change anything else, and must return the data itself and not a promise.
+   * @throws INVALID_OPTION
+   * @example
+   * ```ts
+   * import { event } from 'millrace'
+   * import { z } from 'zod'
+   *
+   * const Paid = event('order.paid', z.object({ euros: z.number() })).nextVersion(
+   *   2,
+   *   z.object({ cents: z.int(), currency: z.string() }),
+   *   ({ euros }) => ({ cents: Math.round(euros * 100), currency: 'EUR' }),
+   * )
+   * Paid({ cents: 250, currency: 'EUR' }).dataversion // 2
+   * ```
+   */
+  nextVersion<Schema extends StandardSchemaV1>(
+    version: number,
+    schema: Schema,
+    upcast: (data: Output) => StandardSchemaV1.InferInput<Schema>,
+  ): EventDefinition<Type, StandardSchemaV1.InferInput<Schema>, StandardSchemaV1.InferOutput<Schema>>
 }
 
 /** Some events of a type: those whose data matches a pattern. */
@@ -95,19 +130,25 @@ export function event<const Type extends string, Schema extends StandardSchemaV1
 ): EventDefinition<Type, StandardSchemaV1.InferInput<Schema>, StandardSchemaV1.InferOutput<Schema>>
 export function event(type: string, schema?: StandardSchemaV1, options: EventOptions = {}): EventDefinition {
   checkName(type, 'event type')
-  if (schema !== undefined && typeof (schema as StandardSchemaV1 | null)?.['~standard']?.validate !== 'function') {
-    throw new MillraceError(
-      'INVALID_OPTION',
-      `the schema of event "${type}" is not a Standard Schema: use zod, valibot, arktype or another such library`,
-      {
-        type,
-      },
-    )
-  }
-  knownOptions(options, ['source', 'dataschema'], `event "${type}"`)
+  if (schema !== undefined) checkSchema(schema, type)
+  knownOptions(options, ['source', 'dataschema', 'version'], `event "${type}"`)
   checkAttributes(options, `of event "${type}"`)
+  const version = wholeNumber(options.version ?? 1, `version of event "${type}"`, 1, VERSION_MAX)
+  return definitionOf({ type, schema, version, earlier: [] }, options)
+}
+
+/** The parts of every event that a definition makes. */
+type Made = Partial<Pick<NewEvent, 'source' | 'dataschema' | 'dataversion'>>
+
+function definitionOf(versions: VersionedDefinition, options: EventOptions): EventDefinition {
+  const { type, version } = versions
   const { source, dataschema } = options
-  const plain = source === undefined && dataschema === undefined
+  const attributesOfAll: Made = {
+    ...(source !== undefined && { source }),
+    ...(dataschema !== undefined && { dataschema }),
+    ...(version > 1 && { dataversion: version }),
+  }
+  const plain = Object.keys(attributesOfAll).length === 0
   const create = (data: unknown, attributes?: EventAttributes): NewEvent => {
     if (attributes === undefined && plain) {
       const now = Date.now()
@@ -123,22 +164,49 @@ export function event(type: string, schema?: StandardSchemaV1, options: EventOpt
         { type },
       )
     }
-    const made = {
-      ...(source !== undefined && { source }),
-      ...(dataschema !== undefined && { dataschema }),
-      ...attributes,
-    }
+    const made = { ...attributesOfAll, ...attributes }
     const { time } = made
     if (time === undefined) return madeNow({ ...made, id: made.id ?? newId(), type, time: nowText(), data })
     return { ...made, id: made.id ?? newId(), type, time: timeText(time), data }
   }
   return Object.assign(create, {
-    type,
-    schema,
+    ...versions,
     options,
     is: (candidate: CloudEvent | null | undefined): candidate is CloudEvent => candidate?.type === type,
     where: (pattern: object): EventFilter => ({ definition: create as EventDefinition, pattern }),
+    nextVersion: (next: number, schema: StandardSchemaV1, upcast: EarlierVersion['upcast']) =>
+      definitionOf(withNext(versions, next, schema, upcast), options),
   })
+}
+
+/** @throws INVALID_OPTION */
+function withNext(
+  { type, schema: before, version, earlier }: VersionedDefinition,
+  next: number,
+  schema: StandardSchemaV1,
+  upcast: EarlierVersion['upcast'],
+): VersionedDefinition {
+  const refuse = (message: string): never => {
+    throw new MillraceError('INVALID_OPTION', message, { type, option: 'nextVersion' })
+  }
+  if (next !== version + 1)
+    refuse(`the version after ${version} of event "${type}" is ${version + 1}; nextVersion got ${shown(next)}`)
+  checkSchema(schema, type)
+  if (typeof upcast !== 'function')
+    refuse(
+      `version ${next} of event "${type}" needs a function that makes its data from that of version ${version}; it is ${shown(upcast)}`,
+    )
+  return { type, schema, version: next, earlier: [...earlier, { version, schema: before, upcast }] }
+}
+
+/** @throws INVALID_OPTION */
+function checkSchema(schema: unknown, type: string): void {
+  if (typeof (schema as StandardSchemaV1 | null)?.['~standard']?.validate === 'function') return
+  throw new MillraceError(
+    'INVALID_OPTION',
+    `the schema of event "${type}" is not a Standard Schema: use zod, valibot, arktype or another such library`,
+    { type },
+  )
 }
 
 /**
@@ -146,7 +214,7 @@ export function event(type: string, schema?: StandardSchemaV1, options: EventOpt
  * message, as in `of connect`.
  * @throws INVALID_OPTION when one of them cannot have its value
  */
-export function checkAttributes(attributes: EventOptions, of: string): void {
+export function checkAttributes(attributes: Pick<EventOptions, 'source' | 'dataschema'>, of: string): void {
   for (const name of ['source', 'dataschema'] as const) {
     const value: unknown = attributes[name]
     const reason = value === undefined ? undefined : value === null ? 'must be a string' : attributeReason(name, value)

@@ -44,6 +44,7 @@ export function publishRoute(host: GatewayHost): Route {
       'INVALID_EVENT',
       'INVALID_OPTION',
       'SCHEMA_MISMATCH',
+      'UNKNOWN_VERSION',
       'TYPE_NOT_CARRIED',
       'EVENT_TOO_LARGE',
       'REQUEST_TOO_LARGE',

@@ -3,6 +3,7 @@ import { isMillraceError } from '../base/errors.ts'
 
 const CODES = [
   'SCHEMA_MISMATCH',
+  'UNKNOWN_VERSION',
   'INVALID_EVENT',
   'EVENT_TOO_LARGE',
   'TYPE_NOT_CARRIED',

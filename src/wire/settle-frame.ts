@@ -11,8 +11,8 @@
  *             4 × m  for each emission, the index (0 to n − 1) of the delivery that it belongs to; ascending
  *             2 × m  for each, the index of its channel in the JSON's `channels`
  *             8 × m  for each, when it is due (float64); NaN = now
- *             …      JSON: { details: [[index, { delayMs?, failure }] …], channels: [name …], keyed? }
- *                    `keyed` as in a publish
+ *             …      JSON: { details: [[index, { delayMs?, failure, needs? }] …], channels: [name …], keyed? }
+ *                    `keyed` as in a publish; `needs: { type, version }` of a retry: hold the event
  *             …      a block of the emissions, if there are any
  */
 
@@ -21,6 +21,7 @@ import type { EncodedEvent } from '../broker/encoded-event.ts'
 import type { Emission } from '../broker/engine.ts'
 import type { Failure } from '../broker/failure.ts'
 import { decodeSentBlock, encodeBlock } from '../event/block.ts'
+import type { TypeVersion } from '../event/event-version.ts'
 import type { JsonBounds } from '../event/json-scanner.ts'
 import { FRAME, FRAME_HEADER_BYTES, isTimeOrNone, jsonOf, malformed, newFrame } from './frame.ts'
 
@@ -29,6 +30,11 @@ export const VERB = { complete: 1, retry: 2, deadLetter: 3, release: 4 } as cons
 export interface SettleDetail {
   readonly delayMs?: number
   readonly failure: Failure
+  /**
+   * The client does not know this version of the event: hold the event for an instance that knows it. A server that
+   * does not know this member tries the event again after the delay.
+   */
+  readonly needs?: TypeVersion
 }
 
 const HEAD_BYTES = 16
@@ -192,8 +198,13 @@ const KINDS: readonly unknown[] = [
 
 function isDetail(value: unknown): value is SettleDetail {
   if (typeof value !== 'object' || value === null) return false
-  const { delayMs, failure } = value as { readonly delayMs?: unknown; readonly failure?: unknown }
-  return isDelay(delayMs ?? 0) && isFailure(failure)
+  const { delayMs, failure, needs } = value as Partial<Record<keyof SettleDetail, unknown>>
+  return isDelay(delayMs ?? 0) && isFailure(failure) && (needs === undefined || isTypeVersion(needs))
+}
+
+function isTypeVersion(value: unknown): value is TypeVersion {
+  const { type, version } = (value ?? {}) as Partial<Record<keyof TypeVersion, unknown>>
+  return typeof type === 'string' && Number.isInteger(version)
 }
 
 export function isFailure(value: unknown): value is Failure {

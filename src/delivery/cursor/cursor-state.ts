@@ -1,6 +1,7 @@
 /**
  * What of a cursor survives a restart: which events its consumer has settled, the attempts of events that failed, and
- * which events are suspects (clause 5). The state is in memory and in records.
+ * which events are suspects (clause 5). The state is in memory and in records. Only the waits for a version are in
+ * memory alone: they are found again by delivering.
  */
 import { OffsetSet } from '../../base/offset-set.ts'
 import type { Failure } from '../../broker/failure.ts'
@@ -19,6 +20,7 @@ import {
 } from '../consumer-records.ts'
 import type { RecordSource } from '../cursor-host.ts'
 import type { DeliveryLog } from '../delivery-log.ts'
+import { VersionWaits } from '../dispatch/version-waits.ts'
 
 export interface StateHost {
   get(key: string): Uint8Array | undefined
@@ -40,6 +42,7 @@ export class CursorState implements RecordSource {
   #done: OffsetSet
   readonly #retries = new Map<number, RetryRecord>()
   readonly #suspects = new Set<number>()
+  readonly versions: VersionWaits = new VersionWaits()
   #interrupted = false
   #onFloorMoved: (() => void) | null = null
   #savedFloor = -1
@@ -191,6 +194,7 @@ export class CursorState implements RecordSource {
 
   /** Forget the attempts of an event and that it was a suspect. */
   clear(offset: number): void {
+    this.versions.clear(offset)
     if (this.#suspects.size > 0) this.#suspects.delete(offset)
     if (this.#retries.size > 0 && this.#retries.delete(offset))
       this.#host.write(consumerKeys.retry(this.#group, this.#log.id, offset), null)
@@ -198,6 +202,7 @@ export class CursorState implements RecordSource {
 
   /** The same for all offsets from `from` up to, but not including, `end`. */
   clearRange(from: number, end: number): void {
+    if (this.versions.size > 0) this.versions.clearRange(from, end)
     if (this.#retries.size > 0)
       for (const offset of [...this.#retries.keys()]) if (offset >= from && offset < end) this.clear(offset)
     if (this.#suspects.size > 0)
@@ -210,6 +215,7 @@ export class CursorState implements RecordSource {
     for (const chunk of this.#done.saved) this.#host.write(consumerKeys.chunk(this.#group, this.#log.id, chunk), null)
     for (const failed of [...this.#retries.keys()]) this.clear(failed)
     this.#suspects.clear()
+    this.versions.clearAll()
     this.#done = new OffsetSet(offset)
     this.#writeBegin(offset)
   }

@@ -10,6 +10,7 @@ import type { OffsetSet } from '../../base/offset-set.ts'
 import type { ClaimOutcome } from '../../broker/engine.ts'
 import type { Failure } from '../../broker/failure.ts'
 import type { Position } from '../../broker/position.ts'
+import type { TypeVersion } from '../../event/event-version.ts'
 import { consumerKeys, toJson } from '../consumer-records.ts'
 import type { CursorHost } from '../cursor-host.ts'
 import { DeadLetterBox } from '../dead/dead-letter-box.ts'
@@ -46,9 +47,9 @@ export class Cursor implements DeliveringCursor, LogListener, Suspected, Restric
     this.group = group
     this.log = log
     this.#host = host
-    this.#instances = new AttachedInstances(this)
     this.progress = new Progress(host.elapsedMs())
     this.state = new CursorState(group, log, host, from)
+    this.#instances = new AttachedInstances(this)
     this.box = new DeadLetterBox({ ...host, group, channelId: log.id, channel: log.name })
     this.#inFlight = new InFlight({
       recordInFlight: () => this.#instances.recordInFlight(),
@@ -266,6 +267,11 @@ export class Cursor implements DeliveringCursor, LogListener, Suspected, Restric
   release(delivery: HeldDelivery): void {
     this.#end(delivery)
     this.#dispatcher.putBack(delivery)
+  }
+
+  hold(delivery: HeldDelivery, needs: TypeVersion): void {
+    this.state.versions.refused(delivery.offset, delivery.instance, needs)
+    this.release(delivery)
   }
 
   deadLetter(delivery: HeldDelivery, failure: Failure): void {

@@ -2,12 +2,16 @@
 import type { Clock } from '../../base/clock.ts'
 import type { RetryRecord } from '../consumer-records.ts'
 import type { DeliveryLog } from '../delivery-log.ts'
+import type { VersionWaits } from '../dispatch/version-waits.ts'
 
 /** A cursor, as far as a stall can be seen in it. */
 export interface WatchedCursor {
   readonly log: Pick<DeliveryLog, 'name' | 'first' | 'committed'>
   readonly progress: { readonly settledAtMs: number }
-  readonly state: { readonly retries: ReadonlyMap<number, RetryRecord> }
+  readonly state: {
+    readonly retries: ReadonlyMap<number, RetryRecord>
+    readonly versions: Pick<VersionWaits, 'size' | 'needs' | 'isRefused'>
+  }
   readonly box: { readonly full: boolean; readonly blockade: { readonly stands: boolean; readonly size: number } }
   /** The next offset to read. */
   readonly next: number
@@ -62,6 +66,9 @@ function reasonOf({ box, log, state, unmatched }: WatchedCursor, instances: read
     return `all events wait behind ${box.blockade.size} dead letter(s) in "${log.name}" (onDead: block): redrive or drop them`
   if (unmatched > 0)
     return `no running consumer of "${log.name}" handles ${unmatched} of its events: start one that does`
+  const [needed] = state.versions.needs
+  if (needed !== undefined)
+    return `${state.versions.size} event(s) of "${log.name}" wait for an instance that knows version ${needed.version} of "${needed.type}": deploy it`
   if (box.full) return `more events of "${log.name}" are parked than the limit allows: redrive or drop the dead letters`
   const held = instances.reduce((sum, instance) => sum + instance.held.size, 0)
   if (held > 0) return `${held} handler(s) have been running since then and none has finished`

@@ -37,6 +37,8 @@ export interface KeptHost {
   isDue(lane: KeyLane, offset: number): boolean
   /** Run `task` when the event may be delivered. Returns false where it may be now. */
   whenDue(offset: number, task: () => void): boolean
+  /** No attached instance knows the version of the event: the lane is blocked until another is attached. */
+  parkLane(lane: KeyLane, offset: number): void
   unblock(lane: KeyLane): void
   setUnmatched(block: EventBlock, offset: number): void
   deliver(
@@ -116,8 +118,9 @@ export class KeptEvents {
       this.#fetch(offset, chain.key, () => this.#dispatcher.unblock(lane))
       return
     }
-    const instance = instances.pickKept(record)
+    const instance = instances.pickKept(record, offset)
     if (instance === 'unmatched' && log.spec.kind === 'stream') this.#skip(lane, offset, chain.key)
+    else if (instance === 'unknown') this.#dispatcher.parkLane(lane, offset)
     else if (typeof instance === 'string') lanes.setAside(lane)
     else if (instance.keys.mayTake(chain.key, cursor) && this.#dispatcher.isDue(lane, offset))
       this.#dispatcher.deliver(instance, lane, record, offset, record.timeMs, true)
@@ -156,7 +159,7 @@ export class KeptEvents {
 
   /** Deliver one of them. Returns false while its text is being fetched. */
   #giveUnchained(instance: HoldingInstance, offset: number): boolean {
-    const { box, lanes } = this.#parts
+    const { box, lanes, state } = this.#parts
     const { name } = instance.spec
     const record = box.event(offset)
     if (record === undefined && box.isLive(offset)) {
@@ -171,9 +174,19 @@ export class KeptEvents {
       if (lane.inFlight > 0 && !lane.lastRedriven) lane.letPass()
       box.enchain(name, record.key, offset)
       lanes.enqueue(lane)
-    } else if (!this.#dispatcher.whenDue(offset, () => this.addUnchained(name, offset)))
+    } else if (state.versions.isRefused(offset, instance)) this.#park(instance, record, offset)
+    else if (!this.#dispatcher.whenDue(offset, () => this.addUnchained(name, offset)))
       this.#dispatcher.deliver(instance, lanes.of(null), record, offset, record.timeMs, true)
     return true
+  }
+
+  /** An event without a key: the instance does not know its version. Another may, or one that is attached later. */
+  #park({ spec: { name } }: HoldingInstance, record: DeadRecord, offset: number): void {
+    const { instances, lanes, state } = this.#parts
+    const other = instances.pickKept(record, offset)
+    if (typeof other !== 'string') this.#dispatcher.deliver(other, lanes.of(null), record, offset, record.timeMs, true)
+    else if (other === 'unknown') state.versions.park(offset, () => this.addUnchained(name, offset))
+    else void this.#parts.host.after(REST_MS, () => this.addUnchained(name, offset))
   }
 
   /** A redriven event outside chains waits again, in offset order. */

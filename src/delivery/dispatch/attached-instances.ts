@@ -13,8 +13,11 @@ import type { Lane } from './lane.ts'
 /** Events that one instance gets in a row before it is another's turn, at most. */
 const TURN_MAX = 64
 
-/** No instance with credit matches the event · no attached instance matches it. */
-export type NoInstance = 'busy' | 'unmatched'
+/**
+ * No instance with credit matches the event · no attached instance matches it · those that match do not know its
+ * version.
+ */
+export type NoInstance = 'busy' | 'unmatched' | 'unknown'
 
 export class AttachedInstances implements Restrictable {
   readonly claims: Claims = new Claims()
@@ -139,12 +142,20 @@ export class AttachedInstances implements Restrictable {
     const claimant = this.claims.size === 0 ? undefined : this.claimant(block.firstOffset + index)
     if (claimant !== undefined) return claimant.isReady ? claimant : 'busy'
     if (this.#restricted) return 'busy'
-    if (holder?.hasCredit === true && holder.filter.accepts(block, index)) return holder
+    const offset = block.firstOffset + index
+    const waits = this.#cursor.state.versions
+    const isRefused = (instance: HoldingInstance): boolean => waits.size > 0 && waits.isRefused(offset, instance)
+    if (holder?.hasCredit === true && holder.filter.accepts(block, index) && !isRefused(holder)) return holder
     const full: HoldingInstance[] = []
+    let unknown = false
     for (let step = 0; step < list.length; step++) {
       if (step > 0 || this.#more === 0 || this.#turn >= list.length) this.#nextTurn()
       const instance = list[this.#turn] as HoldingInstance
       if (!instance.filter.accepts(block, index)) continue
+      if (isRefused(instance)) {
+        unknown = true
+        continue
+      }
       if (instance.hasCredit) {
         this.#more--
         return instance
@@ -152,7 +163,7 @@ export class AttachedInstances implements Restrictable {
       instance.waitForCredit(this.#cursor)
       full.push(instance)
     }
-    if (full.length === 0) return 'unmatched'
+    if (full.length === 0) return unknown ? 'unknown' : 'unmatched'
     this.#full = full
     return 'busy'
   }
@@ -197,10 +208,14 @@ export class AttachedInstances implements Restrictable {
    * The instance that gets an event kept among the dead letters. A redriven letter goes to its own consumer; an event
    * that waited behind one goes to any instance that matches it.
    */
-  pickKept(record: DeadRecord): HoldingInstance | NoInstance {
-    if (record.failure !== null) return this.withCreditOf(record.consumer) ?? 'busy'
-    const matching = this.#list.filter(({ filter }) => filter.acceptsEvent(record))
-    if (matching.length === 0) return 'unmatched'
+  pickKept(record: DeadRecord, offset: number): HoldingInstance | NoInstance {
+    const wanting = this.#list.filter(({ filter, spec }) =>
+      record.failure === null ? filter.acceptsEvent(record) : spec.name === record.consumer,
+    )
+    if (wanting.length === 0) return record.failure === null ? 'unmatched' : 'busy'
+    const waits = this.#cursor.state.versions
+    const matching = wanting.filter((instance) => !waits.isRefused(offset, instance))
+    if (matching.length === 0) return 'unknown'
     const instance = this.#restricted ? undefined : matching.find((each) => each.hasCredit)
     if (instance === undefined) for (const each of matching) each.waitForCredit(this.#cursor)
     return instance ?? 'busy'

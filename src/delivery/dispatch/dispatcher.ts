@@ -108,6 +108,7 @@ export class Dispatcher implements KeptHost {
 
   /** An instance was attached: look again at the events that no instance matched. */
   matchAgain(): void {
+    this.#state.versions.lookAgain()
     for (const [key, offset] of this.#unmatched.splice(0)) this.#requeue(this.#lanes.of(key), offset)
   }
 
@@ -169,7 +170,7 @@ export class Dispatcher implements KeptHost {
     const event = block.at(index)
     if (this.#log.superseded(event.key, offset)) this.#settling.skip(offset, offset + 1)
     else if (event.key !== null) this.#giveKeyed(event, event.key, offset, block.timeAt(index), instance)
-    else if (instance === 'busy' || this.#state.isMarked(offset)) this.#requeue(this.#lanes.of(null), offset)
+    else if (typeof instance === 'string' || this.#state.isMarked(offset)) this.#requeue(this.#lanes.of(null), offset)
     else this.deliver(instance, null, event, offset, block.timeAt(index), false)
   }
 
@@ -178,14 +179,18 @@ export class Dispatcher implements KeptHost {
     key: string,
     offset: number,
     timeMs: number,
-    instance: HoldingInstance | 'busy',
+    instance: HoldingInstance | 'busy' | 'unknown',
   ): void {
     const chain = this.#box.chains.size === 0 ? undefined : this.#box.chains.get(key)
     const found = this.#lanes.find(key)
     if (chain !== undefined && this.#kept.mayJoin(found, offset)) return this.#kept.join(chain, event, offset, timeMs)
     const lane = found ?? this.#lanes.make(key)
     const isOpen =
-      chain === undefined && lane.waiting === 0 && !lane.blocked && instance !== 'busy' && !this.#state.isMarked(offset)
+      chain === undefined &&
+      lane.waiting === 0 &&
+      !lane.blocked &&
+      typeof instance !== 'string' &&
+      !this.#state.isMarked(offset)
     if (
       isOpen &&
       (lane.inFlight === 0 || (lane.inFlight < instance.spec.perKey && lane.holder === instance)) &&
@@ -230,6 +235,7 @@ export class Dispatcher implements KeptHost {
         this.setUnmatched(block, lane.shift())
         continue
       }
+      if (instance === 'unknown') return this.parkLane(lane, offset)
       const hasRoom =
         lane.inFlight === 0 ||
         (instance !== 'busy' && lane.inFlight < instance.spec.perKey && lane.holder === instance && offset > lane.last)
@@ -322,6 +328,12 @@ export class Dispatcher implements KeptHost {
     if (!this.whenDue(offset, () => this.unblock(lane))) return true
     lane.block()
     return false
+  }
+
+  /** No attached instance knows the version of a lane's first event: the lane is blocked until another is attached. */
+  parkLane(lane: Lane<HoldingInstance>, offset: number): void {
+    lane.block()
+    this.#state.versions.park(offset, () => this.unblock(lane))
   }
 
   unblock(lane: Lane<HoldingInstance>): void {

@@ -8,6 +8,7 @@ import type { Failure } from '../../broker/failure.ts'
 import type { StoredEvent } from '../../event/cloud-event.ts'
 import { decodeAlike } from '../../event/decode-alike.ts'
 import { EventInBlock } from '../../event/event-in-block.ts'
+import type { TypeVersion } from '../../event/event-version.ts'
 import type { Progress } from '../cursor/progress.ts'
 import type { WatchedCursor } from '../cursor/stall.ts'
 import type { DeliveryLog } from '../delivery-log.ts'
@@ -28,6 +29,8 @@ export interface DeliveringCursor extends KeyCursor, WatchedCursor {
   retry(delivery: HeldDelivery, dueAtMs: number, failure: Failure): void
   deadLetter(delivery: HeldDelivery, failure: Failure): void
   release(delivery: HeldDelivery): void
+  /** The instance does not know the version of the event. */
+  hold(delivery: HeldDelivery, needs: TypeVersion): void
   /** The lease of these deliveries has ended. `alone`: the instance held nothing else, in any channel. */
   expire(deliveries: readonly HeldDelivery[], alone: boolean): void
   /** Offsets that are delivered, or reserved for an instance. */

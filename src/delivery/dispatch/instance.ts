@@ -13,6 +13,7 @@ import type {
   Subscription,
 } from '../../broker/engine.ts'
 import type { Failure } from '../../broker/failure.ts'
+import type { TypeVersion } from '../../event/event-version.ts'
 import { backlogOf, stallOf } from '../cursor/stall.ts'
 import { type Shape, shapeOf } from './agreement.ts'
 import { claimEvents } from './claims.ts'
@@ -210,6 +211,13 @@ export class Instance implements Subscription, HoldingInstance {
     const held = this.#own(delivery)
     if (held === null) return false
     held.cursor.release(held)
+    return true
+  }
+
+  hold(delivery: Delivery, needs: TypeVersion): boolean {
+    const held = this.#own(delivery)
+    if (held === null) return false
+    held.cursor.hold(held, needs)
     return true
   }
 

@@ -151,6 +151,7 @@ function receiveRoute(handle: Route['handle']): Route {
       'INVALID_SIGNATURE',
       'INVALID_EVENT',
       'SCHEMA_MISMATCH',
+      'UNKNOWN_VERSION',
       'TYPE_NOT_CARRIED',
       'EVENT_TOO_LARGE',
       'REQUEST_TOO_LARGE',

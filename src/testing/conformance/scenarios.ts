@@ -28,6 +28,7 @@ import { wildcards } from './clauses/16-wildcards.ts'
 import { discovery } from './clauses/17-discovery.ts'
 import { declarations } from './clauses/18-declarations.ts'
 import { errors } from './clauses/18-errors.ts'
+import { versions } from './clauses/18-versions.ts'
 import type { Scenario } from './scenario.ts'
 
 /**
@@ -68,4 +69,5 @@ export const SCENARIOS: readonly Scenario[] = [
   ...discovery,
   ...errors,
   ...declarations,
+  ...versions,
 ]

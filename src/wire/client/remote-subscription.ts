@@ -8,6 +8,7 @@
  * session (`orphans.ts`).
  */
 import { MillraceError } from '../../base/errors.ts'
+import { LIMITS } from '../../base/limits.ts'
 import { SlotSet } from '../../base/slot-set.ts'
 import type {
   ClaimOutcome,
@@ -19,6 +20,7 @@ import type {
   Subscription,
 } from '../../broker/engine.ts'
 import type { Failure } from '../../broker/failure.ts'
+import type { TypeVersion } from '../../event/event-version.ts'
 import { errorOfWire } from '../access.ts'
 import { EventColumns } from '../event-columns.ts'
 import { FRAME, FRAME_HEADER_BYTES, jsonOf, malformed, newFrame } from '../frame.ts'
@@ -44,6 +46,9 @@ export interface SubscriptionLink {
   mark(subscription: number, done: () => void): void
   ended(subscription: RemoteSubscription): void
 }
+
+/** The reason that a server of an older version keeps: it tries the event again after a while. */
+const UNKNOWN_VERSION = { name: 'MillraceError', code: 'UNKNOWN_VERSION', kind: 'error' } as const
 
 /**
  * Deliveries above the credit that are tolerated. A server that respects the credit exceeds it only by deliveries that
@@ -236,6 +241,11 @@ export class RemoteSubscription implements Subscription {
 
   deadLetter(delivery: Delivery, failure: Failure): boolean {
     return this.#settle(delivery, VERB.deadLetter, { failure }, null)
+  }
+
+  hold(delivery: Delivery, needs: TypeVersion): boolean {
+    const failure = { ...UNKNOWN_VERSION, message: `version ${needs.version} of "${needs.type}" is not known here` }
+    return this.#settle(delivery, VERB.retry, { delayMs: LIMITS.versionRetryMs, failure, needs }, null)
   }
 
   release(delivery: Delivery): boolean {

@@ -18,9 +18,10 @@ import type { Position } from '../../broker/position.ts'
 import type { Want } from '../../broker/want.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
 import { typeNotCarried } from '../../channel/channel-errors.ts'
-import { fitting, type KeptSchemas } from '../../channel/kept-schemas.ts'
+import { fitting, fittingVersions, type KeptSchemas, type KeptVersions } from '../../channel/kept-schemas.ts'
 import { checkKeyPath, type KeySpec } from '../../channel/key-path.ts'
 import { eventText } from '../../event/event-text.ts'
+import { VERSION_MAX } from '../../event/event-version.ts'
 import { type Members, membersOfText } from '../../event/http/decode-http.ts'
 import { type Access, allows, type Permission } from '../access.ts'
 import { malformed } from '../frame.ts'
@@ -94,6 +95,7 @@ export function checkChannelSpec(value: unknown): ChannelSpec {
     eventBytesMax: wholeNumber(spec.eventBytesMax as number, 'eventBytesMax', 256, LIMITS.eventBytesMax),
     ...(spec.key !== undefined && { key: checkKey(spec.key) }),
     ...(spec.schemas !== undefined && { schemas: checkSchemas(spec.schemas) }),
+    ...(spec.versions !== undefined && { versions: checkVersions(spec.versions) }),
   }
 }
 
@@ -109,6 +111,39 @@ function checkSchemas(value: unknown): KeptSchemas {
     ([type, schema]) => [checkName(type, 'event type'), objectOf(schema, 'a schema')] as const,
   )
   return fitting(schemas as [string, JsonObject][]) ?? {}
+}
+
+/** @throws INVALID_NAME · INVALID_OPTION · INVALID_REQUEST */
+function checkVersions(value: unknown): Readonly<Record<string, KeptVersions>> {
+  const versions = Object.entries(objectOf(value, 'versions')).map(([type, each]) => {
+    const { version, earlier } = objectOf(each, 'the versions of a type') as Partial<
+      Record<keyof KeptVersions, unknown>
+    >
+    const schemas = Object.entries(objectOf(earlier, 'earlier versions')).map(
+      ([number, schema]) =>
+        [
+          String(wholeNumber(Number(number), 'an earlier version', 1, VERSION_MAX)),
+          schema === null ? null : objectOf(schema, 'a schema'),
+        ] as const,
+    )
+    const newest = wholeNumber(version as number, 'the newest version', 2, VERSION_MAX)
+    return [
+      checkName(type, 'event type'),
+      { version: newest, earlier: Object.fromEntries(schemas) as KeptVersions['earlier'] },
+    ] as const
+  })
+  return fittingVersions(versions) ?? {}
+}
+
+/** By type. @throws INVALID_NAME · INVALID_OPTION · INVALID_REQUEST */
+function knownVersions(value: unknown): Readonly<Record<string, number>> {
+  const versions = Object.entries(objectOf(value, 'versions'))
+  return Object.fromEntries(
+    versions.map(([type, version]) => [
+      checkName(type, 'event type'),
+      wholeNumber(version as number, 'a version', 1, VERSION_MAX),
+    ]),
+  )
 }
 
 /** The places of events. @throws INVALID_REQUEST · INVALID_NAME · INVALID_OPTION */
@@ -161,6 +196,7 @@ export function checkConsumerSpec(value: unknown): ConsumerSpec {
     channels: channels as string[],
     wants: listOf(spec.wants, 'wants').map(wantOf),
     from: checkPosition(spec.from),
+    ...(spec.versions !== undefined && { versions: knownVersions(spec.versions) }),
     onDead: spec.onDead === 'park' || spec.onDead === 'skip' || spec.onDead === 'block' ? spec.onDead : null,
     credit: whole('credit', 1, LIMITS.concurrencyMax),
     perKey: whole('perKey', 1, LIMITS.handlerBatchMax),

@@ -52,7 +52,8 @@ export class DeclaredChannels {
   /**
    * The event as it must be stored. `keyed`: the sender has the channel's code, so it has checked the data, and the key
    * (or none) comes from its key function.
-   * @throws INVALID_EVENT · EVENT_TOO_LARGE · TYPE_NOT_CARRIED · SCHEMA_MISMATCH · UNAVAILABLE
+   * @throws INVALID_EVENT · EVENT_TOO_LARGE · TYPE_NOT_CARRIED · SCHEMA_MISMATCH · UNKNOWN_VERSION ·
+   * UNAVAILABLE
    */
   checked(name: string, event: EncodedEvent, keyed: boolean): EncodedEvent {
     const known = this.#known.get(name)
@@ -69,7 +70,7 @@ function asDeclared(target: KeptTarget, event: EncodedEvent, keyed: boolean): En
   const { key: spec } = target.spec
   // A sender with the channel's code has already checked the data against its definition, as a process on any other
   // engine does.
-  const schema = keyed ? undefined : target.kept.get(event.type)
+  const schema = keyed ? undefined : target.keptSchema({ ...attributes, type: event.type, id: event.id })
   const path = typeof spec === 'object' && spec !== null ? spec.path : ''
   // The data is parsed only if a schema or the key needs it.
   const wanted = dataText !== undefined && (schema !== undefined || path.startsWith('data.'))

@@ -168,7 +168,8 @@ export class ServedSubscription implements DeliverySink {
   }
 
   #settle(subscription: Subscription, delivery: Delivery, verb: number, detail: SettleDetail | null): void {
-    if (verb === VERB.retry && detail !== null) subscription.retry(delivery, detail.delayMs ?? 0, detail.failure)
+    if (verb === VERB.retry && detail?.needs !== undefined) subscription.hold(delivery, detail.needs)
+    else if (verb === VERB.retry && detail !== null) subscription.retry(delivery, detail.delayMs ?? 0, detail.failure)
     else if (verb === VERB.deadLetter && detail !== null) subscription.deadLetter(delivery, detail.failure)
     else subscription.release(delivery)
   }
