@@ -6,8 +6,9 @@ import { fitting, fittingVersions } from './kept-schemas.ts'
 /**
  * Retention, window and limits may change; the kind may not. Types are added and never removed. The last declaration
  * that names a key decides it. The last one that names a type decides its schemas, unless it knows fewer versions of
- * the type: in a deployment, old and new code declare the channel in any order. Returns `existing` itself if nothing changes.
- * @throws CHANNEL_CONFLICT
+ * the type: in a deployment, old and new code declare the channel in any order. Returns `existing` itself if nothing
+ * changes.
+ * @throws CHANNEL_CONFLICT when the kind, or whether retention is by key, differs
  */
 export function mergedSpec(existing: ChannelSpec, declared: ChannelSpec): ChannelSpec {
   const { name, kind } = declared

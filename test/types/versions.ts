@@ -1,4 +1,4 @@
-/** Versions of an event: handlers get the newest, and an upcast goes from the output of one to the input of the next. */
+/** Versions: handlers get the newest, and an upcast goes from the output of one to the input of the next. */
 import { consumer, event, stream } from 'millrace'
 import { z } from 'zod'
 
