@@ -79,7 +79,14 @@ const common = { method: 'POST', tag: 'consume', access: 'known' } as const
 function verbRoute(host: GatewayHost, consumers: PullConsumers, verb: Verb): Route {
   const emits =
     verb === 'complete'
-      ? (['INVALID_EVENT', 'UNKNOWN_CHANNEL', 'EVENT_TOO_LARGE', 'SCHEMA_MISMATCH', 'UNKNOWN_VERSION', 'TYPE_NOT_CARRIED'] as const)
+      ? ([
+          'INVALID_EVENT',
+          'UNKNOWN_CHANNEL',
+          'EVENT_TOO_LARGE',
+          'SCHEMA_MISMATCH',
+          'UNKNOWN_VERSION',
+          'TYPE_NOT_CARRIED',
+        ] as const)
       : []
   return {
     ...common,
