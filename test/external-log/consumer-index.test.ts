@@ -51,7 +51,7 @@ function indexed(server: MemoryServer, name: string): unknown {
 const mail = queue('mail')
 const orders = stream('orders')
 
-/** The requests of each thing that can be done to one consumer, with a number of other queues, streams and consumers. */
+/** The requests of each thing that can be done to one consumer, beside a number of other channels and consumers. */
 async function requestsWith(others: number): Promise<Record<string, number>> {
   const server = new MemoryServer()
   const worker = await processOf(server)
