@@ -107,7 +107,7 @@ function report(
     `\n  Published in this run: ${total} events${total === 0 ? '' : ` (${channels})`}${fed === undefined ? '' : `; ${fed} of them by the GitHub feeder`}.\n`,
     `  ${['consumer', 'handled', 'retried', 'gave up', 'dead letters now'].map(cell).join('')}`,
     ...rows.map((row) => `  ${row}`),
-    '\n  Closed. Nothing that was acknowledged is lost; start again to go on.\n',
+    '\n  Closed. Nothing that was acknowledged is lost; start again to continue.\n',
   ].join('\n')
 }
 

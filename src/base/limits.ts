@@ -306,7 +306,7 @@ export const LIMITS = {
   redriveKeptMax: 100,
   /** Dead letters that came back, of which a redrive keeps the places. */
   redriveReturnsMax: 100,
-  /** How long one answer counts dead letters for their groups; the next answer goes on. */
+  /** How long one answer counts dead letters for their groups; the next answer continues. */
   letterGroupsMs: 1000,
   /** Groups of dead letters in one answer. */
   letterGroupsMax: 200,

@@ -85,7 +85,7 @@ export class SeenEvents {
     if (bounds === null) return 0
     const { first, next } = bounds
     const looked = this.#looked.get(channel) ?? 0
-    // A channel that begins anew under the same name has lower offsets.
+    // A channel that begins again under the same name has lower offsets.
     if (looked > next) this.#forget(channel)
     for (const known of this.#known.get(channel)?.values() ?? [])
       if (known.newest !== null && known.newest.offset < first) known.newest = null

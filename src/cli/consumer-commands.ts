@@ -16,7 +16,7 @@ export async function consumerPauseCommand(name: string, options: PauseOptions):
 
 export async function consumerResumeCommand(name: string, options: TargetOptions): Promise<void> {
   await changing(options, (broker) => broker.consumer(name).resume())
-  told({ consumer: name, paused: false }, `${name} goes on`, options)
+  told({ consumer: name, paused: false }, `${name} continues`, options)
 }
 
 export interface RewindOptions extends TargetOptions {

@@ -147,7 +147,7 @@ function pauseRoutes(host: GatewayHost): Route[] {
       name: 'resumeConsumer',
       summary: 'Let a paused consumer continue where it was.',
       body,
-      answers: { 204: { description: 'It goes on.' } },
+      answers: { 204: { description: 'It continues.' } },
       refuses: ['UNKNOWN_CONSUMER', 'INVALID_NAME', 'INVALID_OPTION', 'CLOSED'],
       handle: async (request) => {
         const consumer = await permitted(request)

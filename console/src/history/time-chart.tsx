@@ -96,7 +96,7 @@ function Table({ title, lines, histories: { now }, value }: TimeChartProps): Rea
   )
 }
 
-/** The part that uPlot draws. It is made anew when the lines or the theme change, and gets new data otherwise. */
+/** The part that uPlot draws. It is made again when the lines or the theme change, and gets new data otherwise. */
 function Drawing(props: TimeChartProps): ReactNode {
   const box = useRef<HTMLDivElement>(null)
   const chart = useRef<uPlot | null>(null)

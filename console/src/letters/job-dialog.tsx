@@ -43,11 +43,11 @@ export function JobDialog({ consumer, action, fingerprint, count, close, done }:
       }}
     >
       {action === 'drop' ? (
-        <p>They are deleted, and this consumer never handles them. What waits behind them goes on.</p>
+        <p>They are deleted, and this consumer never handles them. What waits behind them continues.</p>
       ) : (
         <>
           <p>
-            They are given back to this consumer alone, in order. It goes on when you leave this page, and when the
+            They are given back to this consumer alone, in order. It continues when you leave this page, and when the
             gateway restarts.
           </p>
           <label className="row">

@@ -115,7 +115,7 @@ function One({
       <p>
         {verb === 'redrive'
           ? 'It is given back to this consumer alone. What waits behind it follows.'
-          : 'This consumer never handles it. What waits behind it goes on.'}
+          : 'This consumer never handles it. What waits behind it continues.'}
       </p>
     </Confirm>
   )

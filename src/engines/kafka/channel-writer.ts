@@ -152,7 +152,7 @@ export class ChannelWriter {
       } catch (error) {
         if (!(error instanceof KafkaError) || !PRODUCER_ERRORS.has(error.code))
           throw millraceError(`publishing to ${this.#log.topic}`, error)
-        // The topic was created again, or the brokers have forgotten this producer: go on with a new producer id.
+        // The topic was created again, or the brokers have forgotten this producer: continue with a new producer id.
         this.#producer = null
       }
     }

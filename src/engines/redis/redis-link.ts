@@ -59,7 +59,7 @@ export class RedisLink {
     this.client = connector()
     this.#down()
     this.client.on('ready', () => {
-      // The client goes on in database 0, where another application may have the same prefix.
+      // The client continues in database 0, where another application may have the same prefix.
       if (this.#wrongDatabase !== null) return this.#reject()
       this.#up = true
       this.#becameReady()

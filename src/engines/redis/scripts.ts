@@ -125,7 +125,7 @@ local function add(to, id, ...)
   local answer = redis.pcall('XADD', to, id, ...)
   if type(answer) ~= 'table' or not answer.err then return end
   if not string.find(answer.err, 'equal or smaller') then error(answer) end
-  -- Another client wrote into this stream. The ids of Millrace go on behind its entry.
+  -- Another client wrote into this stream. The ids of Millrace continue behind its entry.
   for _, entry in ipairs(call('XRANGE', to, id, '+')) do
     call('XADD', base .. 'in:' .. name, '*', unpack(entry[2]))
     call('XDEL', to, entry[1])

@@ -156,7 +156,7 @@ export class PartitionOwner {
 }
 
 /**
- * A consumer log of a channel that was removed and created anew holds nothing of the new channel: its records are
+ * A consumer log of a channel that was removed and created again holds nothing of the new channel: its records are
  * deleted.
  */
 function beginAnew(ownership: Ownership, { incarnation }: ChannelEntry): void {

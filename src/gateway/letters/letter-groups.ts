@@ -1,6 +1,7 @@
 /**
- * Dead letters grouped by failure. One answer counts for a limited time; the next one goes on where it ended, so the
- * cost of an answer does not grow with the number of letters, and a caller who goes on to the end has complete counts.
+ * Dead letters grouped by failure. One answer counts for a limited time; the next one continues where it ended, so the
+ * cost of an answer does not grow with the number of letters, and a caller who continues to the end has complete
+ * counts.
  */
 import { LIMITS } from '../../base/limits.ts'
 import type { Consumers } from '../../broker/consumers.ts'
@@ -20,7 +21,7 @@ export interface CountedGroups {
   readonly groups: readonly LetterGroup[]
   /** How many letters were counted in this answer. */
   readonly looked: number
-  /** The place after which the next answer goes on; null: these were the last letters. */
+  /** The place after which the next answer continues; null: these were the last letters. */
   readonly next: EventPlace | null
 }
 

@@ -1,5 +1,5 @@
 /**
- * Dead letters grouped by failure, and careful redrives, over HTTP. A redrive is a job: it goes on when the page that
+ * Dead letters grouped by failure, and careful redrives, over HTTP. A redrive is a job: it continues when the page that
  * started it is closed, and in another process if this one ends.
  */
 import { LIMITS } from '../../base/limits.ts'
@@ -18,7 +18,7 @@ import { PHASES, type RedrivePlan } from './redrive-state.ts'
 const JOBS = '/api/consumers/{consumer}/redrives'
 const JOB: Parameter = { description: 'The id of the redrive.', required: true, schema: { type: 'string' } }
 const AFTER: Parameter = {
-  description: 'The next of the answer before: count goes on there.',
+  description: 'The next of the answer before: count continues there.',
   schema: { type: 'string' },
 }
 const text: JsonSchema = { type: 'string' }
@@ -58,7 +58,7 @@ const PROGRESS: JsonSchema = {
       },
     },
     problem: maybeText,
-    runs: { ...count, description: 'How many times a process took it. Above 1, it was interrupted and went on.' },
+    runs: { ...count, description: 'How many times a process took it. Above 1, it was interrupted and continued.' },
     atMs: { ...count, description: 'When it was heard of last. A running one is heard of every few seconds.' },
   },
 }

@@ -57,7 +57,7 @@ export class RedriveRunner {
     this.#cancelTending = every(this.#clock, LIMITS.redriveTendMs, () => void this.#tend())
   }
 
-  /** The jobs stay in the queue: the next process goes on with them. */
+  /** The jobs stay in the queue: the next process continues with them. */
   async close(): Promise<void> {
     this.#closing.abort()
     this.#cancelTending()
@@ -157,7 +157,7 @@ export class RedriveRunner {
     } finally {
       this.#jobs.delete(order.id)
     }
-    // The job is not done: another process goes on with it. That is no attempt.
+    // The job is not done: another process continues with it. That is no attempt.
     if (ctx.signal.aborted) throw new Released()
   }
 

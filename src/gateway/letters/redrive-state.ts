@@ -1,6 +1,6 @@
 /**
  * A redrive as it is stored: what it is to do, how far it is, and what became of the letters. A process that dies while
- * it runs a redrive leaves this state, and another process goes on from it.
+ * it runs a redrive leaves this state, and another process continues from it.
  */
 import { isJsonObject, isNumberFrom } from '../../base/json-object.ts'
 import { isName } from '../../base/names.ts'

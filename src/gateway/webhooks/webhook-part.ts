@@ -92,7 +92,7 @@ function otherLimit({ name, eventBytesMax }: ChannelSpec, asked: number): Millra
   return new MillraceError(
     'INVALID_OPTION',
     `webhooks: channel "${name}" is there already and takes events of up to ${eventBytesMax} bytes, not ${asked}: ` +
-      'leave maxEventBytes out, or remove the channel so that it is made anew',
+      'leave maxEventBytes out, or remove the channel so that it is made again',
     { option: 'maxEventBytes', channel: name },
   )
 }

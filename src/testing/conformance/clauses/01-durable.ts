@@ -145,7 +145,7 @@ export const durable: readonly Scenario[] = clause(1, {
         assert.deepEqual(await readAll(broker, orders), before)
       }
       const { offset } = await broker.publish(orders, placed('a', 100))
-      assert.equal(offset, (before.at(-1)?.offset ?? 0) + 1, 'offsets go on where they were')
+      assert.equal(offset, (before.at(-1)?.offset ?? 0) + 1, 'offsets continue where they were')
     },
   ],
 

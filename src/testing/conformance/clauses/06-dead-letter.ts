@@ -185,7 +185,7 @@ export const deadLetter: readonly Scenario[] = clause(6, {
     await patient.parked(3)
     await world.quiet()
     assert.deepEqual(patient.done.of('k0'), [0], 'what came before the dead letter was done, nothing after it')
-    assert.equal(patient.done.length, 46, 'other keys go on')
+    assert.equal(patient.done.length, 46, 'other keys continue')
     assert.equal((await patient.dead(1))[0]?.waiting, 3)
     patient.bad.clear()
     await patient.broker.deadLetters(patient.name).redrive()

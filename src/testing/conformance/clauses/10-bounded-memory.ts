@@ -198,11 +198,11 @@ export const boundedMemory: readonly Scenario[] = clause(10, {
     for (const error of refused) holds(isMillraceError(error, 'BACKPRESSURE') && error.retryable, String(error))
     holds(refused.length > 0, '128 MB were accepted without waiting for any of them')
     holds(refused.length < 128, 'some are accepted')
-    await broker.publish(notes, Note('it goes on'))
+    await broker.publish(notes, Note('it continues'))
     const kept = outcomes.filter((outcome) => typeof outcome === 'number').length
     const read = await readAll(broker, notes)
     holds(read.length >= 1 && read.length <= kept + 1)
-    assert.equal(read.at(-1)?.data, 'it goes on')
+    assert.equal(read.at(-1)?.data, 'it continues')
     await world.eventually(async () => {
       const grown = (await retainedBytes()) - before
       holds(grown < 160 * MIB, `${Math.round(grown / MIB)} MiB are held of ${kept} MB accepted`)

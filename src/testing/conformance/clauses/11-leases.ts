@@ -255,7 +255,7 @@ export const leases: readonly Scenario[] = clause(11, {
     await calls.reach(world, 3)
     await world.quiet()
     assert.deepEqual(calls.of('a'), [0], 'the handler that lost its event still runs')
-    assert.deepEqual(calls.of('b'), [1, 1], 'other keys go on')
+    assert.deepEqual(calls.of('b'), [1, 1], 'other keys continue')
     first.open()
     await calls.reach(world, 4)
     await idle(world, broker, name)

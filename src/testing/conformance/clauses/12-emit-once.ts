@@ -245,7 +245,7 @@ export const emitOnce: readonly Scenario[] = clause(12, {
     await idle(world, broker, world.name('worker'))
     assert.equal(errors.length, 3)
     await world.eventually(async () =>
-      assert.deepEqual(await readNs(broker, out), [1], 'the handler went on, with what was valid'),
+      assert.deepEqual(await readNs(broker, out), [1], 'the handler continued, with what was valid'),
     )
   },
 

@@ -64,6 +64,6 @@ export const refusedEmissions: readonly Scenario[] = clause(12, {
       [letter?.offset, letter?.attempts, letter?.failure.code, others],
       [refused?.offset, 2, 'UNKNOWN_CHANNEL', []],
     )
-    assert.deepEqual(calls.of('a'), [0, 0, 1], 'what came behind it goes on')
+    assert.deepEqual(calls.of('a'), [0, 0, 1], 'what came behind it continues')
   },
 })

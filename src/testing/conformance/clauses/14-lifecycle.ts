@@ -237,7 +237,7 @@ export const lifecycle: readonly Scenario[] = clause(14, {
     assert.deepEqual(
       calls.sorted,
       numbers(10).flatMap((n) => [n, n]),
-      'it begins anew',
+      'it begins again',
     )
   },
 
@@ -370,7 +370,7 @@ export const lifecycle: readonly Scenario[] = clause(14, {
     const again = await broker.publish(orders, placed('a', 1, { id: 'same' }))
     assert.equal(again.duplicate, false, 'the new channel knows no ids of the old one')
     assert.deepEqual(await readNs(broker, orders), [1], 'publishing declares it')
-    await world.eventually(async () => assert.deepEqual(await readNs(broker, out), [0, 1], 'its consumer goes on'))
+    await world.eventually(async () => assert.deepEqual(await readNs(broker, out), [0, 1], 'its consumer continues'))
 
     await engine.removeChannel(out.name)
     await broker.publish(orders, placed('a', 2))

@@ -41,7 +41,7 @@ export const pauses: readonly Scenario[] = clause(14, {
     await world.eventually(async () => assert.equal((await describeConsumer(broker, name)).inFlight, 0))
     await broker.publish(orders, placedMany(10, 1, 50))
     await world.quiet()
-    assert.equal(calls.length, 4, 'handlers that run go on, nothing new begins')
+    assert.equal(calls.length, 4, 'handlers that run continue, nothing new begins')
     running.resume()
     await calls.reach(world, 60)
     await idle(world, broker, name)

@@ -205,7 +205,7 @@ export const discovery: readonly Scenario[] = clause(17, {
     holds(stalled && /handler/.test(stalled.reason), stalled ? stalled.reason : '')
     wait.open()
     await idle(world, broker, name)
-    assert.equal((await describeConsumer(broker, name)).stalled, null, 'it goes on, and is no longer stalled')
+    assert.equal((await describeConsumer(broker, name)).stalled, null, 'it continues, and is no longer stalled')
   },
 
   'a-blocked-consumer-is-stalled-and-says-why': async (world) => {
