@@ -1,7 +1,7 @@
 /**
  * Clients that violate the protocol, with frames of every type. Whatever is sent, the server answers with a typed error
  * or ends the connection. There is no unhandled rejection, no hang, no allocation by a number in a frame, and no
- * settlement of a delivery that was not in hand.
+ * settlement of a delivery that was not in flight.
  *
  * MILLRACE_FUZZ=10 multiplies the number of tries. A failure names its seed.
  */

@@ -11,7 +11,7 @@ import type { Home, HomeState } from './homes.ts'
 
 type Log<H> = readonly [home: H, done: OffsetSet | null]
 
-/** Null where the consumer has not begun. */
+/** The progress of a consumer in a channel, joined over its logs. Null if the consumer has not begun. */
 export async function joinedProgress<H extends Home>(
   homes: CarriedHomes<H>,
   states: readonly (readonly [home: H, state: HomeState])[],

@@ -216,7 +216,10 @@ export class LetterRecords {
     }
   }
 
-  /** What a query asks of the text: an id, a key, or a death. Null where it asks nothing of the text. */
+  /**
+   * The part of a query that needs the stored record: the id, the key, or when the event became a dead letter. Null if
+   * the query has none of them.
+   */
   #textTest({ id, key, places }: DeadLetterQuery): ((offset: number, record: DeadRecord) => boolean) | null {
     const deaths = new Map(
       places?.flatMap(({ channel, offset, deadAtMs }) =>

@@ -16,7 +16,7 @@ export const ANOMALIES = {
   'non-monotonic-poll': 'a reader was given an offset that is not beyond the one before',
   'non-monotonic-send': 'one producer’s later send, begun after the earlier one was acknowledged, has the lower offset',
   'order-by-key': 'an event was handed out before the earlier ones of its key were done',
-  overlap: 'two events of one key, or one event twice, were in handlers’ hands at once',
+  overlap: 'two events of one key, or one event twice, were in flight at once',
   'done-again': 'an event was handed out after it was done',
   'emission-doubled': 'what one event’s handling emits was stored twice',
   'emission-lost': 'an event was done, and what it emitted is not there after a full drain',

@@ -92,7 +92,7 @@ class KeyChecks {
     for (const other of this.#held.values()) {
       this.found.push({
         name: 'overlap',
-        message: `${this.#what}: ${poll.value} was handed out while ${other.value} was in hands`,
+        message: `${this.#what}: ${poll.value} was handed out while ${other.value} was in flight`,
         operations: [other, poll],
       })
     }

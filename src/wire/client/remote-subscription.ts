@@ -61,7 +61,7 @@ export class RemoteSubscription implements Subscription {
   readonly spec: ConsumerSpec
   readonly #sink: DeliverySink
   readonly #link: SubscriptionLink
-  readonly #inHand = new SlotSet<RemoteDelivery>()
+  readonly #inFlight = new SlotSet<RemoteDelivery>()
   readonly #settled = new SettleBatch()
   /** Settlements not yet known to be durable. */
   readonly #unconfirmed = new Unconfirmed()
@@ -93,7 +93,7 @@ export class RemoteSubscription implements Subscription {
     this.#sink = sink
     this.#link = link
     this.#orphans = new Orphans({
-      takenUp: (delivery) => this.#inHand.add(delivery),
+      takenUp: (delivery) => this.#inFlight.add(delivery),
       repeated: (settled) => this.#record(settled),
       takenAway: (deliveries) => this.#takeAway(deliveries),
       settlementLost: () => {
@@ -129,7 +129,7 @@ export class RemoteSubscription implements Subscription {
   take(body: Buffer): void {
     const first = body.readUInt32LE(4)
     const events = new EventColumns(body, 8)
-    if (this.#inHand.size + events.count > 2 * this.spec.credit + CREDIT_SLACK)
+    if (this.#inFlight.size + events.count > 2 * this.spec.credit + CREDIT_SLACK)
       throw malformed('a subscription got more deliveries than its credit')
     const deliveries: RemoteDelivery[] = []
     for (let index = 0; index < events.count; index++) {
@@ -137,7 +137,7 @@ export class RemoteSubscription implements Subscription {
       const delivery = new RemoteDelivery(number, events, index, this)
       if (this.#orphans.size > 0 && this.#orphans.takeUp(delivery)) continue
       deliveries.push(delivery)
-      this.#inHand.add(delivery)
+      this.#inFlight.add(delivery)
     }
     for (const delivery of deliveries)
       if (this.#behind.size === 0 || !this.#holdsBack(delivery)) this.#arrived.push(delivery)
@@ -178,7 +178,7 @@ export class RemoteSubscription implements Subscription {
   revoke(body: Buffer): void {
     const numbers = new Set<number>()
     for (let at = 4; at < body.length; at += 4) numbers.add(body.readUInt32LE(at))
-    this.#takeAway([...this.#inHand].filter(({ number }) => numbers.has(number)))
+    this.#takeAway([...this.#inFlight].filter(({ number }) => numbers.has(number)))
   }
 
   buried(body: Buffer): void {
@@ -193,7 +193,7 @@ export class RemoteSubscription implements Subscription {
     if (!(delivery instanceof RemoteDelivery)) throw malformed('the server refused a completion that was not sent')
     delivery.number = body.readUInt32LE(8)
     delivery.live = true
-    this.#inHand.add(delivery)
+    this.#inFlight.add(delivery)
     if (this.#sink.refused === undefined) this.release(delivery)
     else this.#sink.refused(delivery, settled?.emissions ?? [], errorOfWire(jsonOf(body, 12)))
   }
@@ -201,7 +201,7 @@ export class RemoteSubscription implements Subscription {
   #takeAway(deliveries: readonly RemoteDelivery[]): void {
     for (const delivery of deliveries) {
       delivery.live = false
-      this.#inHand.delete(delivery)
+      this.#inFlight.delete(delivery)
     }
     if (deliveries.length > 0) this.#sink.revoked(deliveries)
   }
@@ -211,11 +211,11 @@ export class RemoteSubscription implements Subscription {
     // Deliveries that the subscriber has not seen are not claimed.
     for (const delivery of this.#arrived.splice(0)) {
       delivery.live = false
-      this.#inHand.delete(delivery)
+      this.#inFlight.delete(delivery)
     }
     for (const settled of this.#unconfirmed.take()) if (settled.verb !== VERB.release) this.#orphans.addSettled(settled)
-    for (const delivery of this.#inHand) this.#orphans.addRunning(delivery)
-    this.#inHand.clear()
+    for (const delivery of this.#inFlight) this.#orphans.addRunning(delivery)
+    this.#inFlight.clear()
     this.#settled.clear()
     this.#behind.clear()
     return this.#orphans.claims()
@@ -263,7 +263,7 @@ export class RemoteSubscription implements Subscription {
     mine.live = false
     const settled = { delivery: mine, verb, detail, emissions }
     if (this.#orphans.size > 0 && this.#orphans.settle(settled)) return true
-    this.#inHand.delete(mine)
+    this.#inFlight.delete(mine)
     this.#record(settled)
     if (verb !== VERB.complete && this.spec.perKey > 1) this.#noteBehind(mine)
     return true
@@ -323,7 +323,7 @@ export class RemoteSubscription implements Subscription {
 
   /** The server knows more, but is not asked: the answer must not take time. */
   stalled(): string | null {
-    const { size } = this.#inHand
+    const { size } = this.#inFlight
     return size === 0 ? null : `${size} handler(s) have been running since then and none has finished`
   }
 
@@ -355,7 +355,7 @@ export class RemoteSubscription implements Subscription {
   }
 
   get held(): Iterable<Delivery> {
-    return this.#orphans.size === 0 ? this.#inHand : [...this.#inHand, ...this.#orphans.running()]
+    return this.#orphans.size === 0 ? this.#inFlight : [...this.#inFlight, ...this.#orphans.running()]
   }
 
   close(): Promise<void> {
@@ -364,7 +364,7 @@ export class RemoteSubscription implements Subscription {
   }
 
   async #close(): Promise<void> {
-    for (const delivery of [...this.#inHand]) this.release(delivery)
+    for (const delivery of [...this.#inFlight]) this.release(delivery)
     this.#orphans.forgetRunning()
     try {
       await this.#orphans.settled()

@@ -3,7 +3,7 @@
  * settles.
  *
  * Invariants:
- * - A delivery is in `#inHand` from when the engine gave it until it is settled or revoked. A number from the client is
+ * - A delivery is in `#inFlight` from when the engine gave it until it is settled or revoked. A number from the client is
  *   looked up there, so nothing is settled twice or by the wrong client.
  * - While the client cannot take more, or has no connection, the engine is asked for nothing.
  */
@@ -26,7 +26,7 @@ import { blockEventOf, eventsFrame } from '../event-columns.ts'
 import { FRAME, FRAME_HEADER_BYTES, malformed, newFrame, numberedFrame } from '../frame.ts'
 import type { Link } from '../link.ts'
 import { type SettleDetail, type Settlements, VERB } from '../settle-frame.ts'
-import { InHand } from './in-hand.ts'
+import { InFlightDeliveries } from './in-flight-deliveries.ts'
 
 /** Approximate characters of event text in one frame of deliveries. */
 const FRAME_CHARS = 524_288
@@ -61,7 +61,7 @@ export class ServedSubscription implements DeliverySink {
   readonly spec: ConsumerSpec
   readonly #host: SubscriptionHost
   #subscription!: Subscription
-  readonly #inHand = new InHand()
+  readonly #inFlight = new InFlightDeliveries()
   #outbox: Delivery[] = []
   #pausedByClient = false
   #held = false
@@ -101,7 +101,7 @@ export class ServedSubscription implements DeliverySink {
   revoked(deliveries: readonly Delivery[]): void {
     this.collect()
     const numbers = deliveries.flatMap(({ attachment }) => (typeof attachment === 'number' ? [attachment] : []))
-    for (const number of numbers) this.#inHand.take(number)
+    for (const number of numbers) this.#inFlight.take(number)
     const frame = newFrame(FRAME.revoked, 4 + 4 * numbers.length)
     let at = frame.writeUInt32LE(this.number, FRAME_HEADER_BYTES)
     for (const number of numbers) at = frame.writeUInt32LE(number, at)
@@ -133,7 +133,7 @@ export class ServedSubscription implements DeliverySink {
 
   #send(channel: string, deliveries: readonly Delivery[]): void {
     const frame = eventsFrame(FRAME.deliver, 8, channel, deliveries)
-    for (const delivery of deliveries) delivery.attachment = this.#inHand.add(delivery)
+    for (const delivery of deliveries) delivery.attachment = this.#inFlight.add(delivery)
     frame.writeUInt32LE(this.number, FRAME_HEADER_BYTES)
     frame.writeUInt32LE(deliveries[0]?.attachment as number, FRAME_HEADER_BYTES + 4)
     this.#host.link.send(frame)
@@ -158,7 +158,7 @@ export class ServedSubscription implements DeliverySink {
     this.#settled = (this.#settled + settlements.count) >>> 0
     this.#confirmSoon()
     for (let index = 0; index < settlements.count; index++) {
-      const delivery = this.#inHand.take(settlements.deliveryAt(index))
+      const delivery = this.#inFlight.take(settlements.deliveryAt(index))
       // The delivery was revoked while the settlement was on its way, so it is no longer the client's.
       if (delivery === undefined) continue
       const [verb, emissions] = [settlements.verbAt(index), settlements.emissionsAt(index)]
@@ -196,7 +196,7 @@ export class ServedSubscription implements DeliverySink {
   /** The attempt failed because of its emissions. The client decides what follows, as for any other failure. */
   #giveBack(delivery: Delivery, error: unknown): void {
     const before = delivery.attachment as number
-    const number = this.#inHand.add(delivery)
+    const number = this.#inFlight.add(delivery)
     delivery.attachment = number
     const text = JSON.stringify(wireErrorOf(error))
     const frame = newFrame(FRAME.notCompleted, 12 + Buffer.byteLength(text))

@@ -11,7 +11,7 @@ import type { Delivery } from '../../broker/engine.ts'
 const SLOTS_MIN = 1024
 const SLOTS_EACH = 4
 
-export class InHand {
+export class InFlightDeliveries {
   /** The number of the window's first slot. Numbers wrap at 2³². */
   #first = 0
   #window: (Delivery | undefined)[] = []
