@@ -34,7 +34,7 @@ export function failure(message: string): Failure {
 
 /** How an instance behaves. */
 export interface Behaviour extends Partial<ConsumerSpec> {
-  /** It renews its lease. @default false: it hangs */
+  /** It renews its lease, until `hang` is called. @default false: it hangs */
   readonly renews?: boolean
   /** It completes every delivery at once, with the returned emissions. @default undefined: it settles nothing */
   readonly completes?: (delivery: Delivery) => readonly Emission[] | null
@@ -51,6 +51,8 @@ export class PortInstance {
   /** Events that it was given before `subscribe` had resolved. */
   readonly early: Delivery[] = []
   subscription: Subscription = undefined as unknown as Subscription
+  /** Renew the lease no more. */
+  hang: () => void = () => undefined
 
   /** Deliveries that were given and not revoked. */
   get held(): Delivery[] {
@@ -98,7 +100,6 @@ export class Port {
   async subscribe(behaviour: Behaviour): Promise<PortInstance> {
     const { renews = false, completes, ...spec } = behaviour
     const instance = new PortInstance()
-    let renewing: NodeJS.Timeout | undefined
     const settle = (deliveries: readonly Delivery[]): void => {
       if (completes !== undefined)
         for (const delivery of deliveries.filter((each) => !instance.early.includes(each)))
@@ -131,12 +132,13 @@ export class Port {
     )
     instance.subscription = subscription
     if (renews) {
-      renewing = setInterval(() => subscription.renew(), Math.max(5, (spec.leaseMs ?? 300) / 4))
+      const renewing = setInterval(() => subscription.renew(), Math.max(5, (spec.leaseMs ?? 300) / 4))
       renewing.unref()
+      instance.hang = () => clearInterval(renewing)
     }
     const close = subscription.close.bind(subscription)
     subscription.close = () => {
-      clearInterval(renewing)
+      instance.hang()
       return close()
     }
     return instance

@@ -52,9 +52,10 @@ export const leases: readonly Scenario[] = clause(11, {
     ['engine'],
     async (world) => {
       const port = await Port.open(world, stream(world.name('orders')))
-      const hung = await port.subscribe({ leaseMs: LEASE_MS, credit: 10 })
+      const hung = await port.subscribe({ leaseMs: LEASE_MS, credit: 10, renews: true })
       await port.publish(5)
       await world.eventually(() => assert.equal(hung.held.length, 5))
+      hung.hang()
       const live = await port.subscribe({ leaseMs: LEASE_MS, credit: 10, renews: true, completes: nothing })
       await world.eventually(() => assert.equal(live.given.length, 5))
       assert.deepEqual(
@@ -76,9 +77,10 @@ export const leases: readonly Scenario[] = clause(11, {
     ['engine'],
     async (world) => {
       const port = await Port.open(world, stream(world.name('orders')))
-      const hung = await port.subscribe({ leaseMs: LEASE_MS, credit: 10 })
+      const hung = await port.subscribe({ leaseMs: LEASE_MS, credit: 10, renews: true })
       await port.publish(4)
       await world.eventually(() => assert.equal(hung.given.length, 4))
+      hung.hang()
       await world.eventually(() => assert.equal(hung.revoked.length, 4))
       const [a, b, c, d] = hung.given as [never, never, never, never]
       const late = hung.subscription
@@ -107,8 +109,10 @@ export const leases: readonly Scenario[] = clause(11, {
     ['engine'],
     async (world) => {
       const port = await Port.open(world, stream(world.name('orders')))
-      const hung = await port.subscribe({ leaseMs: LEASE_MS, credit: 10 })
+      const hung = await port.subscribe({ leaseMs: LEASE_MS, credit: 10, renews: true })
       await port.publish(3)
+      await world.eventually(() => assert.equal(hung.given.length, 3))
+      hung.hang()
       await world.eventually(() => assert.equal(hung.revoked.length, 3))
       await sleep(LEASE_MS * 2)
       assert.equal(hung.given.length, 3, 'what was taken from it is not given to it again')
@@ -141,9 +145,10 @@ export const leases: readonly Scenario[] = clause(11, {
     ['engine'],
     async (world) => {
       const port = await Port.open(world, stream(world.name('orders')))
-      const hung = await port.subscribe({ leaseMs: LEASE_MS, credit: 10 })
+      const hung = await port.subscribe({ leaseMs: LEASE_MS, credit: 10, renews: true })
       await port.publish(6, 2)
       await world.eventually(() => assert.equal(hung.given.length, 2))
+      hung.hang()
       const live = await port.subscribe({ leaseMs: LEASE_MS, credit: 10, renews: true, completes: nothing })
       await world.eventually(() => assert.equal(live.given.length, 6))
       for (const key of ['k0', 'k1']) {
@@ -197,9 +202,10 @@ export const leases: readonly Scenario[] = clause(11, {
     ['engine'],
     async (world) => {
       const port = await Port.open(world, queue(world.name('jobs')))
-      const hung = await port.subscribe({ leaseMs: LEASE_MS, credit: 5 })
+      const hung = await port.subscribe({ leaseMs: LEASE_MS, credit: 5, renews: true })
       await port.publish(5)
       await world.eventually(() => assert.equal(hung.given.length, 5))
+      hung.hang()
       const live = await port.subscribe({ leaseMs: LEASE_MS, credit: 5, renews: true, completes: nothing })
       await world.eventually(() => assert.equal(live.given.length, 5))
       assert.deepEqual(

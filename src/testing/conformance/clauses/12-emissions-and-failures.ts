@@ -131,9 +131,10 @@ export const emissionsAndFailures: readonly Scenario[] = clause(12, {
       const port = await Port.open(world, stream(world.name('orders')))
       const out = stream(world.name('out'))
       await port.engine.declare(out.spec)
-      const hung = await port.subscribe({ leaseMs: 150, credit: 5 })
+      const hung = await port.subscribe({ leaseMs: 150, credit: 5, renews: true })
       const offsets = await port.publish(5)
       await world.eventually(() => assert.equal(hung.given.length, 5))
+      hung.hang()
       await world.eventually(() => assert.equal(hung.revoked.length, 5))
       const emission = (n: number, dueAtMs: number | null = null) => [
         { channel: out.name, event: encoded('out', null, n), dueAtMs },
