@@ -7,6 +7,7 @@
  */
 import type { JsonObject } from '../base/json-object.ts'
 import { schemaOf } from '../event/json-schema.ts'
+import { type Application, publishedByOthers, usedBy } from './application.ts'
 import { asyncSchema, isPlainData } from './async-schema.ts'
 import type { Catalogue, CatalogueChannel, CatalogueEvent, CatalogueSchema, SeenExample } from './catalogue.ts'
 
@@ -20,6 +21,8 @@ export interface AsyncApiOptions {
   readonly title?: string
   /** The URL of the gateway, if events go through one. */
   readonly url?: string
+  /** Only what this application sends and receives. @default everything */
+  readonly of?: Application
 }
 
 type Json = Record<string, unknown>
@@ -45,12 +48,18 @@ const HEADERS: Json = {
 }
 
 export function asyncApiOf(catalogue: Catalogue, options: AsyncApiOptions = {}): Json {
-  const { version = '3.0', title = 'Events', url } = options
-  return new Writer(catalogue).document(`${version}.0`, title, url)
+  const { version = '3.0', title = 'Events', url, of } = options
+  const writer =
+    of === undefined
+      ? new Writer(catalogue, new Set())
+      : new Writer(usedBy(of, catalogue), publishedByOthers(of, catalogue))
+  return writer.document(`${version}.0`, title, url)
 }
 
 class Writer {
   readonly #catalogue: Catalogue
+  /** Types that the application of the document only receives. */
+  readonly #foreign: ReadonlySet<string>
   readonly #channelKeys = new Keys()
   readonly #messageKeys = new Keys()
   readonly #operationKeys = new Keys()
@@ -59,8 +68,9 @@ class Writer {
   /** The key of the message, by type and channel. */
   readonly #messageOf = new Map<string, string>()
 
-  constructor(catalogue: Catalogue) {
+  constructor(catalogue: Catalogue, foreign: ReadonlySet<string>) {
     this.#catalogue = catalogue
+    this.#foreign = foreign
   }
 
   document(asyncapi: string, title: string, url: string | undefined): Json {
@@ -109,6 +119,8 @@ class Writer {
       payload: schema === null ? {} : { $ref: `#/components/schemas/${key}` },
       ...(shown.length > 0 && { examples: shown.map(exampleOf) }),
       'x-millrace': { schema: state, ...(path !== null && { dataschema: path }) },
+      // For EventCatalog: another service documents the message.
+      ...(this.#foreign.has(type) && { 'x-eventcatalog-role': 'client' }),
     }
   }
 

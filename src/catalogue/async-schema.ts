@@ -57,8 +57,8 @@ const PLAIN: Readonly<Record<string, (value: unknown) => boolean>> = {
   default: isPlainData,
   examples: (value) => Array.isArray(value) && isPlainData(value),
 }
-const ONE = ['not', 'if', 'then', 'else', 'contains', 'propertyNames', 'additionalProperties'] as const
-const LISTS = ['allOf', 'anyOf', 'oneOf'] as const
+const ONE = ['propertyNames', 'additionalProperties'] as const
+const LISTS = ['allOf', 'anyOf'] as const
 const MAPS = ['properties', 'patternProperties', '$defs', 'definitions'] as const
 
 /** `at` is the place of the schema in the document, such as `#/components/schemas/order.placed`. */
@@ -66,9 +66,15 @@ export function asyncSchema(schema: JsonObject, at: string): Json {
   return new Conversion(schema, at).schema(schema, 0) as Json
 }
 
+/** Keywords without effect on what a schema accepts, and those that are taken together with another one. */
+const NO_LOSS = new Set(['$schema', '$id', '$anchor', '$comment', '$defs', 'definitions', 'prefixItems', '$ref'])
+const SAID = new Set(['title', 'description', 'default', 'examples', 'deprecated', 'readOnly', 'writeOnly', 'format'])
+
 class Conversion {
   readonly #root: JsonObject
   readonly #at: string
+  /** How often something was left out that refuses values. */
+  #losses = 0
 
   constructor(root: JsonObject, at: string) {
     this.#root = root
@@ -77,42 +83,88 @@ class Conversion {
 
   schema(schema: unknown, depth: number): Json | boolean {
     if (typeof schema === 'boolean') return schema
-    if (!isJsonObject(schema) || depth > DEPTH_MAX) return {}
-    const reference = this.#reference(schema['$ref'])
-    if (reference !== null) {
-      // Beside `$ref`, draft-07 ignores everything else.
-      const { $ref: _, ...rest } = schema
-      const beside = this.schema(rest, depth + 1) as Json
-      return Object.keys(beside).length === 0
-        ? { $ref: reference }
-        : { ...beside, allOf: [...listIn(beside), { $ref: reference }] }
+    if (!isJsonObject(schema) || depth > DEPTH_MAX) {
+      this.#losses++
+      return {}
     }
+    const { $ref, ...rest } = schema
+    const made = this.#made(rest, depth + 1)
+    if ($ref === undefined) return made
+    const reference = this.#reference($ref)
+    if (reference === null) this.#losses++
+    if (reference === null) return made
+    // Beside `$ref`, draft-07 ignores everything else.
+    if (Object.keys(made).length === 0) return { $ref: reference }
+    return { ...made, allOf: [...listIn(made), { $ref: reference }] }
+  }
+
+  #made(schema: JsonObject, depth: number): Json {
     const made: Json = {}
     for (const [keyword, value] of Object.entries(schema))
       if (Object.hasOwn(PLAIN, keyword) && PLAIN[keyword]?.(value) === true) made[keyword] = value
-    this.#within(schema, made, depth + 1)
-    return made
-  }
-
-  #within(schema: JsonObject, made: Json, depth: number): void {
     for (const keyword of ONE) if (schema[keyword] !== undefined) made[keyword] = this.schema(schema[keyword], depth)
     for (const keyword of LISTS) {
       const list = schema[keyword]
       if (Array.isArray(list) && list.length > 0) made[keyword] = list.map((each) => this.schema(each, depth))
     }
+    this.#maps(schema, made, depth)
+    this.#items(schema, made, depth)
+    this.#turned(schema, made, depth)
+    for (const keyword of Object.keys(schema))
+      if (made[keyword] === undefined && !NO_LOSS.has(keyword) && !SAID.has(keyword) && !keyword.startsWith('x-'))
+        this.#losses++
+    return made
+  }
+
+  #maps(schema: JsonObject, made: Json, depth: number): void {
     for (const keyword of MAPS) {
       const map = schema[keyword]
       if (!isJsonObject(map)) continue
-      const members = Object.entries(map).filter(
-        ([name]) => isMember(name) && (keyword !== 'patternProperties' || isPattern(name)),
-      )
-      made[keyword] = Object.fromEntries(members.map(([name, each]) => [name, this.schema(each, depth)]))
+      const members = Object.entries(map)
+      const taken = members.filter(([name]) => isMember(name) && (keyword !== 'patternProperties' || isPattern(name)))
+      if (taken.length < members.length) this.#losses++
+      made[keyword] = Object.fromEntries(taken.map(([name, each]) => [name, this.schema(each, depth)]))
     }
-    const { items, prefixItems } = schema
+    // A member that is not named any more must not become an additional one.
+    if (made['additionalProperties'] !== undefined && hasLostMembers(schema, made)) delete made['additionalProperties']
+  }
+
+  #items({ items, prefixItems }: JsonObject, made: Json, depth: number): void {
     if (Array.isArray(prefixItems) && prefixItems.length > 0) {
       made['items'] = prefixItems.map((each) => this.schema(each, depth))
       if (items !== undefined) made['additionalItems'] = this.schema(items, depth)
     } else if (items !== undefined) made['items'] = this.schema(items, depth)
+  }
+
+  /**
+   * Where a schema must not be satisfied, one that accepts more would refuse more. If something was left out there, the
+   * keyword is left out as well; `oneOf` becomes `anyOf`.
+   */
+  #turned(
+    { not, if: condition, then, else: otherwise, oneOf, contains, minContains }: JsonObject,
+    made: Json,
+    depth: number,
+  ): void {
+    const exact = (schema: unknown): Json | boolean | null => {
+      const before = this.#losses
+      const converted = this.schema(schema, depth)
+      return this.#losses === before ? converted : null
+    }
+    if (not !== undefined) set(made, 'not', exact(not))
+    if (condition !== undefined) {
+      const whole = exact(condition)
+      set(made, 'if', whole)
+      if (whole !== null && then !== undefined) made['then'] = this.schema(then, depth)
+      if (whole !== null && otherwise !== undefined) made['else'] = this.schema(otherwise, depth)
+    }
+    if (Array.isArray(oneOf) && oneOf.length > 0) {
+      const before = this.#losses
+      const list = oneOf.map((each) => this.schema(each, depth))
+      if (this.#losses === before) made['oneOf'] = list
+      else made['allOf'] = [...listIn(made), { anyOf: list }]
+    }
+    // Draft-07 asks for at least one.
+    if (contains !== undefined && minContains !== 0) made['contains'] = this.schema(contains, depth)
   }
 
   /** The place of a referred schema in the document; null if the reference leads nowhere within the schema. */
@@ -126,6 +178,17 @@ class Conversion {
       ? `${this.#at}/${keyword}/${name}`
       : null
   }
+}
+
+function set(made: Json, keyword: string, value: Json | boolean | null): void {
+  if (value !== null) made[keyword] = value
+}
+
+function hasLostMembers(schema: JsonObject, made: Json): boolean {
+  return MAPS.some((keyword) => {
+    const [before, after] = [schema[keyword], made[keyword]]
+    return before !== undefined && Object.keys(before as object).length !== Object.keys((after ?? {}) as object).length
+  })
 }
 
 function listIn({ allOf }: Json): readonly unknown[] {

@@ -109,9 +109,13 @@ describe('the catalogue', () => {
   })
 
   test('is AsyncAPI 3.0, and 3.1 on request', async () => {
+    await shop()
     const gateway = world.open({ hosts: 'any' })
     expect((await call(gateway, '/asyncapi.json', null)).body.asyncapi).toBe('3.0.0')
     expect((await call(gateway, '/asyncapi.json?version=3.1', null)).body.asyncapi).toBe('3.1.0')
-    expect((await call(gateway, '/asyncapi.json?version=2', null)).status).toBe(400)
+    for (const query of ['version=2', 'consumer=a&source=b'])
+      expect((await call(gateway, `/asyncapi.json?${query}`, null)).status).toBe(400)
+    const { body } = await call(gateway, '/asyncapi.json?consumer=filing', null)
+    expect([body.info.title, Object.keys(body.channels)]).toEqual(['filing', ['orders.eu']])
   })
 })

@@ -4,6 +4,7 @@
  */
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
+import type { Application } from '../../catalogue/application.ts'
 import { ASYNC_API_VERSIONS, type AsyncApiVersion, asyncApiOf } from '../../catalogue/async-api.ts'
 import { type Catalogue, type CatalogueSchema, catalogueOf, ofType } from '../../catalogue/catalogue.ts'
 import { CatalogueLook, type Looked } from '../../catalogue/look.ts'
@@ -70,6 +71,8 @@ export class CataloguePart implements GatewayPart {
       tag: 'catalogue',
       access: 'known',
       query: {
+        consumer: { description: 'Only what this consumer receives and sends.', schema: { type: 'string' } },
+        source: { description: 'Only what is sent under this CloudEvents source.', schema: { type: 'string' } },
         version: { description: 'The version of AsyncAPI.', schema: { enum: ASYNC_API_VERSIONS, default: '3.0' } },
       },
       answers: { 200: { description: 'AsyncAPI.', content: json({ type: 'object' }) } },
@@ -77,7 +80,11 @@ export class CataloguePart implements GatewayPart {
       handle: async ({ principal, query, url }) => {
         const { version = '3.0' } = query
         if (!isVersion(version)) throw badRequest(400, `version must be one of ${ASYNC_API_VERSIONS.join(', ')}`)
-        return Response.json(asyncApiOf(await this.#of(principal), { version, url: url.origin }))
+        const of = applicationIn(query)
+        const title = of === null ? 'Events' : of.name
+        return Response.json(
+          asyncApiOf(await this.#of(principal), { version, url: url.origin, title, ...(of !== null && { of }) }),
+        )
       },
     }
   }
@@ -173,6 +180,13 @@ function noSchema({ parameters, principal: { permits, kind, name } }: GatewayReq
   if (SEEING.some((action) => permits(action, '>')))
     return badRequest(404, `no channel has this JSON Schema of "${type}": GET /catalogue lists them`)
   return new MillraceError('FORBIDDEN', `there is no schema of "${type}" that ${kind} "${name}" may see`, { type })
+}
+
+/** @throws INVALID_REQUEST */
+function applicationIn({ consumer, source }: GatewayRequest['query']): Application | null {
+  if (consumer !== undefined && source !== undefined) throw badRequest(400, 'name a consumer or a source, not both')
+  if (consumer !== undefined) return { kind: 'consumer', name: consumer }
+  return source === undefined ? null : { kind: 'source', name: source }
 }
 
 function isVersion(version: string): version is AsyncApiVersion {
