@@ -3,8 +3,8 @@
  * settles.
  *
  * Invariants:
- * - A delivery is in `#inFlight` from when the engine gave it until it is settled or revoked. A number from the client is
- *   looked up there, so nothing is settled twice or by the wrong client.
+ * - A delivery is in `#inFlight` from when the engine gave it until it is settled or revoked. A number from the
+ *   client is looked up there, so nothing is settled twice or by the wrong client.
  * - While the client cannot take more, or has no connection, the engine is asked for nothing.
  */
 import { isMillraceError } from '../../base/errors.ts'
