@@ -311,7 +311,8 @@ export class ConnectedBroker implements Broker {
     this.#open()
     const description = await this.#engine.describe()
     const alarms = [...description.alarms, ...this.#alarms.all]
-    return { engine: this.#engine.name, capabilities: this.#engine.capabilities, ...description, alarms }
+    const consumers = description.consumers.map(({ counted: _, ...consumer }) => consumer)
+    return { engine: this.#engine.name, capabilities: this.#engine.capabilities, ...description, consumers, alarms }
   }
 
   async alarms(): Promise<readonly Alarm[]> {

@@ -44,6 +44,28 @@ export interface ConsumerPause {
   readonly reason: string | null
 }
 
+/**
+ * What an instance of a consumer has counted since it began. Spans are counted in the buckets of `base/span-buckets.ts`.
+ */
+export interface InstanceCounts {
+  /** Names the instance, in every process. */
+  readonly instance: string
+  readonly delivered: number
+  readonly completed: number
+  readonly retried: number
+  readonly deadLettered: number
+  /** From the publish to the completion. */
+  readonly latency: readonly number[]
+  /** From the delivery to the settlement. */
+  readonly duration: readonly number[]
+}
+
+/** A consumer as an engine describes it. Applications do not get the counts; the metrics history is made from them. */
+export interface CountedConsumer extends ConsumerDescription {
+  /** Of the instances that run, in all processes. Processes of earlier versions give none. */
+  readonly counted?: readonly InstanceCounts[]
+}
+
 export interface ConsumerDescription {
   readonly name: string
   readonly channels: readonly ConsumerPosition[]
@@ -79,6 +101,11 @@ export interface BrokerDescription {
   readonly channels: readonly ChannelDescription[]
   readonly consumers: readonly ConsumerDescription[]
   readonly alarms: readonly Alarm[]
+}
+
+/** What an engine describes. */
+export interface EngineDescription extends Omit<BrokerDescription, 'capabilities' | 'engine'> {
+  readonly consumers: readonly CountedConsumer[]
 }
 
 /** An event that a consumer gave up on. */

@@ -15,7 +15,7 @@ import type { Capabilities } from './capabilities.ts'
 import type { Carriage } from './carriage.ts'
 import type { Consumers } from './consumers.ts'
 import type { Delays } from './delays.ts'
-import type { Alarm, BrokerDescription, ChannelState } from './description.ts'
+import type { Alarm, ChannelState, EngineDescription } from './description.ts'
 import type { EncodedEvent } from './encoded-event.ts'
 import type { Failure } from './failure.ts'
 import type { Position } from './position.ts'
@@ -257,7 +257,7 @@ export interface Engine {
    */
   describeChannel(channel: string): Promise<ChannelState>
   /** Everything, for callers that want all of it. */
-  describe(): Promise<Omit<BrokerDescription, 'capabilities' | 'engine'>>
+  describe(): Promise<EngineDescription>
   readonly alarms: LastingAlarms
   close(): Promise<void>
 }

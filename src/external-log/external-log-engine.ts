@@ -16,7 +16,7 @@ import { AlarmList } from '../broker/alarm-list.ts'
 import type { Capabilities } from '../broker/capabilities.ts'
 import type { Carriage } from '../broker/carriage.ts'
 import type { Consumers } from '../broker/consumers.ts'
-import type { Alarm, BrokerDescription, ChannelState } from '../broker/description.ts'
+import type { Alarm, ChannelState, EngineDescription } from '../broker/description.ts'
 import type { EncodedEvent } from '../broker/encoded-event.ts'
 import type {
   Bounds,
@@ -318,7 +318,7 @@ export class ExternalLogEngine implements Engine {
     return { backend: this.#backend, rate: (channel) => this.#appenders.rate(channel) }
   }
 
-  async describe(): Promise<Omit<BrokerDescription, 'capabilities' | 'engine'>> {
+  async describe(): Promise<EngineDescription> {
     this.#open()
     await this.#homes.look()
     const [channels, consumers] = await Promise.all([

@@ -84,6 +84,39 @@ describe('a recorder', () => {
     expect(figureOf(recorder, 'billing', 'lag', 3)).toEqual([30, 40, 40])
   })
 
+  test('records attempts by their outcome, and how long events and handlers took', async () => {
+    const recorder = await started()
+    const running = await broker.start(
+      consumer('billing', 'orders', { retry: { attempts: 2, min: 1, max: 1 } }).onAny(async (event) => {
+        await new Promise((resolve) => setTimeout(resolve, 20))
+        if (event.subject === 'bad') throw new Error('no')
+      }),
+    )
+    await publish(10)
+    await broker.publish('orders', { type: 'order.placed', subject: 'bad' })
+    const settled = async (): Promise<unknown> =>
+      (await broker.describe()).consumers.map(({ channels, deadLetters }) => [channels[0]?.lag, deadLetters])
+    await expect.poll(settled).toEqual([[0, 1]])
+    await pass(1)
+    for (const [figure, rate] of [
+      ['completed', 1],
+      ['retried', 0.1],
+      ['deadLettered', 0.1],
+      ['delivered', 1.2],
+    ] as const)
+      expect([figure, figureOf(recorder, 'billing', figure, 1)]).toEqual([figure, [rate]])
+    for (const figure of ['latencyP50', 'latencyP99', 'durationP50', 'durationP99']) {
+      const [found] = figureOf(recorder, 'billing', figure, 1) as number[]
+      expect(found, figure).toBeGreaterThan(15)
+      expect(found, figure).toBeLessThan(20_000)
+    }
+    expect(Object.keys((await broker.describe()).consumers[0] ?? {})).not.toContain('counted')
+    expect(Object.keys(await broker.consumer('billing').describe())).not.toContain('counted')
+    await running.stop()
+    await pass(1)
+    expect(figureOf(recorder, 'billing', 'completed', 1)).toEqual([0])
+  })
+
   test('knows after a restart what was recorded before, and has a gap where no process ran', async () => {
     const first = await started()
     await publish(30)

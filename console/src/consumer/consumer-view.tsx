@@ -14,14 +14,29 @@ import { Rewind } from './rewind.tsx'
 
 const Charts = lazy(() => import('../history/charts.tsx'))
 
+const PERCENTILES = [
+  ['p50', '--channel'],
+  ['p95', '--rule'],
+  ['p99', '--bad'],
+] as const
+
+const percentiles = (figure: string): ChartSpec['lines'] =>
+  PERCENTILES.map(([label, colour]) => ({ label, figure: `${figure}P${label.slice(1)}`, colour }))
+
 const CHARTS: readonly ChartSpec[] = [
   { title: 'Events behind', value: count, lines: [{ label: 'behind', figure: 'lag', colour: '--accent' }] },
   { title: 'Oldest waits', value: span, lines: [{ label: 'oldest', figure: 'lagMs', colour: '--accent' }] },
   {
     title: 'Events a second',
     value: rate,
-    lines: [{ label: 'done', figure: 'completed', colour: '--channel' }],
+    lines: [
+      { label: 'done', figure: 'completed', colour: '--channel' },
+      { label: 'retried', figure: 'retried', colour: '--rule' },
+      { label: 'dead', figure: 'deadLettered', colour: '--bad' },
+    ],
   },
+  { title: 'From publish to done', value: span, lines: percentiles('latency') },
+  { title: 'Handler', value: span, lines: percentiles('duration') },
   {
     title: 'In hand',
     value: count,

@@ -1,6 +1,6 @@
 /** Clause 17: how far behind a consumer is, whether it is stalled, and why. Computed on request. */
 import { isMillraceError } from '../../base/errors.ts'
-import type { ConsumerDescription, ConsumerPosition } from '../../broker/description.ts'
+import type { ConsumerDescription, ConsumerPosition, CountedConsumer } from '../../broker/description.ts'
 import type { Bounds } from '../../broker/engine.ts'
 import { type ChainRecord, consumerKeys, fromJson, QUEUE_GROUP, under } from '../consumer-records.ts'
 import { stallOf } from '../cursor/stall.ts'
@@ -22,7 +22,7 @@ interface Part<H extends Home> {
 }
 
 /** Every consumer that has begun or is paused, by name. */
-export async function describeConsumers<H extends Home>(homes: Homes<H>): Promise<ConsumerDescription[]> {
+export async function describeConsumers<H extends Home>(homes: Homes<H>): Promise<CountedConsumer[]> {
   const byConsumer = new Map<string, Part<H>[]>()
   const parts = await partsOf(homes, inOrder(await homes.list()))
   const workers = new Map<string, Set<string>>()
@@ -36,7 +36,7 @@ export async function describeConsumers<H extends Home>(homes: Homes<H>): Promis
   // A pause outlives the last channel of its consumer. It is shown, because it would hold in the consumer's next
   // channel too.
   for (const name of homes.paused) if (!byConsumer.has(name)) byConsumer.set(name, [])
-  const found: ConsumerDescription[] = []
+  const found: CountedConsumer[] = []
   for (const [name, own] of [...byConsumer].sort(([a], [b]) => (a < b ? -1 : 1)))
     found.push(await described(homes, name, own))
   return found
@@ -49,7 +49,9 @@ export async function describeConsumer<H extends Home>(
   of: readonly H[],
 ): Promise<ConsumerDescription | null> {
   const parts = await partsOf(homes, of)
-  return parts.length === 0 && homes.pauseOf(name) === null ? null : described(homes, name, parts)
+  if (parts.length === 0 && homes.pauseOf(name) === null) return null
+  const { counted: _, ...consumer } = await described(homes, name, parts)
+  return consumer
 }
 
 async function partsOf<H extends Home>(homes: Homes<H>, of: readonly H[]): Promise<Part<H>[]> {
@@ -105,7 +107,7 @@ async function described<H extends Home>(
   homes: Homes<H>,
   name: string,
   parts: readonly Part<H>[],
-): Promise<ConsumerDescription> {
+): Promise<CountedConsumer> {
   const here = homes.here(name)
   const elsewhere = await homes.elsewhere(
     name,
@@ -128,6 +130,10 @@ async function described<H extends Home>(
     paused: pause !== null || (idle.length > 0 && idle.every((each) => each)),
     pause,
     stalled: stalledIn(parts, here, homes.clock),
+    counted: [
+      ...here.map(({ tally }) => tally.counts),
+      ...elsewhere.flatMap(({ counted = [] }) => counted.filter(({ consumer }) => consumer === name)),
+    ],
   }
 }
 

@@ -11,7 +11,7 @@
  * what happens to an owner in another process, is up to the engine.
  */
 import type { Clock } from '../../base/clock.ts'
-import type { ConsumerPause } from '../../broker/description.ts'
+import type { ConsumerPause, InstanceCounts } from '../../broker/description.ts'
 import type { Bounds } from '../../broker/engine.ts'
 import type { Position } from '../../broker/position.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
@@ -54,12 +54,19 @@ export interface OpenHome {
   forgetWorker(consumer: string): void
 }
 
+/** What an instance has counted, and the consumer that it is of. */
+export interface CountedInstance extends InstanceCounts {
+  readonly consumer: string
+}
+
 /** The instances of a consumer in another process, as that process reported them last. */
 export interface Elsewhere {
   readonly instances: number
   readonly inFlight: number
   readonly rate: number
   readonly paused: boolean
+  /** What its instances have counted. Processes of earlier versions do not say. */
+  readonly counted?: readonly CountedInstance[]
 }
 
 export interface Homes<H extends Home = Home> {

@@ -85,6 +85,7 @@ export class HeldDelivery implements Delivery {
   attachment: unknown = null
   #event: EncodedEvent
   #live = true
+  #sentMs = 0
   #recorded = false
 
   constructor(
@@ -118,6 +119,15 @@ export class HeldDelivery implements Delivery {
 
   end(): void {
     this.#live = false
+  }
+
+  /** It is given to its instance now, by the clock's `elapsed`. */
+  sent(elapsedMs: number): void {
+    this.#sentMs = elapsedMs
+  }
+
+  get sentMs(): number {
+    return this.#sentMs
   }
 
   /**

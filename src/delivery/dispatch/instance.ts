@@ -19,6 +19,7 @@ import { type Shape, shapeOf } from './agreement.ts'
 import { claimEvents } from './claims.ts'
 import type { ConsumerKeys, KeyTables } from './consumer-keys.ts'
 import type { DeliveringCursor, HeldDelivery, HoldingInstance } from './held-delivery.ts'
+import { Tally } from './tally.ts'
 import { WantFilter } from './want-filter.ts'
 
 /**
@@ -52,6 +53,7 @@ export class Instance implements Subscription, HoldingInstance {
   readonly shape: Shape
   readonly keys: ConsumerKeys
   readonly held: SlotSet<HeldDelivery> = new SlotSet()
+  readonly tally: Tally = new Tally()
   readonly #sink: DeliverySink
   readonly #host: InstanceHost
   readonly #cursors = new Set<DeliveringCursor>()
@@ -166,6 +168,9 @@ export class Instance implements Subscription, HoldingInstance {
     if (this.#outbox.length === 0) return
     const deliveries = this.#outbox
     this.#outbox = []
+    this.tally.sent(deliveries.length)
+    const elapsedMs = this.#host.clock.elapsed()
+    for (const delivery of deliveries) delivery.sent(elapsedMs)
     try {
       this.#sink.deliver(deliveries)
     } catch (error) {
@@ -184,6 +189,7 @@ export class Instance implements Subscription, HoldingInstance {
     if (held === null) return false
     if (emissions !== null && emissions.length > 0) this.#host.checkEmissions(emissions)
     if (!held.cursor.complete(held)) return false
+    this.tally.completed(this.#host.clock.now() - held.timeMs, this.#tookMs(held))
     if (emissions !== null && emissions.length > 0) this.#host.emit(emissions, held.cursor)
     return true
   }
@@ -197,6 +203,7 @@ export class Instance implements Subscription, HoldingInstance {
     const held = this.#own(delivery)
     if (held === null) return false
     held.cursor.retry(held, dueAtMs, failure)
+    this.tally.retried(this.#tookMs(held))
     return true
   }
 
@@ -204,6 +211,7 @@ export class Instance implements Subscription, HoldingInstance {
     const held = this.#own(delivery)
     if (held === null) return false
     held.cursor.deadLetter(held, failure)
+    this.tally.deadLettered(this.#tookMs(held))
     return true
   }
 
@@ -219,6 +227,10 @@ export class Instance implements Subscription, HoldingInstance {
     if (held === null) return false
     held.cursor.hold(held, needs)
     return true
+  }
+
+  #tookMs(held: HeldDelivery): number {
+    return this.#host.clock.elapsed() - held.sentMs
   }
 
   /** The delivery, if it is live and this instance holds it. */

@@ -13,7 +13,7 @@ import { AlarmList } from '../../broker/alarm-list.ts'
 import type { Capabilities } from '../../broker/capabilities.ts'
 import type { Carriage } from '../../broker/carriage.ts'
 import type { Consumers } from '../../broker/consumers.ts'
-import type { BrokerDescription, ChannelState } from '../../broker/description.ts'
+import type { ChannelState, EngineDescription } from '../../broker/description.ts'
 import type { EncodedEvent } from '../../broker/encoded-event.ts'
 import type {
   Bounds,
@@ -310,7 +310,7 @@ export class EmbeddedEngine implements Engine {
     return this.#channels.log(channel).state(this.clock.elapsed())
   }
 
-  async describe(): Promise<Omit<BrokerDescription, 'capabilities' | 'engine'>> {
+  async describe(): Promise<EngineDescription> {
     this.#open()
     const elapsedMs = this.clock.elapsed()
     const channels = [...this.#channels.byName.values()].map((log) => log.describe(elapsedMs))

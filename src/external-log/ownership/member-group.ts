@@ -201,6 +201,7 @@ export class MemberGroup {
         .map(([channel]) => channel),
       shapes: Object.fromEntries(instances.map(({ spec, shape }) => [spec.name, shape])),
       lanes: true,
+      counted: instances.map(({ spec, tally }) => ({ consumer: spec.name, ...tally.counts })),
       rate: [...this.owned.values()].reduce(
         (sum, { cursor }) => sum + cursor.progress.meter.rate(this.#host.clock.elapsed()),
         0,

@@ -2,7 +2,9 @@
 import { MillraceError } from '../../base/errors.ts'
 import { isJsonObject, isNumberFrom, jsonObject } from '../../base/json-object.ts'
 import { isWildcard, isWildcardForm } from '../../base/names.ts'
+import type { CountedInstance } from '../../delivery/consumers/homes.ts'
 import type { Shape } from '../../delivery/dispatch/agreement.ts'
+import { isCounted } from './counted-note.ts'
 
 /** The member name under which orders to a group are stored. */
 export const ORDERS = '~orders'
@@ -19,6 +21,8 @@ export interface MemberNote {
   readonly inFlight: number
   readonly paused: boolean
   readonly rate: number
+  /** What its instances have counted. Notes of older versions do not have this. */
+  readonly counted?: readonly CountedInstance[]
   /** Channels in which a dead letter of this member stops the consumer. */
   readonly blocked: readonly string[]
   /**
@@ -40,6 +44,7 @@ export function memberNoteIn(text: string): MemberNote | null {
     return null
   if (typeof note['idle'] !== 'boolean' || typeof note['paused'] !== 'boolean') return null
   if (note['shapes'] !== undefined && !isJsonObject(note['shapes'])) return null
+  if (note['counted'] !== undefined && !isCounted(note['counted'])) return null
   return isTexts(note['channels']) && note['channels'].every(isChannelOrWildcard) && isTexts(note['blocked'])
     ? (note as unknown as MemberNote)
     : null

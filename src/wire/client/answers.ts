@@ -4,7 +4,7 @@
  *
  * An error thrown here ends the connection and fails the call.
  */
-import type { BrokerDescription, ChannelState, ConsumerDescription } from '../../broker/description.ts'
+import type { ChannelState, ConsumerDescription, EngineDescription } from '../../broker/description.ts'
 import type { Bounds, EventAttempt } from '../../broker/engine.ts'
 import type { Failure } from '../../broker/failure.ts'
 import type { Inspection } from '../../broker/inspection.ts'
@@ -97,7 +97,7 @@ export function inspectionOf(value: unknown): Inspection {
   return value as Inspection
 }
 
-type Described = Omit<BrokerDescription, 'capabilities' | 'engine'>
+type Described = EngineDescription
 
 /** The description of everything from the server. @throws INVALID_REQUEST when it is malformed */
 export function descriptionOf(value: unknown): Described {

@@ -16,11 +16,11 @@ import type { Consumers } from '../../broker/consumers.ts'
 import type { DelayedEvent, Delays } from '../../broker/delays.ts'
 import type {
   Alarm,
-  BrokerDescription,
   ChannelDescription,
   ChannelState,
   ConsumerDescription,
   DeadLetter,
+  EngineDescription,
   EventPlace,
 } from '../../broker/description.ts'
 import type { EncodedEvent } from '../../broker/encoded-event.ts'
@@ -394,7 +394,7 @@ export class RemoteEngine implements Engine {
     return state
   }
 
-  async describe(): Promise<Omit<BrokerDescription, 'capabilities' | 'engine'>> {
+  async describe(): Promise<EngineDescription> {
     const described = await this.#call('describe', descriptionOf)
     return { ...described, alarms: [...described.alarms, ...this.alarms.all] }
   }

@@ -4,7 +4,7 @@ import { isMillraceError, MillraceError } from '../../base/errors.ts'
 import { checkName, ownerOf } from '../../base/names.ts'
 import { boundsIn } from '../../broker/bounds.ts'
 import { checkedDelayedId, checkedDelayedQuery, checkedQuery, noFiles } from '../../broker/call-options.ts'
-import type { BrokerDescription, ConsumerDescription, DeadLetterQuery } from '../../broker/description.ts'
+import type { CountedConsumer, DeadLetterQuery, EngineDescription } from '../../broker/description.ts'
 import type { Engine } from '../../broker/engine.ts'
 import { withoutPlaces } from '../../broker/inspection.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
@@ -241,7 +241,7 @@ function notYours({ name }: Access, permission: Permission, consumer: string): M
   return new MillraceError('FORBIDDEN', message, { action: permission, consumer })
 }
 
-type Description = Omit<BrokerDescription, 'capabilities' | 'engine'>
+type Description = EngineDescription
 
 /** The part of the description that the caller is allowed to see. */
 function visible(description: Description, access: Access): Description {
@@ -252,9 +252,16 @@ function visible(description: Description, access: Access): Description {
   }
 }
 
-function visibleConsumer(consumer: ConsumerDescription, access: Access): ConsumerDescription | undefined {
+/** What its instances have counted, in all channels together, is for callers that see all of them. */
+function visibleConsumer({ counted, ...consumer }: CountedConsumer, access: Access): CountedConsumer | undefined {
   const channels = consumer.channels.filter(({ channel }) => isSeen(access, channel))
-  return channels.length === 0 && !isSeen(access, '>') ? undefined : { ...consumer, channels }
+  return channels.length === 0 && !isSeen(access, '>')
+    ? undefined
+    : {
+        ...consumer,
+        channels,
+        ...(counted !== undefined && channels.length === consumer.channels.length && { counted }),
+      }
 }
 
 function isSeen(access: Access, channel: string): boolean {
