@@ -45,7 +45,8 @@ export interface ConsumerPause {
 }
 
 /**
- * What an instance of a consumer has counted since it began. Spans are counted in the buckets of `base/span-buckets.ts`.
+ * What an instance of a consumer has counted since it began. Spans are counted in the buckets of
+ * `base/span-buckets.ts`.
  */
 export interface InstanceCounts {
   /** Names the instance, in every process. */

@@ -1,6 +1,6 @@
 /**
- * Makes the rows of a slot from two descriptions of the broker. What is counted since a beginning (offsets, and what the
- * instances of consumers count) is compared with the description before.
+ * Makes the rows of a slot from two descriptions of the broker. What is counted since a beginning (offsets, and what
+ * the instances of consumers count) is compared with the description before.
  */
 import { percentile } from '../base/span-buckets.ts'
 import type { ChannelDescription, CountedConsumer, EngineDescription, InstanceCounts } from '../broker/description.ts'
