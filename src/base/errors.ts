@@ -12,7 +12,7 @@ import { LIMITS } from './limits.ts'
 export const ERROR_CODES = {
   /** An option has a wrong type, an unknown name or a value out of range. */
   INVALID_OPTION: { retryable: false },
-  /** A channel, consumer or event-type name holds characters that no engine can carry. */
+  /** The name of a channel, consumer or event type is too long, or has characters that no engine can carry. */
   INVALID_NAME: { retryable: false },
   /** The event is not a valid CloudEvent, or its data cannot be carried as JSON. */
   INVALID_EVENT: { retryable: false },

@@ -2,7 +2,7 @@
 import { isMillraceError } from '../base/errors.ts'
 import type { Bounds, Engine } from './engine.ts'
 
-/** Null if there is no such channel. */
+/** The bounds of a channel; null if there is no such channel. */
 export async function boundsIn(engine: Pick<Engine, 'bounds'>, channel: string): Promise<Bounds | null> {
   try {
     return await engine.bounds(channel)

@@ -20,7 +20,7 @@ export interface BrokerCore extends BrokerHost {
   readonly closed: boolean
 }
 
-/** Called by a broker for itself. */
+/** Makes the core of a broker available to `coreOf` and `engineOf`. Each broker calls it for itself. */
 export function offerCore(broker: Broker, core: BrokerCore): void {
   Object.defineProperty(broker, CORE, { value: core, configurable: true })
 }

@@ -61,7 +61,10 @@ const ONE = ['propertyNames', 'additionalProperties'] as const
 const LISTS = ['allOf', 'anyOf'] as const
 const MAPS = ['properties', 'patternProperties', '$defs', 'definitions'] as const
 
-/** `at` is the place of the schema in the document, such as `#/components/schemas/order.placed`. */
+/**
+ * A JSON Schema in the form that an AsyncAPI document takes. `at` is its place in the document, such as
+ * `#/components/schemas/order.placed`.
+ */
 export function asyncSchema(schema: JsonObject, at: string): Json {
   return new Conversion(schema, at).schema(schema, 0) as Json
 }

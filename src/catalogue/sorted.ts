@@ -4,7 +4,7 @@ export function byName(one: { readonly name: string }, other: { readonly name: s
   return one.name < other.name ? -1 : one.name > other.name ? 1 : 0
 }
 
-/** By key, in the order in which the keys come. */
+/** The items by their keys, in the order in which the keys first occur. */
 export function grouped<Item>(items: readonly Item[], keyOf: (item: Item) => string): Map<string, Item[]> {
   const groups = new Map<string, Item[]>()
   for (const item of items) {

@@ -13,7 +13,7 @@ import type { VersionedDefinition } from '../event/event-version.ts'
 import { SENSITIVE } from '../event/sensitive/marked-places.ts'
 import { SensitiveFields } from '../event/sensitive/masked-event.ts'
 
-/** By event type, sorted: the schema of its newest version. */
+/** The kept schemas: for each event type, in the order of their names, the schema of its newest version. */
 export type KeptSchemas = Readonly<Record<string, JsonObject>>
 
 /**
@@ -47,7 +47,7 @@ export function keptSchemas(definitions: Iterable<AnyEventDefinition>): KeptSche
   return fitting(found)
 }
 
-/** By type, sorted, for the types that have more than the first version. Undefined if there are none. */
+/** The versions of the types that have more than the first version, sorted by type. Undefined if there are none. */
 export function keptVersions(
   definitions: Iterable<VersionedDefinition>,
 ): Readonly<Record<string, KeptVersions>> | undefined {

@@ -81,7 +81,7 @@ export interface Tail {
   readonly records: readonly StoredRecord[]
 }
 
-/** Called after an append. */
+/** A function that a backend calls after an append. */
 export type OnAppend = (partition: number | null, next?: number, tail?: Tail) => void
 
 export interface ReadLimit {

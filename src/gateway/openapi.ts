@@ -12,7 +12,7 @@ type Json = Record<string, unknown>
 
 const PROBLEM: Json = { 'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' } } }
 
-/** `guarded`: whether the gateway requires credentials. */
+/** The OpenAPI document of the gateway, from its routes. */
 export function openApiOf(routes: readonly Route[], upgrades: readonly UpgradeRoute[], version: string): Json {
   const paths: Record<string, Json> = {}
   for (const route of routes)

@@ -7,7 +7,7 @@ import { type Reason, reason } from './reason.ts'
 
 const TYPES_SHOWN = 8
 
-/** Null where an instance wants the event, or none is known. */
+/** Why no instance of the consumer wants the event. Null if one wants it, or no instance is known. */
 export function unwantedReason(
   consumer: string,
   { type, text }: Pick<StoredText, 'type' | 'text'>,

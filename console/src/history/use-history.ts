@@ -16,7 +16,7 @@ export function historyCall(path: string, shown: Shown, agoMs = 0): Call {
   return { path: `api/${path}/history`, query: { ...timesOf(shown, Date.now(), agoMs), points: POINTS } }
 }
 
-/** `path` is that of the object: `consumers/billing`. */
+/** The figures of an object over a day or a month. `path` names the object: `consumers/billing`. */
 export function useHistory(path: string, shown: Shown): Asked<Histories> {
   const everyMs = shown.zoom !== null || shown.range === '30d' ? 60_000 : 5000
   return useAsked(

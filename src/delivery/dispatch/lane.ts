@@ -44,7 +44,7 @@ export class Lane<Holder extends object = object> {
     return this.#last
   }
 
-  /** The event delivered last came from the dead letters: it is before every offset that waits here. */
+  /** Whether the last delivered event came from the dead letters. It is then before every offset that waits here. */
   get lastRedriven(): boolean {
     return this.#lastRedriven
   }
