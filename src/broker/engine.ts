@@ -193,7 +193,7 @@ export interface Subscription {
 export interface LastingAlarms {
   /** The alarms that this process knows, from memory: no server and no disk is asked. */
   readonly all: readonly Alarm[]
-  /** The same, together with those of the server or of the process that owns the data, which is asked. */
+  /** These alarms, and those of the server or of the process that owns the data, which is asked. */
   ask(): Promise<readonly Alarm[]>
 }
 

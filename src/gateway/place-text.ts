@@ -7,7 +7,7 @@ export function placeText(place: EventPlace | null): string | null {
   return place === null ? null : `${place.channel}/${place.offset}`
 }
 
-/** @throws INVALID_REQUEST */
+/** The place of an event in a query parameter. @throws INVALID_REQUEST when it is malformed */
 export function placeOf(parameter: string, text: string): EventPlace {
   const [, channel, digits] = /^([^/]{1,1000})\/(\d{1,16})$/.exec(text) ?? []
   const offset = Number(digits)

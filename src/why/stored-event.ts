@@ -8,7 +8,7 @@ import { durationText, type Reason, reason, timeText } from './reason.ts'
 /** The event, or why it is not there. */
 export type Found = { readonly event: StoredText } | { readonly event: null; readonly reason: Reason }
 
-/** @throws UNKNOWN_CHANNEL */
+/** Looks for the event at an offset. @throws UNKNOWN_CHANNEL when there is no such channel */
 export async function eventAt(engine: Engine, channel: string, offset: number): Promise<Found> {
   const { first, next } = await engine.bounds(channel)
   const facts = { channel, offset, first, next }

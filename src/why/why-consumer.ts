@@ -13,7 +13,7 @@ export interface ConsumerWhy {
   readonly notKnown: readonly string[]
 }
 
-/** @throws UNKNOWN_CONSUMER */
+/** Why a consumer does not move. @throws UNKNOWN_CONSUMER when no consumer of the name was ever started */
 export async function whyConsumer(engine: Engine, consumer: string): Promise<ConsumerWhy> {
   const description = await engine.consumers.describe(consumer)
   if (description === null) throw unknownConsumer(consumer)

@@ -35,7 +35,10 @@ export interface RuleWhyOptions {
 
 type Answer = Pick<RuleWhy, 'revision' | 'matches' | 'reasons'>
 
-/** @throws UNKNOWN_RULE · UNKNOWN_CHANNEL */
+/**
+ * Why a rule acted, or did not act, on a stored event.
+ * @throws UNKNOWN_RULE when there was no such rule · UNKNOWN_CHANNEL when there is no such channel
+ */
 export async function whyRule(
   broker: Broker,
   rule: string,

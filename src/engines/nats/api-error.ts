@@ -64,7 +64,7 @@ function isFull({ number, message }: ApiError): boolean {
   return FULL.has(number) || (number === STORE_FAILED && /no space|resource limits/.test(message))
 }
 
-/** The error that callers of Millrace get. */
+/** The `MillraceError` for an error of NATS. `what` says what failed. */
 export function millraceError(error: unknown, what: string, channel?: string): Error {
   if (error instanceof MillraceError) return error
   const details = channel === undefined ? {} : { channel }

@@ -141,7 +141,7 @@ export function progressOf(state: RedriveState): RedriveProgress {
   }
 }
 
-/** The order in an event of the queue of jobs; null: it is none. */
+/** The order that an event of the queue of jobs contains; null if the event is not an order. */
 export function orderIn(data: unknown): RedriveOrder | null {
   if (!isJsonObject(data)) return null
   const { id, plan, by, reason, startedMs } = data
@@ -154,7 +154,7 @@ export function orderIn(data: unknown): RedriveOrder | null {
   return whole ? (data as unknown as RedriveOrder) : null
 }
 
-/** The state in an event; null: it is none. */
+/** The state that an event contains; null if the event is not a state. */
 export function stateIn(data: unknown): RedriveState | null {
   const order = orderIn(data)
   if (order === null) return null
