@@ -51,6 +51,8 @@ export const LIMITS = {
   keptSchemaBytesMax: 65_536,
   /** Places that are made from one schema to mask sensitive fields; beyond this number a place counts as sensitive. */
   sensitivePlacesMax: 10_000,
+  /** A read that goes on looks this often whether the channel's schemas mark other fields as sensitive now. */
+  sensitiveLookMs: 1000,
   /** Masked values of one event that are also masked where its attributes and errors quote them. */
   sensitiveValuesMax: 1000,
   /** Most events in one batch publish. */

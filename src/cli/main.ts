@@ -260,6 +260,7 @@ tokensCommand(
   )
   .option('--rules <channels...>', 'permission to change rules on these channels')
   .option('--metrics <channels...>', 'permission to read the metrics of these channels')
+  .option('--sensitive <channels...>', 'permission to see the sensitive fields of events of these channels')
   .option('--expires <age>', 'the token expires after this time, such as 90d')
   .option('--rate <requests>', 'requests a second that its holder may make')
   .option('--open <count>', 'requests, streams and sockets that its holder may have open at once')

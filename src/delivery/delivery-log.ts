@@ -30,7 +30,7 @@ export interface DeliveryLog {
   readonly id: number
   /** The channel's name. */
   readonly name: string
-  readonly spec: Pick<ChannelSpec, 'kind'>
+  readonly spec: Pick<ChannelSpec, 'kind' | 'schemas'>
   /** The log no longer has the events below this offset. */
   readonly first: number
   /** The offset after the last durable event. */

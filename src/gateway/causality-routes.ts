@@ -11,6 +11,7 @@ import { LIMITS } from '../base/limits.ts'
 import { CausalWalk, type RelatedText } from '../broker/causality/causal-walk.ts'
 import type { Found } from '../broker/causality/event-scan.ts'
 import { engineOf } from '../broker/engine-of.ts'
+import { maskFor, seenText } from '../broker/seen-events.ts'
 import { oneLine } from './channel-texts.ts'
 import type { GatewayHost } from './gateway-host.ts'
 import { problemOf } from './problem.ts'
@@ -122,6 +123,16 @@ export class CausalityPart implements GatewayPart {
     }
   }
 
+  /** An event as the caller sees it. */
+  #seen({ maySee }: GatewayRequest): (found: RelatedText) => Promise<RelatedText> {
+    const { engine } = this.#host.core
+    return async (found) => {
+      const mask = await maskFor(engine, found.channel, maySee)
+      const { stored } = found
+      return mask === null ? found : { ...found, stored: seenText(stored, mask) }
+    }
+  }
+
   async #answer(request: GatewayRequest, direction: Direction): Promise<Response> {
     const { channel = '', offset: at = '' } = request.parameters
     const { scan, limit } = request.query
@@ -150,7 +161,7 @@ export class CausalityPart implements GatewayPart {
     }
     try {
       const stored = await walk.event(channel, offset)
-      return new Response(linesOf(walk, direction, { channel, stored }, this.#host.report, over), {
+      return new Response(linesOf(walk, direction, { channel, stored }, this.#seen(request), this.#host.report, over), {
         headers: { 'content-type': 'application/x-ndjson', 'x-accel-buffering': 'no' },
       })
     } catch (error) {
@@ -165,6 +176,7 @@ function linesOf(
   walk: CausalWalk,
   direction: Direction,
   from: Found,
+  seen: (found: RelatedText) => Promise<RelatedText>,
   report: (error: unknown) => void,
   over: () => void,
 ): ReadableStream<Uint8Array> {
@@ -177,7 +189,7 @@ function linesOf(
         const { done, value } = await batches.next()
         if (gone) return
         const { looked, channels, complete, ended } = walk.progress
-        const found = done === true ? '' : value.map(lineOf).join('')
+        const found = done === true ? '' : (await Promise.all(value.map(seen))).map(lineOf).join('')
         const state =
           done === true ? { end: { looked, channels, complete, ended } } : { progress: { looked, channels } }
         controller.enqueue(encoder.encode(`${found}${JSON.stringify(state)}\n`))

@@ -10,6 +10,7 @@
 import { boundsIn } from '../broker/bounds.ts'
 import type { BrokerHost } from '../broker/broker.ts'
 import type { StoredText } from '../broker/engine.ts'
+import type { MaySee } from '../broker/seen-events.ts'
 import { oneLine, readTexts, type TextFilter } from './channel-texts.ts'
 
 /** Events that arrived together and passed the filter. */
@@ -42,14 +43,21 @@ export class ChannelFeed {
   readonly #members = new Set<FeedMember>()
   readonly #reading = new AbortController()
   readonly #emptied: () => void
+  readonly #maySee: MaySee
   /** The number of streams that use the feed, whether they are members now or not. */
   #holders = 0
   #ending: { readonly error: unknown } | null = null
 
-  constructor(host: BrokerHost, channel: string, filter: TextFilter | null, emptied: () => void) {
+  constructor(
+    host: BrokerHost,
+    channel: string,
+    { filter, maySee }: { readonly filter: TextFilter | null; readonly maySee: MaySee },
+    emptied: () => void,
+  ) {
     this.#host = host
     this.#channel = channel
     this.filter = filter
+    this.#maySee = maySee
     this.#emptied = emptied
     this.ready = this.#open()
     this.ready.catch(() => undefined)
@@ -82,6 +90,7 @@ export class ChannelFeed {
       from: { offset: next },
       follow: true,
       signal: this.#reading.signal,
+      maySee: this.#maySee,
     })
     void this.#run(batches)
   }

@@ -3,6 +3,7 @@ import { MillraceError } from '../base/errors.ts'
 import type { BrokerHost } from '../broker/broker.ts'
 import type { StoredText } from '../broker/engine.ts'
 import { type From, position } from '../broker/position.ts'
+import { type MaySee, readSeen, seesAll } from '../broker/seen-events.ts'
 import { compileExpression } from '../pattern/expression/expression.ts'
 import { compilePattern } from '../pattern/pattern.ts'
 import { patternOf } from './query.ts'
@@ -29,6 +30,8 @@ export interface TextReadOptions {
   readonly to?: From | undefined
   readonly follow?: boolean
   readonly signal: AbortSignal
+  /** Elsewhere, sensitive fields are masked. Filters see the masked text, so nobody can find out what it was. */
+  readonly maySee: MaySee
 }
 
 /** Batches in offset order, with one in memory at a time. @throws UNKNOWN_CHANNEL · OFFSET_OUT_OF_RANGE · CLOSED */
@@ -40,17 +43,18 @@ export async function readTexts(
   const { engine, encoder } = host
   if (!encoder.isReady(channel)) await encoder.prepare(channel)
   const nowMs = engine.clock.now()
-  return engine.read(channel, {
+  const range = {
     from: position(options.from, nowMs),
     to: options.to === undefined ? null : position(options.to, nowMs),
     follow: options.follow ?? false,
     signal: options.signal,
-  })
+  }
+  return options.maySee(channel) ? engine.read(channel, range) : readSeen(engine, channel, range, options.maySee)
 }
 
 /** Check that a channel can be read from a position, without reading it. @throws as `readTexts` */
 export async function checkReadable(host: BrokerHost, channel: string, from: From): Promise<void> {
-  const nothing = (await readTexts(host, channel, { from, to: from, signal: AbortSignal.abort() }))[
+  const nothing = (await readTexts(host, channel, { from, to: from, signal: AbortSignal.abort(), maySee: seesAll }))[
     Symbol.asyncIterator
   ]()
   await nothing.next()
@@ -65,7 +69,12 @@ export async function firstOffset(host: BrokerHost, channel: string, from: From)
   const { next } = await host.engine.bounds(channel)
   const reading = new AbortController()
   try {
-    for await (const [first] of await readTexts(host, channel, { from, to: { offset: next }, signal: reading.signal }))
+    for await (const [first] of await readTexts(host, channel, {
+      from,
+      to: { offset: next },
+      signal: reading.signal,
+      maySee: seesAll,
+    }))
       if (first !== undefined) return first.offset
     return next
   } finally {

@@ -8,6 +8,7 @@
 import { checkName } from '../base/names.ts'
 import type { DeadLetter, DeadLetterQuery, EventPlace } from '../broker/description.ts'
 import type { DeadLetters } from '../broker/handles.ts'
+import { seenLetters } from '../broker/seen-events.ts'
 import type { Action } from './access/permissions.ts'
 import type { GatewayHost } from './gateway-host.ts'
 import { letterPage } from './letters/letter-page.ts'
@@ -124,12 +125,18 @@ async function list(request: GatewayRequest, host: GatewayHost): Promise<Respons
   const { limit = 100, ...choice } = choiceOf(request.query)
   const { after, fingerprint } = request.query
   const letters = await lettersOf(request, host, 'read')
-  if (after === undefined && fingerprint === undefined) return answer(await letters.list({ ...choice, limit }))
+  const seen = async (found: readonly DeadLetter[]): Promise<readonly DeadLetter[]> => {
+    const shown = await seenLetters(host.core.engine, found, request.maySee)
+    // A caller who may not see a key cannot find letters by it.
+    return choice.key === undefined ? shown : shown.filter(({ key }) => key === choice.key)
+  }
+  if (after === undefined && fingerprint === undefined)
+    return answer(await seen(await letters.list({ ...choice, limit })))
   const from = after === undefined || after === '' ? null : placeOf('after', after)
   const consumer = request.parameters['consumer'] as string
   const { consumers } = host.core.engine
   const page = await letterPage(consumers, consumer, { ...choice, limit, after: from }, fingerprint ?? null)
-  return answer(page.letters, page.next)
+  return answer(await seen(page.letters), page.next)
 }
 
 function answer(letters: readonly DeadLetter[], next?: EventPlace | null): Response {

@@ -194,6 +194,8 @@ class RoutedRequest implements GatewayRequest {
     this.#permitted = true
   }
 
+  readonly maySee = (channel: string): boolean => this.principal.permits('sensitive', channel)
+
   permitted(action: Action): (channel: string) => boolean {
     this.#permitted = true
     return (channel) => this.principal.permits(action, channel)

@@ -13,6 +13,7 @@ import { TIMER_MS_MAX } from '../base/timers.ts'
 import type { BrokerHost } from '../broker/broker.ts'
 import type { StoredText } from '../broker/engine.ts'
 import type { From } from '../broker/position.ts'
+import type { MaySee } from '../broker/seen-events.ts'
 import type { ChannelFeed, FeedBatch, FeedMember } from './channel-feed.ts'
 import { oneLine, readTexts } from './channel-texts.ts'
 import { writeCursor } from './cursor-text.ts'
@@ -36,6 +37,7 @@ export interface EventStreamOptions {
   readonly bytesMax: number
   readonly heartbeatMs: number
   readonly stallMs: number
+  readonly maySee: MaySee
   /** Called once, when the stream has ended for any reason. */
   readonly ended: () => void
   /** Called when the client must be disconnected because it takes nothing. */
@@ -143,6 +145,7 @@ export class EventStream {
       from,
       to: { offset: to },
       signal: this.#reading.signal,
+      maySee: this.#options.maySee,
     })) {
       for (const event of batch) {
         if (this.#over) return to

@@ -6,9 +6,12 @@ import { MillraceError } from '../base/errors.ts'
 import { timeMsOf } from '../base/time-text.ts'
 import type { Duration } from '../base/units.ts'
 import type { PublishOptions, UntypedEvent } from '../broker/broker.ts'
+import { maskFor } from '../broker/seen-events.ts'
+import { eventText } from '../event/event-text.ts'
 import { decodeForPublish } from '../event/http/decode-for-publish.ts'
 import { httpModeOf } from '../event/http/decode-http.ts'
 import { BATCHED, STRUCTURED } from '../event/http/media-type.ts'
+import { MASK } from '../event/sensitive/masked-event.ts'
 import { jsonAnswer } from './direct-answer.ts'
 import type { GatewayHost } from './gateway-host.ts'
 import { badRequest } from './problem.ts'
@@ -80,9 +83,24 @@ async function publish(request: GatewayRequest, host: GatewayHost): Promise<Resp
     if (body.byteLength > (mode === 'structured' ? 2 * bytesMax : bytesMax))
       throw tooLarge(channel, body.byteLength, bytesMax)
     const events = decodeForPublish(headers, body) as UntypedEvent[]
+    if (Buffer.from(body.buffer, body.byteOffset, body.byteLength).includes(MASK))
+      await refuseMasked(host, channel, events)
     const receipts = await host.broker.publish(channel, events, later)
     return jsonAnswer(request, { receipts }, 202)
   })
+}
+
+/** An event that was read with masks and corrected must not store the masks. @throws INVALID_EVENT */
+async function refuseMasked({ core }: GatewayHost, channel: string, events: readonly UntypedEvent[]): Promise<void> {
+  const mask = await maskFor(core.engine, channel, () => false)
+  for (const { id, type, data } of mask === null ? [] : events) {
+    if (mask?.event(type, JSON.stringify({ id, type, data: data ?? null })).fromMasked !== true) continue
+    throw new MillraceError(
+      'INVALID_EVENT',
+      `${eventText({ id, type })} has "${MASK}" in a sensitive field, which stands for a value that the reader may not see: give the value, or leave the correction to somebody with the permission sensitive`,
+      { channel, type, id },
+    )
+  }
 }
 
 function tooLarge(channel: string, bytes: number, bytesMax: number): MillraceError {

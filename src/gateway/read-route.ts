@@ -84,6 +84,7 @@ async function read(request: GatewayRequest, host: GatewayHost): Promise<Respons
     from: from === undefined ? 'beginning' : positionOf('from', from),
     to: to === undefined ? undefined : positionOf('to', to),
     signal: request.signal,
+    maySee: request.maySee,
   })
   const link = page.next === null ? {} : { link: `<${nextUrl(request.url, page.next)}>; rel="next"` }
   if (!wantsOffsets(request.raw.headers.get('accept'))) {

@@ -94,6 +94,8 @@ export interface GatewayRequest {
   readonly signal: AbortSignal
   /** Require a permission on a channel. @throws FORBIDDEN */
   permit(action: Action, channel: string): void
+  /** Whether the caller sees the sensitive fields of a channel's events. */
+  readonly maySee: (channel: string) => boolean
   /** A test of the permission, for a handler that leaves out channels without it. */
   permitted(action: Action): (channel: string) => boolean
   /**

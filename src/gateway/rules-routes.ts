@@ -6,6 +6,7 @@
  * rule, the caller also needs `read` for the channels whose events are tested.
  */
 import type { Broker } from '../broker/broker.ts'
+import { testRule } from '../rules/dry-run.ts'
 import { parseRule, type Rule, type RuleDefinition } from '../rules/rule.ts'
 import { type RuleDescription, type Rules, rulesOf } from '../rules/rules.ts'
 import { covers } from './access/permissions.ts'
@@ -263,7 +264,6 @@ async function test(request: GatewayRequest, broker: Broker): Promise<Response> 
     ...(from !== undefined && { from: positionOf('from', String(from)) }),
     ...(to !== undefined && { to: positionOf('to', String(to)) }),
   }
-  return Response.json(
-    await rules.test(rule.definition, { on: channels, ...range, ...(show !== undefined && { show }) }),
-  )
+  const options = { on: channels, ...range, ...(show !== undefined && { show }) }
+  return Response.json(await testRule(broker, rule, options, request.maySee))
 }

@@ -94,7 +94,7 @@ export class EventStreams implements GatewayPart {
     const matched = channels.wild
       ? await this.#matched(host, channels, last, cursor === '' ? from : 'beginning')
       : new Map<string, From>()
-    const feedOf = (channel: string): ChannelFeed => this.#feed(host, channel, request.query, filter)
+    const feedOf = (channel: string): ChannelFeed => this.#feed(host, channel, request, filter)
     const followed = ([channel, at]: [string, From]): FollowedChannel => ({
       channel,
       from: at,
@@ -119,6 +119,7 @@ export class EventStreams implements GatewayPart {
       bytesMax: LIMITS.gatewayStreamBytesMax,
       heartbeatMs: this.#limits.heartbeatMs,
       stallMs: this.#limits.stallMs,
+      maySee: request.maySee,
       ended: () => {
         unwatch()
         this.#open.delete(stream)
@@ -148,13 +149,14 @@ export class EventStreams implements GatewayPart {
   #feed(
     host: BrokerHost,
     channel: string,
-    { where, filter: expression }: GatewayRequest['query'],
+    { query: { where, filter: expression }, maySee }: GatewayRequest,
     filter: TextFilter | null,
   ): ChannelFeed {
-    const name = JSON.stringify([channel, where, expression])
+    const seesIt = maySee(channel)
+    const name = JSON.stringify([channel, where, expression, seesIt])
     let feed = this.#feeds.get(name)
     if (feed === undefined) {
-      const made = new ChannelFeed(host, channel, filter, () => {
+      const made = new ChannelFeed(host, channel, { filter, maySee: () => seesIt }, () => {
         if (this.#feeds.get(name) === made) this.#feeds.delete(name)
       })
       feed = made

@@ -88,12 +88,12 @@ async function delivery(request: GatewayRequest, host: GatewayHost): Promise<Res
   const channel = request.parameters['channel'] as string
   const asked = askedIn(request.query)
   const engine = engineOf(host.broker)
-  const mayRead = request.permitted('read')
+  const asker = { mayRead: request.permitted('read'), maySee: request.maySee }
   const { consumer } = request.query
   if (consumer !== undefined) {
     const name = checkName(consumer, 'consumer')
     await permitConsumer(request, host, 'read', name, channel)
-    return Response.json({ consumers: [await whyDelivery(engine, name, channel, asked, mayRead)], all: true })
+    return Response.json({ consumers: [await whyDelivery(engine, name, channel, asked, asker)], all: true })
   }
   await engine.bounds(channel)
   const { consumers } = await engine.describe()
@@ -102,7 +102,7 @@ async function delivery(request: GatewayRequest, host: GatewayHost): Promise<Res
   )
   const answers: DeliveryWhy[] = []
   for (const name of names.slice(0, LIMITS.whyConsumersMax))
-    answers.push(await whyDelivery(engine, name, channel, asked, mayRead))
+    answers.push(await whyDelivery(engine, name, channel, asked, asker))
   return Response.json({ consumers: answers, all: names.length <= LIMITS.whyConsumersMax })
 }
 
@@ -176,9 +176,11 @@ function ruleRoute({ broker }: GatewayHost): Route {
       request.permitNamed('rules', 'rule', rule, known === null ? [] : [known.definition.on].flat())
       if (channel === undefined || offset === undefined) throw badRequest(400, 'name the event: channel= and offset=')
       request.permit('read', checkName(channel, 'channel'))
+      const { maySee } = request
+      const mayRead = request.permitted('read')
       const mayName = (on: readonly string[]): boolean => on.every((each) => request.principal.permits('rules', each))
       const at = countOf('offset', offset, 0, Number.MAX_SAFE_INTEGER)
-      return Response.json(await whyRule(broker, rule, channel, at, { mayName }))
+      return Response.json(await whyRule(broker, rule, channel, at, { mayRead, maySee, mayName }))
     },
   }
 }

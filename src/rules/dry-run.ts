@@ -7,6 +7,7 @@ import type { Broker } from '../broker/broker.ts'
 import type { Engine, StoredText } from '../broker/engine.ts'
 import { engineOf } from '../broker/engine-of.ts'
 import { type From, position } from '../broker/position.ts'
+import { type MaySee, readSeen, seesAll } from '../broker/seen-events.ts'
 import type { StoredEvent } from '../event/cloud-event.ts'
 import { decodeEvent, encodeEvent } from '../event/encode.ts'
 import { explainPattern } from '../pattern/explain.ts'
@@ -91,7 +92,13 @@ function parsed(text: string): object {
   }
 }
 
-export async function testRule(broker: Broker, rule: Rule, options: TestOptions): Promise<TestResult> {
+/** `maySee`: elsewhere the rule is tested on events whose sensitive fields are masked. */
+export async function testRule(
+  broker: Broker,
+  rule: Rule,
+  options: TestOptions,
+  maySee: MaySee = seesAll,
+): Promise<TestResult> {
   const matches: TestMatch[] = []
   const count = { events: 0, matched: 0, failed: 0 }
   let firstMiss: TestResult['firstMiss'] = null
@@ -99,7 +106,7 @@ export async function testRule(broker: Broker, rule: Rule, options: TestOptions)
   const { show = 10 } = options
   const engine = engineOf(broker)
   for (const channel of await channelsOf(engine, options.on ?? rule.on)) {
-    for await (const { text, offset, key } of textsOf(engine, channel, options)) {
+    for await (const { text, offset, key } of textsOf(engine, channel, options, maySee)) {
       count.events++
       if (!test(text)) {
         firstMiss ??= { channel, offset, reason: explainRule(rule, text).reason }
@@ -120,11 +127,12 @@ async function* textsOf(
   engine: Engine,
   channel: string,
   { from = 'beginning', to }: TestOptions,
+  maySee: MaySee,
 ): AsyncGenerator<StoredText> {
   const nowMs = engine.clock.now()
   const range = { from: position(from, nowMs), to: to === undefined ? null : position(to, nowMs) }
-  for await (const batch of engine.read(channel, { ...range, follow: false, signal: new AbortController().signal }))
-    yield* batch
+  const options = { ...range, follow: false, signal: new AbortController().signal }
+  for await (const batch of readSeen(engine, channel, options, maySee)) yield* batch
 }
 
 function matcherOf({ condition: { when, expression } }: Rule): (text: string) => boolean {

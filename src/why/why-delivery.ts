@@ -9,6 +9,8 @@ import { unknownConsumer } from '../broker/consumer-errors.ts'
 import type { ConsumerDescription } from '../broker/description.ts'
 import type { Engine, StoredText } from '../broker/engine.ts'
 import { type DeliveryState, type Inspection, type InstanceState, withoutPlaces } from '../broker/inspection.ts'
+import { type MaySee, maskFor, seenFailure, seesAll } from '../broker/seen-events.ts'
+import { MASK, type MaskedEvent, unmasked } from '../event/sensitive/masked-event.ts'
 import { holdingReasons, idleReasons } from './hindrances.ts'
 import { type Reason, reason } from './reason.ts'
 import { eventAt, eventWithId, type Found } from './stored-event.ts'
@@ -32,8 +34,17 @@ export interface DeliveryWhy {
 
 export type AskedEvent = { readonly offset: number } | { readonly id: string }
 
+/** What the caller of a question may know. */
+export interface Asker {
+  /** Nothing is said about events of other channels. */
+  readonly mayRead: (channel: string) => boolean
+  /** In other channels, sensitive fields are masked. */
+  readonly maySee: MaySee
+}
+
+export const OWNER: Asker = { mayRead: () => true, maySee: seesAll }
+
 /**
- * `mayRead`: the answer says nothing about events of other channels.
  * @throws UNKNOWN_CHANNEL · UNKNOWN_CONSUMER
  */
 export async function whyDelivery(
@@ -41,7 +52,7 @@ export async function whyDelivery(
   consumer: string,
   channel: string,
   asked: AskedEvent,
-  mayRead: (channel: string) => boolean = () => true,
+  asker: Asker = OWNER,
 ): Promise<DeliveryWhy> {
   const found: Found =
     'id' in asked ? await eventWithId(engine, channel, asked.id) : await eventAt(engine, channel, asked.offset)
@@ -55,14 +66,29 @@ export async function whyDelivery(
   }
   const { event } = found
   const { offset, id, type, key } = event
-  const inspection = withoutPlaces(await engine.consumers.inspect(consumer, { channel, offset, key }), mayRead)
+  const whole = await engine.consumers.inspect(consumer, { channel, offset, key })
+  const mask = await maskFor(engine, channel, asker.maySee)
+  const seen = mask?.event(type, event.text) ?? unmasked(event.text)
+  const inspection = seenInspection(withoutPlaces(whole, asker.mayRead), mask === null ? null : seen)
   if (description === null && inspection.instances.length === 0) throw unknownConsumer(consumer)
-  const why = await explained(engine, of, { event, inspection, description, mayRead })
-  return { ...of, offset, id, type, key, ...why }
+  const why = await explained(engine, of, { event, seen: seen.text, inspection, description, mayRead: asker.mayRead })
+  return { ...of, offset, id, type, key: seen.redact(key), ...why }
+}
+
+/** What the failures of an event with masked fields say to the caller; those of another event are not shown. */
+function seenInspection(inspection: Inspection, seen: MaskedEvent | null): Inspection {
+  const { delivery } = inspection
+  if (seen === null || delivery === null || !('failure' in delivery) || delivery.failure === null) return inspection
+  const { failure } = delivery
+  const { name, kind } = failure
+  const shown = delivery.state === 'behind' ? { name, kind, message: MASK } : seenFailure(failure, seen.redact)
+  return { ...inspection, delivery: { ...delivery, failure: shown } }
 }
 
 interface Facts {
   readonly event: StoredText
+  /** The event's text as the caller sees it. */
+  readonly seen: string
   readonly inspection: Inspection
   /** Null for a consumer that has not begun anywhere. */
   readonly description: ConsumerDescription | null
@@ -88,7 +114,7 @@ async function explained(
       return { standing: 'dead letter', reasons: [deadLetter(of, delivery)], notKnown: [] }
     default: {
       const unwanted =
-        delivery.state === 'waiting' ? unwantedReason(of.consumer, facts.event, inspection.instances) : null
+        delivery.state === 'waiting' ? unwantedReason(of.consumer, facts.event, facts.seen, inspection.instances) : null
       const holding = await holdingReasons(engine, of, facts.event, delivery)
       const reasons = [...(unwanted === null ? [] : [unwanted]), ...holding, ...idleReasons(inspection, description)]
       return { standing: 'pending', reasons, notKnown }
@@ -102,13 +128,13 @@ const NO_RECORD =
   'when it was handled and after how many attempts: a completion leaves no record, only that the event is settled'
 
 function settled(of: Pick<DeliveryWhy, 'consumer' | 'channel'>, began: number | null, facts: Facts): Explained {
-  const { event, inspection } = facts
+  const { event, seen, inspection } = facts
   const why = (only: Reason, notKnown = [NO_RECORD]): Explained => ({ standing: 'settled', reasons: [only], notKnown })
   if (began !== null && event.offset < began) {
     const text = `"${of.consumer}" began in "${of.channel}" at offset ${began}, or was moved there: it does not get earlier events unless it is rewound`
     return why(reason('before-begin', text, { began }), [])
   }
-  const unwanted = unwantedReason(of.consumer, event, inspection.instances)
+  const unwanted = unwantedReason(of.consumer, event, seen, inspection.instances)
   if (unwanted !== null) return why(unwanted)
   const skipped = inspection.instances.length === 0 ? ', or skipped because no handler matched it' : ''
   const before = began === null ? ', or it is before the position from which the consumer began' : ''

@@ -4,13 +4,18 @@ import type { InstanceState } from '../broker/inspection.ts'
 import type { Want } from '../broker/want.ts'
 import { explainPattern } from '../pattern/explain.ts'
 import { type Reason, reason } from './reason.ts'
+import { explainSeen } from './seen-explanation.ts'
 
 const TYPES_SHOWN = 8
 
-/** Why no instance of the consumer wants the event. Null if one wants it, or no instance is known. */
+/**
+ * Why no instance of the consumer wants the event. Null if one wants it, or no instance is known. `seen` is the event's
+ * text as the caller sees it.
+ */
 export function unwantedReason(
   consumer: string,
   { type, text }: Pick<StoredText, 'type' | 'text'>,
+  seen: string,
   instances: readonly InstanceState[],
 ): Reason | null {
   const wants = instances.flatMap((instance) => instance.wants)
@@ -25,8 +30,10 @@ export function unwantedReason(
       types,
     })
   }
-  const explained = ofType.map(({ pattern }) => explainPattern(pattern as NonNullable<Want['pattern']>, text))
-  const conditions = explained.map((each) => each.conditions.filter(({ holds }) => !holds))
+  const explained = ofType.map(({ pattern }) =>
+    explainSeen((each) => explainPattern(pattern as NonNullable<Want['pattern']>, each), { text, seen }),
+  )
+  const conditions = explained.map((each) => each.conditions?.filter(({ holds }) => !holds) ?? [])
   const first = explained.map((each) => each.reason).join('; and ')
   return reason('filter', `"${consumer}" does not want the event: ${first}. ${note}`, { failed: conditions.flat() })
 }

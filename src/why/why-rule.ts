@@ -6,6 +6,7 @@ import { compileWildcard, isWildcard } from '../base/names.ts'
 import type { Broker } from '../broker/broker.ts'
 import type { Engine, StoredText } from '../broker/engine.ts'
 import { engineOf } from '../broker/engine-of.ts'
+import { maskFor } from '../broker/seen-events.ts'
 import { explainRule } from '../rules/dry-run.ts'
 import { workerName } from '../rules/firing.ts'
 import { RuleBook } from '../rules/live/rule-book.ts'
@@ -14,8 +15,9 @@ import { routerName } from '../rules/live/rule-router.ts'
 import { inForce, type RuleTable, type RuleVersion, startOf } from '../rules/live/rule-table.ts'
 import type { Rule } from '../rules/rule.ts'
 import { type Reason, reason } from './reason.ts'
+import { explainSeen } from './seen-explanation.ts'
 import { eventAt } from './stored-event.ts'
-import { whyDelivery } from './why-delivery.ts'
+import { type Asker, OWNER, whyDelivery } from './why-delivery.ts'
 
 export interface RuleWhy {
   readonly rule: string
@@ -28,9 +30,10 @@ export interface RuleWhy {
   readonly reasons: readonly Reason[]
 }
 
-export interface RuleWhyOptions {
-  /** Whether another rule on these channels may be named in the answer. @default every rule may */
-  readonly mayName?: (channels: readonly string[]) => boolean
+/** What the caller of a question about a rule may know. */
+export interface RuleAsker extends Asker {
+  /** Whether another rule on these channels may be named. */
+  readonly mayName: (channels: readonly string[]) => boolean
 }
 
 type Answer = Pick<RuleWhy, 'revision' | 'matches' | 'reasons'>
@@ -44,7 +47,7 @@ export async function whyRule(
   rule: string,
   channel: string,
   offset: number,
-  { mayName = () => true }: RuleWhyOptions = {},
+  asker: RuleAsker = { ...OWNER, mayName: () => true },
 ): Promise<RuleWhy> {
   const book = new RuleBook(broker)
   await book.load()
@@ -54,21 +57,21 @@ export async function whyRule(
   const found = await eventAt(engine, channel, offset)
   const of = { rule, channel, offset }
   if (found.event === null) return { ...of, revision: null, matches: null, reasons: [found.reason] }
-  return { ...of, ...(await judged(engine, table, { rule, channel, event: found.event }, mayName)) }
+  const mask = await maskFor(engine, channel, asker.maySee)
+  const { event } = found
+  const seen = mask?.event(event.type, event.text).text ?? event.text
+  return { ...of, ...(await judged(engine, table, { rule, channel, event, seen }, asker)) }
 }
 
 interface Judged {
   readonly rule: string
   readonly channel: string
   readonly event: StoredText
+  /** Its text as the caller sees it. */
+  readonly seen: string
 }
 
-async function judged(
-  engine: Engine,
-  table: RuleTable,
-  of: Judged,
-  mayName: NonNullable<RuleWhyOptions['mayName']>,
-): Promise<Answer> {
+async function judged(engine: Engine, table: RuleTable, of: Judged, asker: RuleAsker): Promise<Answer> {
   const version = versionFor(table, of)
   if ('because' in version) return { revision: null, matches: null, reasons: [version] }
   const { revision, rule, change } = version
@@ -81,7 +84,14 @@ async function judged(
     const text = `rule "${of.rule}" is not on "${channel}": it is on ${on}`
     return { ...none, reasons: [reason('not-subscribed', text, { on: rule.on })] }
   }
-  const { matches, reason: words, conditions = [] } = explainRule(rule, event.text)
+  const {
+    matches,
+    reason: words,
+    conditions = [],
+  } = explainSeen((text) => explainRule(rule, text), {
+    text: event.text,
+    seen: of.seen,
+  })
   if (!matches) {
     const failed = conditions.filter(({ holds }) => !holds)
     return { revision, matches, reasons: [reason('condition', `the condition does not hold: ${words}`, { failed })] }
@@ -89,10 +99,10 @@ async function judged(
   if (!change.enabled) return { revision, matches, reasons: [disabledReason(version)] }
   const dropping = droppedBy(table, of)
   if (dropping !== null) {
-    const name = mayName(dropping.rule?.on ?? []) ? `rule "${dropping.name}"` : 'another rule'
+    const name = asker.mayName(dropping.rule?.on ?? []) ? `rule "${dropping.name}"` : 'another rule'
     return { revision, matches, reasons: [reason('dropped', `${name} drops the event, so no rule acts on it`)] }
   }
-  return { revision, matches, reasons: await actedReasons(engine, rule, of) }
+  return { revision, matches, reasons: await actedReasons(engine, rule, of, asker) }
 }
 
 /** The version in force at the event, or why there is none. */
@@ -133,13 +143,13 @@ function droppedBy(table: RuleTable, { channel, event }: Judged): RuleVersion | 
 }
 
 /** The rule matches: what the router, and the workers of its actions, have done with the event. */
-async function actedReasons(engine: Engine, rule: Rule, { channel, event }: Judged): Promise<Reason[]> {
+async function actedReasons(engine: Engine, rule: Rule, { channel, event }: Judged, asker: Asker): Promise<Reason[]> {
   const on = rule.on.find((name) => name === channel || (isWildcard(name) && compileWildcard(name)(channel))) as string
   const router = routerName(on)
   const describe = (consumer: string): Promise<unknown> => engine.consumers.describe(consumer)
   if ((await describe(router)) === null)
     return [reason('router', 'the rule matches, and no process runs rules: start one (millrace serve, or startRules)')]
-  const { standing, reasons } = await whyDelivery(engine, router, channel, { offset: event.offset })
+  const { standing, reasons } = await whyDelivery(engine, router, channel, { offset: event.offset }, asker)
   if (standing !== 'settled')
     return [reason('router', 'the rule matches, and has not acted on the event yet', { router }), ...reasons]
   const acted = reason('acted', 'the rule matched, and its actions were published or queued')

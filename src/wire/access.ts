@@ -1,8 +1,9 @@
 /** The name and the permissions of the other end of a connection. */
 import { ERROR_CODES, type ErrorCode, MillraceError, outwardDetails, outwardMessage } from '../base/errors.ts'
 
-/** The kinds of permission. `manage` allows declaring, removing, rewinding, and work on dead letters. */
-export type Permission = 'publish' | 'consume' | 'read' | 'manage'
+/** The kinds of permission. `manage` allows declaring, removing, rewinding, and work on dead letters; `sensitive`
+ * allows seeing fields that are masked for others. */
+export type Permission = 'publish' | 'consume' | 'read' | 'manage' | 'sensitive'
 
 export interface Access {
   /** The name for logs and the audit trail. A session can be resumed only by a connection with the same name. */

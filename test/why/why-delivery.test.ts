@@ -3,7 +3,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest'
 import { z } from 'zod'
 import { engineOf } from '../../src/broker/engine-of.ts'
 import { type Broker, connect, consumer, event, queue, stream } from '../../src/index.ts'
-import { type AskedEvent, type DeliveryWhy, whyDelivery } from '../../src/why/why-delivery.ts'
+import { type AskedEvent, type DeliveryWhy, OWNER, whyDelivery } from '../../src/why/why-delivery.ts'
 
 const Order = event('order', z.object({ total: z.number() }))
 const orders = stream('orders', { events: [Order, event('other')], retain: { count: 5 } })
@@ -191,6 +191,15 @@ test('a delivery of the same key in another channel of the consumer; nothing of 
   await broker.publish('right', { type: 'x', partitionkey: 'k' })
   await expect.poll(() => because('both', { offset: 0 }, 'right'), { timeout: 10_000 }).toEqual(['behind'])
   expect((await why('both', { offset: 0 }, 'right')).reasons[0]?.facts['event']).toEqual({ channel: 'left', offset: 0 })
-  const stranger = await whyDelivery(engineOf(broker), 'both', 'right', { offset: 0 }, (name) => name === 'right')
+  const stranger = await whyDelivery(
+    engineOf(broker),
+    'both',
+    'right',
+    { offset: 0 },
+    {
+      ...OWNER,
+      mayRead: (name) => name === 'right',
+    },
+  )
   expect(JSON.stringify(stranger)).not.toContain('left')
 })

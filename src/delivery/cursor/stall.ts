@@ -1,12 +1,13 @@
 /** Clause 17: why a consumer that has work makes no progress, in words for the person on call. */
 import type { Clock } from '../../base/clock.ts'
+import { ChannelMask } from '../../channel/channel-mask.ts'
 import type { RetryRecord } from '../consumer-records.ts'
 import type { DeliveryLog } from '../delivery-log.ts'
 import type { VersionWaits } from '../dispatch/version-waits.ts'
 
 /** A cursor, as far as a stall can be seen in it. */
 export interface WatchedCursor {
-  readonly log: Pick<DeliveryLog, 'name' | 'first' | 'committed'>
+  readonly log: Pick<DeliveryLog, 'name' | 'first' | 'committed' | 'spec'>
   readonly progress: { readonly settledAtMs: number }
   readonly state: {
     readonly retries: ReadonlyMap<number, RetryRecord>
@@ -61,6 +62,11 @@ export function stallOf(
     : { sinceMs: clock.now() - stillMs(stalled), reason: reasonOf(stalled.cursor, instances) }
 }
 
+/** An error may quote its event. A description has many readers, so it does not quote events with sensitive fields. */
+function errorText({ failure }: RetryRecord, spec: DeliveryLog['spec']): string {
+  return ChannelMask.of(spec) === null ? `"${failure.message}"` : `a ${failure.name}, which may quote sensitive fields`
+}
+
 function reasonOf({ box, log, state, unmatched }: WatchedCursor, instances: readonly WatchedInstance[]): string {
   if (box.blockade.stands)
     return `all events wait behind ${box.blockade.size} dead letter(s) in "${log.name}" (onDead: block): redrive or drop them`
@@ -74,6 +80,6 @@ function reasonOf({ box, log, state, unmatched }: WatchedCursor, instances: read
   if (held > 0) return `${held} handler(s) have been running since then and none has finished`
   const last = [...state.retries.values()].at(-1)
   if (last !== undefined)
-    return `${state.retries.size} event(s) wait for their next attempt: the last error was "${last.failure.message}"`
+    return `${state.retries.size} event(s) wait for their next attempt: the last error was ${errorText(last, log.spec)}`
   return `events of "${log.name}" are not being delivered`
 }

@@ -27,6 +27,8 @@ export interface MaskedEvent {
   readonly text: string
   /** Whether something was masked. */
   readonly masked: boolean
+  /** A sensitive field had the mask for its value: the event was made from a masked one. */
+  readonly fromMasked: boolean
   /** Another text about the event, with the masked values masked where it quotes them; null stays null. */
   redact<Text extends string | null>(text: Text): Text
 }
@@ -54,6 +56,7 @@ export class SensitiveFields {
       return {
         text: `{"data":${MASK_TEXT}}`,
         masked: true,
+        fromMasked: false,
         redact: (other) => (other === null ? other : MASK) as never,
       }
     }
@@ -62,7 +65,7 @@ export class SensitiveFields {
 
 /** An event that has nothing to mask. */
 export function unmasked(text: string): MaskedEvent {
-  return { text, masked: false, redact: (other) => other }
+  return { text, masked: false, fromMasked: false, redact: (other) => other }
 }
 
 interface Span {
@@ -97,6 +100,7 @@ class Masking {
     return {
       text: this.#replaced(),
       masked: true,
+      fromMasked: this.#values.has(MASK),
       redact: (text) => (text === null ? text : redacted(text, values)) as typeof text,
     }
   }

@@ -10,9 +10,9 @@ import { knownOptions } from '../../base/units.ts'
 
 /**
  * The actions: `publish` events, `consume` them (with leases), `read` without consuming, `manage` channels, consumers
- * and dead letters, change `rules`, read `metrics`.
+ * and dead letters, change `rules`, read `metrics`, and see `sensitive` fields where they would be masked.
  */
-export const ACTIONS = ['publish', 'consume', 'read', 'manage', 'rules', 'metrics'] as const
+export const ACTIONS = ['publish', 'consume', 'read', 'manage', 'rules', 'metrics', 'sensitive'] as const
 
 export type Action = (typeof ACTIONS)[number]
 

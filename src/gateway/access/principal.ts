@@ -69,6 +69,7 @@ const WORDS: Readonly<Record<Action, string>> = {
   manage: 'manage',
   rules: 'change rules on',
   metrics: 'read the metrics of',
+  sensitive: 'see the sensitive fields of',
 }
 
 /**

@@ -28,8 +28,14 @@ export interface CountedGroups {
 const TYPES_MAX = 10
 const MESSAGE_CHARS = 500
 
+export interface LettersOf {
+  readonly consumers: Pick<Consumers, 'deadLetters'>
+  /** The letters as the caller sees them, in the same order. */
+  seen(letters: readonly DeadLetter[]): Promise<readonly DeadLetter[]>
+}
+
 export async function countGroups(
-  consumers: Pick<Consumers, 'deadLetters'>,
+  { consumers, seen }: LettersOf,
   consumer: string,
   from: EventPlace | null,
   budgetMs: number = LIMITS.letterGroupsMs,
@@ -40,12 +46,13 @@ export async function countGroups(
   for (let after = from; ; ) {
     const page = await consumers.deadLetters(consumer, { after, limit: LIMITS.redrivePageMax })
     if (page.length === 0) return { groups: largestFirst(groups), looked, next: null }
-    for (const letter of page) {
+    const shown = await seen(page)
+    for (const [at, letter] of page.entries()) {
       const print = fingerprintOf(letter.failure)
       const known = groups.get(print.fingerprint)
       if (known === undefined && groups.size >= LIMITS.letterGroupsMax)
         return { groups: largestFirst(groups), looked, next: after }
-      groups.set(print.fingerprint, grown(known, print, letter))
+      groups.set(print.fingerprint, grown(known, print, shown[at] ?? letter))
       looked++
       after = { channel: letter.channel, offset: letter.offset }
     }

@@ -4,6 +4,9 @@
  */
 import { LIMITS } from '../../base/limits.ts'
 import { checkName } from '../../base/names.ts'
+import type { DeadLetter } from '../../broker/description.ts'
+import { hidesErrors, seenLetters } from '../../broker/seen-events.ts'
+import { MASK } from '../../event/sensitive/masked-event.ts'
 import { permitConsumer } from '../dead-letter-routes.ts'
 import type { GatewayHost } from '../gateway-host.ts'
 import { membersOf } from '../json-body.ts'
@@ -13,7 +16,7 @@ import type { GatewayPart, GatewayRequest, JsonSchema, Parameter, Route } from '
 import { CONSUMER, json } from '../schemas.ts'
 import { countGroups } from './letter-groups.ts'
 import { RedriveRunner } from './redrive-runner.ts'
-import { PHASES, type RedrivePlan } from './redrive-state.ts'
+import { PHASES, type RedrivePlan, type RedriveProgress } from './redrive-state.ts'
 
 const JOBS = '/api/consumers/{consumer}/redrives'
 const JOB: Parameter = { description: 'The id of the redrive.', required: true, schema: { type: 'string' } }
@@ -141,8 +144,15 @@ export class LettersPart implements GatewayPart {
       handle: async (request) => {
         const consumer = await this.#permitted(request, 'read')
         const { after } = request.query
-        const { consumers } = this.#host.core.engine
-        const counted = await countGroups(consumers, consumer, after === undefined ? null : placeOf('after', after))
+        const { engine } = this.#host.core
+        const { consumers } = engine
+        const seen = (letters: readonly DeadLetter[]): Promise<readonly DeadLetter[]> =>
+          seenLetters(engine, letters, request.maySee)
+        const counted = await countGroups(
+          { consumers, seen },
+          consumer,
+          after === undefined ? null : placeOf('after', after),
+        )
         const deadLetters = (await consumers.describe(consumer))?.deadLetters ?? 0
         return Response.json({ ...counted, deadLetters, next: placeText(counted.next) })
       },
@@ -217,7 +227,9 @@ export class LettersPart implements GatewayPart {
       },
       handle: async (request) => {
         const consumer = await this.#permitted(request, 'read')
-        return Response.json({ redrives: await this.#runner.list(consumer) })
+        const jobs = await this.#runner.list(consumer)
+        const redrives = await Promise.all(jobs.map((job) => this.#seen(request, job)))
+        return Response.json({ redrives })
       },
     }
   }
@@ -243,9 +255,18 @@ export class LettersPart implements GatewayPart {
         const { name } = request.principal
         const stopped = await this.#runner.stop(consumer, request.parameters['redrive'] ?? '', name)
         if (stopped === null) throw badRequest(404, `consumer "${consumer}" has no such redrive`)
-        return Response.json(stopped)
+        return Response.json(await this.#seen(request, stopped))
       },
     }
+  }
+
+  /** A job as the caller sees it: errors may quote sensitive fields. */
+  async #seen({ maySee }: GatewayRequest, job: RedriveProgress): Promise<RedriveProgress> {
+    const { engine } = this.#host.core
+    const channels = ((await engine.consumers.describe(job.consumer))?.channels ?? []).map(({ channel }) => channel)
+    if (!(await hidesErrors(engine, channels, maySee))) return job
+    const returns = job.returns.map((each) => ({ ...each, message: MASK }))
+    return { ...job, returns, problem: job.problem === null ? null : MASK }
   }
 
   async #permitted(request: GatewayRequest, action: 'read' | 'manage'): Promise<string> {

@@ -2,6 +2,7 @@
 import { isMillraceError, MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import { checkName } from '../../base/names.ts'
+import { seesAll } from '../../broker/seen-events.ts'
 import { firstOffset, readTexts } from '../channel-texts.ts'
 import { permitConsumer } from '../dead-letter-routes.ts'
 import type { GatewayHost } from '../gateway-host.ts'
@@ -89,6 +90,7 @@ async function ofChannel(
         from: { offset: to },
         to: { offset: floor },
         signal,
+        maySee: seesAll,
       })) {
         for (const { key, timeMs } of batch) {
           oldest ??= new Date(timeMs).toISOString()

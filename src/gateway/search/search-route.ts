@@ -7,6 +7,7 @@ import { isMillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import type { StoredText } from '../../broker/engine.ts'
 import { engineOf } from '../../broker/engine-of.ts'
+import { type MaySee, maskFor } from '../../broker/seen-events.ts'
 import { compilePattern } from '../../pattern/pattern.ts'
 import { filterOf, firstOffset, oneLine, readTexts, type TextFilter } from '../channel-texts.ts'
 import type { GatewayHost } from '../gateway-host.ts'
@@ -27,6 +28,7 @@ interface Search {
   readonly newestFirst: boolean
   readonly filter: TextFilter | null
   readonly limit: number
+  readonly maySee: MaySee
 }
 
 const text = (description: string): Parameter => ({ description, schema: { type: 'string' } })
@@ -40,7 +42,8 @@ export function searchRoute(host: GatewayHost): Route {
       'Search a channel by Server-Sent Events: hit, progress, and at last end, which says where it stopped and why.',
     description:
       'progress and end have: looked (offsets looked at), of (offsets there are to look at), found, and next, the position from which a further search ' +
-      'continues (from= for order=oldest, to= for order=newest), or null at the end when all was looked at.',
+      'continues (from= for order=oldest, to= for order=newest), or null at the end when all was looked at. ' +
+      'end has masked: true if the channel has sensitive fields that the caller may not see: filters do not find their values.',
     tag: 'events',
     access: { action: 'read', of: 'channel' },
     noHead: true,
@@ -94,6 +97,7 @@ async function searchOf(request: GatewayRequest, host: GatewayHost): Promise<Sea
     filter: filters.length === 0 ? null : (event) => filters.every((filter) => filter(event)),
     limit:
       limit === undefined ? LIMITS.gatewayPageEventsDefault : countOf('limit', limit, 1, LIMITS.gatewayPageEventsMax),
+    maySee: request.maySee,
   }
 }
 
@@ -130,7 +134,8 @@ async function* messages(search: Search, host: GatewayHost, signal: AbortSignal)
     const further = search.newestFirst ? window.from : window.to
     yield { event: 'progress', data: JSON.stringify({ looked, of, found, next: further }) }
   }
-  yield { event: 'end', data: JSON.stringify({ looked, of, found, next }) }
+  const masked = (await maskFor(host.core.engine, search.channel, search.maySee)) !== null
+  yield { event: 'end', data: JSON.stringify({ looked, of, found, next, ...(masked && { masked }) }) }
 }
 
 function* windowsOf({ from, to, newestFirst }: Search): Generator<{ readonly from: number; readonly to: number }> {
@@ -140,12 +145,12 @@ function* windowsOf({ from, to, newestFirst }: Search): Generator<{ readonly fro
 
 async function* eventsIn(
   host: GatewayHost,
-  { channel }: Search,
+  { channel, maySee }: Search,
   { from, to }: { readonly from: number; readonly to: number },
   signal: AbortSignal,
 ): AsyncGenerator<StoredText> {
   try {
-    const range = { from: { offset: from }, to: { offset: to }, signal }
+    const range = { from: { offset: from }, to: { offset: to }, signal, maySee }
     for await (const batch of await readTexts(host.core, channel, range)) yield* batch
   } catch (error) {
     // Retention has removed the events meanwhile, so there is nothing to read.

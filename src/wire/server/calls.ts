@@ -7,6 +7,7 @@ import { checkedDelayedId, checkedDelayedQuery, checkedQuery, noFiles } from '..
 import type { CountedConsumer, DeadLetterQuery, EngineDescription } from '../../broker/description.ts'
 import type { Engine } from '../../broker/engine.ts'
 import { withoutPlaces } from '../../broker/inspection.ts'
+import { seenLetters } from '../../broker/seen-events.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
 import { type Access, allows, localAccess, type Permission } from '../access.ts'
 import { malformed } from '../frame.ts'
@@ -161,7 +162,9 @@ export const METHODS: Readonly<Record<string, Method>> = {
   },
   deadLetters: async ({ engine, access, args: [value, query] }) => {
     const checked = queryOf(query)
-    return engine.consumers.deadLetters(await consumerOf(engine, access, 'read', value, checked.channel), checked)
+    const consumer = await consumerOf(engine, access, 'read', value, checked.channel)
+    const letters = await engine.consumers.deadLetters(consumer, checked)
+    return seenLetters(engine, letters, (channel) => allows(access, 'sensitive', channel))
   },
   redrive: async ({ engine, access, args: [value, query] }) => {
     const checked = queryOf(query)

@@ -5,11 +5,13 @@
  * "All channels" does not include Millrace's own channels (the audit trail, push subscriptions with their secrets):
  * these must be named.
  */
+import { MillraceError } from '../../base/errors.ts'
 import { checkName } from '../../base/names.ts'
 import { wholeNumber } from '../../base/units.ts'
 import type { CarriedConsumer, CarriedEvent, CarriedLetter } from '../../broker/carriage.ts'
 import type { Engine } from '../../broker/engine.ts'
-import type { Access } from '../access.ts'
+import { maskFor } from '../../broker/seen-events.ts'
+import { type Access, allows } from '../access.ts'
 import { malformed } from '../frame.ts'
 import { checkEvent } from './checks.ts'
 
@@ -24,12 +26,19 @@ export const CARRIAGE_CALLS: Readonly<Record<string, (asked: Asked) => Promise<u
     access.check('manage', '>')
     return engine.carriage.accepts()
   },
-  'carriage.consumers': async (asked) => asked.engine.carriage.consumers(channelOf(asked)),
+  'carriage.consumers': async (asked) => {
+    await refuseMasked(asked)
+    return asked.engine.carriage.consumers(channelOf(asked))
+  },
   'carriage.letters': async (asked) => {
     const [, consumer, from] = asked.args
+    await refuseMasked(asked)
     return asked.engine.carriage.letters(channelOf(asked), consumerOf(consumer), cursorOf(from))
   },
-  'carriage.scheduled': async (asked) => asked.engine.carriage.scheduled(channelOf(asked), cursorOf(asked.args[1])),
+  'carriage.scheduled': async (asked) => {
+    await refuseMasked(asked)
+    return asked.engine.carriage.scheduled(channelOf(asked), cursorOf(asked.args[1]))
+  },
   'carriage.putEvents': async (asked) => {
     const channel = channelOf(asked)
     const events = listOf(asked.args[1]) as readonly CarriedEvent[]
@@ -69,6 +78,15 @@ function channelOf({ access, args: [channel] }: Asked): string {
   const name = checkName(channel, 'channel')
   if (name.startsWith('$')) access.check('manage', name)
   return name
+}
+
+/** A copy must not contain masks in the place of sensitive fields. @throws FORBIDDEN */
+async function refuseMasked(asked: Asked): Promise<void> {
+  const { engine, access } = asked
+  const channel = channelOf(asked)
+  if ((await maskFor(engine, channel, (name) => allows(access, 'sensitive', name))) === null) return
+  const message = `channel "${channel}" has sensitive fields, which ${access.name} may not see: a copy needs the permission sensitive for it`
+  throw new MillraceError('FORBIDDEN', message, { action: 'sensitive', channel })
 }
 
 function consumerOf(value: unknown): string | null {

@@ -1,6 +1,7 @@
 /** A read of a session, at the server. Batches are sent while the reader has room. */
 import { LIMITS } from '../../base/limits.ts'
 import type { Engine, EngineReadOptions, StoredText } from '../../broker/engine.ts'
+import { type MaySee, readSeen } from '../../broker/seen-events.ts'
 import { eventsFrame } from '../event-columns.ts'
 import { FRAME, FRAME_HEADER_BYTES } from '../frame.ts'
 import type { Link } from '../link.ts'
@@ -21,9 +22,14 @@ export class ServedRead {
   }
 
   /** Rejects with the error of the engine's read. */
-  async run(engine: Engine, channel: string, options: Omit<EngineReadOptions, 'signal'>): Promise<void> {
+  async run(
+    engine: Engine,
+    channel: string,
+    options: Omit<EngineReadOptions, 'signal'>,
+    maySee: MaySee,
+  ): Promise<void> {
     const { signal } = this.#stopped
-    for await (const batch of engine.read(channel, { ...options, signal })) {
+    for await (const batch of readSeen(engine, channel, { ...options, signal }, maySee)) {
       for (const events of pieces(batch)) {
         while (this.#room <= 0 && !signal.aborted) {
           await new Promise<void>((resolve) => {

@@ -11,7 +11,7 @@ import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import { checkName } from '../../base/names.ts'
 import type { ClaimOutcome, Emission, Engine } from '../../broker/engine.ts'
-import { type Access, wireErrorOf } from '../access.ts'
+import { type Access, allows, wireErrorOf } from '../access.ts'
 import { CLIENT_BOUNDS, FRAME, jsonFrame, jsonOf, malformed, numberedFrame } from '../frame.ts'
 import { Link } from '../link.ts'
 import { Settlements } from '../settle-frame.ts'
@@ -290,11 +290,12 @@ export class Session {
     const read = new ServedRead(request, this.link)
     this.#reads.set(request, read)
     try {
-      await read.run(this.#host.engine, channel, {
+      const range = {
         from: checkPosition(from),
         to: to === null ? null : checkPosition(to),
         follow: follow === true,
-      })
+      }
+      await read.run(this.#host.engine, channel, range, (name) => allows(this.access, 'sensitive', name))
     } finally {
       this.#reads.delete(request)
     }
