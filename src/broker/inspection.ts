@@ -48,6 +48,8 @@ export type DeliveryState =
   | { readonly state: 'blocked'; readonly letters: number }
   /** The event is in a queue, and no running instance matches it. */
   | { readonly state: 'unmatched' }
+  /** No instance so far knows this version of the type: it waits for one that does. */
+  | { readonly state: 'newer version'; readonly type: string; readonly version: number }
   /** It was in flight when a process died. It is tried when no other event is in flight. */
   | { readonly state: 'alone' }
   /** Given back from the dead letters, and not delivered yet. */

@@ -76,10 +76,17 @@ export function fittingVersions(
   const kept = [...versions]
     .sort(([a], [b]) => (a < b ? -1 : 1))
     .map(([type, { version, earlier }]): [string, KeptVersions] => {
-      const entries = Object.entries(earlier).map(([number, schema]) => [number, fits(schema) ? schema : null] as const)
+      const entries = Object.entries(earlier).map(
+        ([number, schema]) => [number, fits(schema) ? schema : sensitiveOnly(schema)] as const,
+      )
       return [type, { version, earlier: Object.fromEntries(entries) }]
     })
   return kept.length === 0 ? undefined : Object.fromEntries(kept)
+}
+
+/** What is kept of a schema that does not fit: that its data is sensitive, if a field is. */
+function sensitiveOnly(schema: JsonObject | null): JsonObject | null {
+  return schema === null || SensitiveFields.of(schema) === null ? null : { [SENSITIVE]: true }
 }
 
 /** The schema as plain JSON, of the input side; null if the library provides none. */

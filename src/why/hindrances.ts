@@ -32,6 +32,11 @@ export async function holdingReasons(
       return [
         reason('unmatched', `no running consumer of the queue "${channel}" handles the event: start one that does`),
       ]
+    case 'newer version': {
+      const { type, version } = delivery
+      const text = `no running instance of "${consumer}" knows version ${version} of "${type}": deploy the newer definition`
+      return [reason('newer-version', text, { type, version })]
+    }
     case 'alone':
       return [
         reason(

@@ -19,6 +19,7 @@ export type Because =
   | 'behind'
   | 'blocked'
   | 'unmatched'
+  | 'newer-version'
   | 'alone'
   | 'redriven'
   | 'behind-others'

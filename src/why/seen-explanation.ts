@@ -1,6 +1,6 @@
 /**
- * Explains why an event does not match, to a caller who may not see all of its fields: the verdict is that of the event,
- * and the words are those of the masked event.
+ * Explains why an event does not match, to a caller who may not see all of its fields: the verdict is that of the
+ * event, and the words are those of the masked event.
  */
 import type { Explanation } from '../rules/dry-run.ts'
 

@@ -33,9 +33,15 @@ export function unwantedReason(
   const explained = ofType.map(({ pattern }) =>
     explainSeen((each) => explainPattern(pattern as NonNullable<Want['pattern']>, each), { text, seen }),
   )
-  const conditions = explained.map((each) => each.conditions?.filter(({ holds }) => !holds) ?? [])
-  const first = explained.map((each) => each.reason).join('; and ')
+  const telling = explained.filter(({ conditions: all = [] }) => !all.some(isOfVersions))
+  const conditions = telling.map((each) => each.conditions?.filter(({ holds }) => !holds) ?? [])
+  const first = telling.map((each) => each.reason).join('; and ')
   return reason('filter', `"${consumer}" does not want the event: ${first}. ${note}`, { failed: conditions.flat() })
+}
+
+/** Consumers want other versions of an event whatever its data is. That says nothing about this event. */
+function isOfVersions({ path, holds }: { readonly path: string; readonly holds: boolean }): boolean {
+  return path === 'dataversion' && !holds
 }
 
 function accepts({ type, pattern }: Want, of: string, text: string): boolean {

@@ -149,3 +149,15 @@ it('of a schema with sensitive fields that is too large to keep, it is kept that
   const mask = ChannelMask.of(stream('large', { events: [Large] }).spec)
   expect(mask?.event('large', '{"id":"1","type":"large","data":{"a":1}}').text).toContain('"data":"[masked]"')
 })
+
+it('the schemas of earlier versions mask too', () => {
+  const schemas = { t: { properties: { email: secret } } }
+  const versions = { t: { version: 2, earlier: { 1: { properties: { mail: secret } } } } }
+  const mask = ChannelMask.of({ schemas, versions }) as ChannelMask
+  const { text, redact } = mask.event(
+    't',
+    '{"id":"1","type":"t","data":{"mail":"a@old.example","email":"b@new.example"}}',
+  )
+  expect(JSON.parse(text).data).toEqual({ mail: '[masked]', email: '[masked]' })
+  expect(redact('a@old.example, b@new.example')).toBe('[masked], [masked]')
+})

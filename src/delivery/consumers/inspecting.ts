@@ -121,6 +121,8 @@ function openState(cursor: Cursor, { state, home, here, box }: InspectedHome, ev
     return before.channel === home.channel.name ? behind(state, home, before.offset) : elsewhere(before)
   const head = key === null ? undefined : box.chains.get(key)?.offsets.first
   if (head !== undefined && head < offset) return behind(state, home, head)
+  const needed = cursor.state.versions.needOf(offset)
+  if (needed !== null) return { state: 'newer version', type: needed.type, version: needed.version }
   const retry = retryOf(state, home, offset)
   if (retry !== null) return retry
   if (cursor.state.isSuspect(offset)) return { state: 'alone' }

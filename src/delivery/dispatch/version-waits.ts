@@ -35,6 +35,11 @@ export class VersionWaits {
     return [...needs.values()]
   }
 
+  /** What the event needs; null where it was not handed back. */
+  needOf(offset: number): TypeVersion | null {
+    return this.#waits.get(offset)?.needs ?? null
+  }
+
   /** The instance does not know the event's version. */
   refused(offset: number, by: Knowing, needs: TypeVersion): void {
     const wait = this.#waits.get(offset) ?? { needs, refusedBy: new WeakSet() }
