@@ -5,25 +5,21 @@
 import { resolve } from 'node:path'
 import { isMillraceError, MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
-import { isWildcard, nameOf } from '../base/names.ts'
 import { shown } from '../base/shown.ts'
-import { knownOptions, trueOrFalse } from '../base/units.ts'
 import type { Channel } from '../channel/channel.ts'
-import type { StoredEvent } from '../event/cloud-event.ts'
 import type { Encodable } from '../event/encode.ts'
-import { type CompiledPattern, compilePattern } from '../pattern/pattern.ts'
 import { AlarmList } from './alarm-list.ts'
 import type { Backup, Broker, Publishable, PublishOptions, ReceiptOf, Startable, Stoppable } from './broker.ts'
 import { noFiles } from './call-options.ts'
 import { type RelatedEvents, type RelatedOptions, relatedEvents } from './causality/related-events.ts'
 import { ConnectedChannel } from './connected-channel.ts'
 import { ConnectedConsumer } from './connected-consumer.ts'
+import { ConnectedReads } from './connected-reads.ts'
 import type { Alarm, BrokerDescription } from './description.ts'
 import { dueAt } from './due-at.ts'
 import type { EncodedEvent } from './encoded-event.ts'
-import type { Engine, EngineReadOptions, StoredText } from './engine.ts'
+import type { Engine } from './engine.ts'
 import { type BrokerCore, offerCore } from './engine-of.ts'
-import { EventDecoder } from './event-decoder.ts'
 import { EventEncoder } from './event-encoder.ts'
 import type {
   ChannelHandle,
@@ -35,9 +31,8 @@ import type {
 } from './handles.ts'
 import { Log } from './log.ts'
 import type { PublishCall, Published } from './observer.ts'
-import { type From, position } from './position.ts'
+import type { From } from './position.ts'
 import type { Readable, ReadOptions, TailedEvent } from './reading.ts'
-import { Tail } from './tail.ts'
 import type { Telemetry } from './telemetry.ts'
 
 export interface ConnectedBrokerOptions {
@@ -57,6 +52,7 @@ export class ConnectedBroker implements Broker {
   readonly #engine: Engine
   readonly #core: BrokerCore
   readonly #encoder: EventEncoder
+  readonly #reads: ConnectedReads
   readonly #alarms: AlarmList
   readonly #log: Log
   readonly #running = new Set<Stoppable>()
@@ -67,6 +63,7 @@ export class ConnectedBroker implements Broker {
   constructor(engine: Engine, options: ConnectedBrokerOptions) {
     this.#engine = engine
     this.#encoder = new EventEncoder(engine, options.source, options.stampMs ?? null)
+    this.#reads = new ConnectedReads(engine, this.#encoder)
     this.#log = options.log ?? new Log(null)
     this.#alarms = new AlarmList(() => engine.clock.now(), options.onAlarm)
     const isClosed = (): boolean => this.#closing !== null
@@ -224,52 +221,7 @@ export class ConnectedBroker implements Broker {
 
   read<C extends Channel | string>(channel: C, options: ReadOptions = {}): AsyncIterableIterator<Readable<C>> {
     this.#open()
-    const asked = this.#readOptions(channel, options)
-    const left = new AbortController()
-    const signal = options.signal === undefined ? left.signal : AbortSignal.any([left.signal, options.signal])
-    return leavable(this.#read(channel, { ...asked, signal }), left) as AsyncIterableIterator<Readable<C>>
-  }
-
-  /** Checks all options when `read` is called, not when the first event is requested. */
-  #readOptions(
-    channel: Channel | string,
-    options: ReadOptions,
-  ): Omit<EngineReadOptions, 'signal'> & { readonly name: string; readonly pattern: CompiledPattern | null } {
-    const name = nameOf(channel, 'channel')
-    knownOptions(options, ['from', 'to', 'where', 'follow', 'signal'], 'read')
-    const { from = 'beginning', to, where, follow = false, signal } = options
-    if (signal !== undefined && !(signal instanceof AbortSignal)) {
-      throw new MillraceError('INVALID_OPTION', `signal of read must be an AbortSignal; it is ${shown(signal)}`, {
-        option: 'signal',
-      })
-    }
-    const nowMs = this.#engine.clock.now()
-    return {
-      name,
-      pattern: where === undefined ? null : compilePattern(where),
-      from: position(from, nowMs),
-      to: to === undefined ? null : position(to, nowMs, 'to'),
-      follow: trueOrFalse(follow, 'follow'),
-    }
-  }
-
-  async *#read(
-    channel: Channel | string,
-    asked: EngineReadOptions & { readonly name: string; readonly pattern: CompiledPattern | null },
-  ): AsyncGenerator<unknown> {
-    const { name, pattern, ...options } = asked
-    const decoder = new EventDecoder('read')
-    if (typeof channel !== 'string') decoder.addChannel(channel)
-    const first = await this.#encoder.with([channel], async () => {
-      const batches = this.#engine.read(name, options)[Symbol.asyncIterator]()
-      return { batches, next: await batches.next() }
-    })
-    try {
-      for (let { next } = first; next.done !== true; next = await first.batches.next())
-        for (const event of matching(next.value, pattern)) yield decoder.decode(event, name)
-    } finally {
-      await first.batches.return?.()
-    }
+    return this.#reads.read(channel, options)
   }
 
   tail(
@@ -277,24 +229,7 @@ export class ConnectedBroker implements Broker {
     options: ReadOptions = {},
   ): AsyncIterableIterator<TailedEvent> {
     this.#open()
-    const list = Array.isArray(channels) ? (channels as readonly (Channel | string)[]) : [channels as Channel | string]
-    for (const channel of list)
-      if (typeof channel !== 'string' || !isWildcard(channel)) this.#readOptions(channel, options)
-    const { follow } = this.#readOptions('any', options)
-    const tail = new Tail(
-      {
-        read: (channel, reading) => this.read(channel, reading) as AsyncIterable<StoredEvent>,
-        channels: async () => (await this.#engine.channels()).map(({ name }) => name),
-      },
-      list,
-    )
-    const left = new AbortController()
-    const signal = options.signal === undefined ? left.signal : AbortSignal.any([left.signal, options.signal])
-    const reading = { ...options, signal }
-    return leavable(
-      follow ? tail.followed(reading, signal) : tail.merged(reading),
-      left,
-    ) as AsyncIterableIterator<TailedEvent>
+    return this.#reads.tail(channels, options)
   }
 
   causes(channel: string | { readonly name: string }, offset: number, options: RelatedOptions = {}): RelatedEvents {
@@ -429,24 +364,4 @@ function failed(call: PublishCall): (error: unknown) => never {
 
 function closed(): MillraceError {
   return new MillraceError('CLOSED', 'the broker is closed: connect again')
-}
-
-/**
- * The events, for a reader that can leave while it waits for the next one. A generator alone would wait for it first.
- */
-function leavable<T>(events: AsyncGenerator<T>, left: AbortController): AsyncIterableIterator<T> {
-  return {
-    next: () => events.next(),
-    return: () => {
-      left.abort()
-      return events.return(undefined)
-    },
-    [Symbol.asyncIterator]() {
-      return this
-    },
-  }
-}
-
-function* matching(batch: readonly StoredText[], pattern: CompiledPattern | null): Generator<StoredText> {
-  for (const event of batch) if (pattern === null || pattern.matches(event.text)) yield event
 }

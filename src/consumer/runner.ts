@@ -19,6 +19,7 @@ import type { StoredEvent } from '../event/cloud-event.ts'
 import { Batcher, type Outcome } from './batcher.ts'
 import { ConsumerReport } from './consumer-report.ts'
 import type { Running, RunSummary } from './consumer-types.ts'
+import { Drain } from './drain.ts'
 import { type ContextHost, DeliveryContext, type MadeEmission } from './handler-context.ts'
 import { HandlerTable } from './handler-table.ts'
 import { HandlerWatch } from './handler-watch.ts'
@@ -29,12 +30,6 @@ import type { BatchRoute, ConsumerPlan } from './plan.ts'
 import { Settlement } from './settlement.ts'
 import { StallWatch } from './stall-watch.ts'
 import { waitingCallers } from './waiting-callers.ts'
-
-/** A caller of `stop` waits until no handler runs, or only handlers that wait for the end themselves. */
-interface Drain {
-  readonly ofHandler: boolean
-  readonly done: () => void
-}
 
 export class Runner implements Running, DeliverySink {
   readonly name: string
@@ -61,9 +56,7 @@ export class Runner implements Running, DeliverySink {
   #cancelRenewal: () => void = () => undefined
   #keepAlive: NodeJS.Timeout | null = null
   #stopping: Promise<RunSummary> | null = null
-  readonly #drains = new Set<Drain>()
-  /** The events whose handlers wait for the end. */
-  readonly #asking = new Set<DeliveryContext>()
+  readonly #drain: Drain<DeliveryContext>
   #ended: { readonly resolve: (summary: RunSummary) => void; readonly reject: (error: unknown) => void } | null = null
 
   private constructor(plan: ConsumerPlan, host: BrokerHost) {
@@ -88,6 +81,7 @@ export class Runner implements Running, DeliverySink {
           settle: (contexts, outcomes) => this.#settleBatch(contexts, outcomes),
         })
       : null
+    this.#drain = new Drain(this.#clock, plan.drainMs, () => this.#active)
     this.#report = new ConsumerReport(plan, host.log, () => this.#clock.now())
     this.#newer = new NewerVersions(plan.name, host.alarms, this.#report)
     this.#watch =
@@ -318,8 +312,7 @@ export class Runner implements Running, DeliverySink {
     this.#watch?.end(context)
     delivery.attachment = null
     this.#active--
-    this.#asking.delete(context)
-    if (this.#drains.size > 0) this.#lookAtDrains()
+    this.#drain.ended(context)
   }
 
   #contexts(): DeliveryContext[] {
@@ -354,9 +347,7 @@ export class Runner implements Running, DeliverySink {
     this.#stopping ??= this.#stop()
     if (asking.size === 0) return this.#stopping
     this.#stopping.catch(() => undefined)
-    for (const context of asking) this.#asking.add(context)
-    this.#lookAtDrains()
-    return this.#drained(true).then(() => this.#summary())
+    return this.#drain.askedBy(asking).then(() => this.#summary())
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -380,7 +371,7 @@ export class Runner implements Running, DeliverySink {
     // A batch handler that this flush calls may stop the consumer, too.
     await Promise.resolve()
     this.#batcher?.flush()
-    await this.#drained(false)
+    await this.#drain.whole()
     this.#cancelRenewal()
     this.#watch?.stop()
     this.#stalls.stop()
@@ -414,32 +405,6 @@ export class Runner implements Running, DeliverySink {
 
   #summary(): RunSummary {
     return { ...this.#settlement.counts }
-  }
-
-  #isDrained(ofHandler: boolean): boolean {
-    return this.#active <= (ofHandler ? this.#asking.size : 0)
-  }
-
-  #lookAtDrains(): void {
-    for (const { ofHandler, done } of this.#drains) if (this.#isDrained(ofHandler)) done()
-  }
-
-  /**
-   * Resolves when nothing is in flight, or only events whose handlers wait for the end; at the latest after the
-   * consumer's `drain`.
-   */
-  #drained(ofHandler: boolean): Promise<void> {
-    if (this.#isDrained(ofHandler)) return Promise.resolve()
-    return new Promise((resolve) => {
-      const done = (): void => {
-        cancel()
-        this.#drains.delete(drain)
-        resolve()
-      }
-      const drain: Drain = { ofHandler, done }
-      const cancel = this.#clock.after(this.#plan.drainMs, done)
-      this.#drains.add(drain)
-    })
   }
 }
 

@@ -98,6 +98,7 @@ function byHandler(attempt: number, thrown: unknown): unknown[] {
     broker: { random: half },
     random: half,
     report,
+    newer: { neededBy: () => null },
     settled: () => undefined,
   }
   const settlement = new Settlement(host as never, noted.subscription)

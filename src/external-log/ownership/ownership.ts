@@ -11,7 +11,7 @@
  * - One append is in flight at a time. What is settled meanwhile goes into the next one (group commit).
  */
 
-import { type Clock, pause } from '../../base/clock.ts'
+import type { Clock } from '../../base/clock.ts'
 import { Condition } from '../../base/condition.ts'
 import { MillraceError } from '../../base/errors.ts'
 import { nextTick } from '../../base/timers.ts'
@@ -20,33 +20,21 @@ import type { RecordChange, RecordSource } from '../../delivery/cursor-host.ts'
 import {
   type ConsumerLogEntry,
   type ConsumerLogState,
-  encodeEntry,
   fold,
   recordText,
   recordTexts,
 } from '../consumer-log/consumer-log-entry.ts'
 import type { ConsumerLogRecords, TextOffsets } from '../consumer-log/consumer-log-records.ts'
-import { Fenced, type LogBackend } from '../log-backend.ts'
+import { ConsumerLogWriter, type ConsumerLogWriterHost } from '../consumer-log/consumer-log-writer.ts'
+import { Fenced } from '../log-backend.ts'
 import type { OffsetTable } from '../read/offset-table.ts'
 
-/** A snapshot is due when more entries, or more bytes, than these came after the last one. */
-const SNAPSHOT_ENTRIES = 500
-const SNAPSHOT_BYTES = 1024 * 1024
-/** Assumed bytes of an entry. After a large snapshot, the next one is due after about as many bytes of entries. */
-const ENTRY_BYTES = 2048
-const RETRY_MS = 200
-
-export interface OwnershipHost {
-  readonly backend: LogBackend
-  readonly clock: Clock
+export interface OwnershipHost extends ConsumerLogWriterHost {
   readonly lazily: (commit: () => void) => void
-  /** The name of this engine as the owner of consumer logs. */
-  readonly member: string
   /** Send emissions on. Resolves when the backend has them, and does not give up. */
   send(emissions: readonly Emission[]): Promise<void>
   /** Another member owns the partition now. */
   lost(ownership: Ownership): void
-  alarm(error: unknown): void
 }
 
 /** How long a completion waits for others, of all partitions of the engine, to be written with it. */
@@ -89,7 +77,7 @@ export class Ownership {
   onOver: (() => void) | null = null
   readonly #host: OwnershipHost
   readonly #state: ConsumerLogState
-  #version: number
+  readonly #writer: ConsumerLogWriter
   #pending: Record<string, string | { readonly bytes: string } | null> = {}
   /** The former values of records that wait for the next entry. A snapshot has these. */
   readonly #before = new Map<string, Uint8Array | undefined>()
@@ -107,18 +95,15 @@ export class Ownership {
   #sending = false
   #sent: number
   #markSent = false
-  #entries = 0
-  #bytes = 0
-  #snapshotBytes = 0
   #ending: Promise<void> | null = null
   #closing = false
   #over = false
 
-  private constructor(consumerLog: string, host: OwnershipHost, state: ConsumerLogState, version: number) {
+  private constructor(consumerLog: string, host: OwnershipHost, state: ConsumerLogState, writer: ConsumerLogWriter) {
     this.consumerLog = consumerLog
     this.#host = host
     this.#state = state
-    this.#version = version
+    this.#writer = writer
     this.#sent = state.emitted - state.outbox.length
   }
 
@@ -135,12 +120,11 @@ export class Ownership {
     const state = fold(entries)
     if (!mayClaim(state)) return null
     if (state.foreign > 0) host.alarm(foreignEntries(consumerLog, state.foreign))
-    const ownership = new Ownership(consumerLog, host, state, version)
+    const writer = new ConsumerLogWriter(consumerLog, host, version, entries.length)
+    const ownership = new Ownership(consumerLog, host, state, writer)
     const changes = also(state)
-    state.number = 0
-    await ownership.#append({ kind: 'claim', ...(changes.length > 0 && { records: recordTexts(changes) }) })
+    await writer.append({ kind: 'claim', ...(changes.length > 0 && { records: recordTexts(changes) }) })
     for (const [key, value] of changes) state.records.put(key, value)
-    ownership.#entries = entries.length
     ownership.#send()
     return ownership
   }
@@ -253,7 +237,7 @@ export class Ownership {
       while (this.#unwritten && !this.#over)
       // A write beside the last entry would be refused.
       this.#closing = true
-      if (!this.#over) await this.#append({ kind: 'release', ...(this.#markSent && { sent: this.#sent }) })
+      if (!this.#over) await this.#writer.append({ kind: 'release', ...(this.#markSent && { sent: this.#sent }) })
     } finally {
       this.abandon()
     }
@@ -336,7 +320,7 @@ export class Ownership {
     const sent = this.#markSent ? { sent: this.#sent } : {}
     this.#markSent = false
     this.#underWay = emissions.length
-    await this.#append({
+    await this.#writer.append({
       kind: 'commit',
       ...(records !== undefined && { records }),
       ...(emissions.length > 0 && { emissions }),
@@ -348,11 +332,12 @@ export class Ownership {
       this.#state.emitted += emissions.length
       this.#send()
     }
-    if (
-      this.#entries > Math.max(SNAPSHOT_ENTRIES, this.#snapshotBytes / ENTRY_BYTES) ||
-      this.#bytes > Math.max(SNAPSHOT_BYTES, this.#snapshotBytes)
-    )
-      await this.#snapshot()
+    if (this.#writer.snapshotDue)
+      await this.#writer.snapshot(
+        this.#committed(),
+        this.#state.outbox,
+        this.#state.emitted - this.#state.outbox.length,
+      )
   }
 
   /**
@@ -362,63 +347,6 @@ export class Ownership {
   *#committed(): Generator<readonly [key: string, value: Uint8Array]> {
     for (const record of this.#state.records) if (!this.#before.has(record[0])) yield record
     for (const [key, value] of this.#before) if (value !== undefined) yield [key, value]
-  }
-
-  /**
-   * Write all committed records and all unsent emissions again, in as many entries as needed. Then delete the older
-   * entries; if that fails, raise an alarm.
-   */
-  async #snapshot(): Promise<void> {
-    const max = this.#host.backend.limits.entryBytes / 2
-    const parts: { records: Record<string, string | { readonly bytes: string } | null>; emissions: Emission[] }[] = [
-      { records: {}, emissions: [] },
-    ]
-    let bytes = 0
-    const room = (size: number): (typeof parts)[number] => {
-      if (bytes + size > max) parts.push({ records: {}, emissions: [] })
-      bytes = bytes + size > max ? size : bytes + size
-      return parts.at(-1) as (typeof parts)[number]
-    }
-    for (const [key, value] of this.#committed()) room(key.length + value.length * 1.4).records[key] = recordText(value)
-    for (const emission of this.#state.outbox) room(emission.event.text.length * 1.2).emissions.push(emission)
-    const before = this.#version
-    this.#bytes = 0
-    for (const [at, part] of parts.entries()) {
-      const first = at === 0 ? { reset: true, emitted: this.#state.emitted - this.#state.outbox.length } : {}
-      await this.#append({ kind: 'commit', ...part, ...first, snapshot: at === parts.length - 1 ? 'whole' : 'part' })
-      if (at === 0) this.#entries = 0
-    }
-    this.#entries = 0
-    this.#snapshotBytes = this.#bytes
-    this.#bytes = 0
-    await this.#host.backend
-      .trimConsumerLog(this.consumerLog, before + 1)
-      .catch((error: unknown) => this.#host.alarm(error))
-  }
-
-  /** Append an entry. After a failure that leaves open whether it is stored, the consumer log is read to find out. */
-  async #append(content: Omit<ConsumerLogEntry, 'number' | 'owner'>): Promise<void> {
-    const number = this.#state.number + 1
-    const bytes = encodeEntry({ number, owner: this.#host.member, ...content })
-    for (;;) {
-      try {
-        this.#version = await this.#host.backend.appendConsumerLog(this.consumerLog, this.#version, bytes)
-        break
-      } catch (error) {
-        if (error instanceof Fenced || (error as MillraceError).retryable === false) throw error
-        await pause(this.#host.clock, RETRY_MS)
-        const there = await this.#host.backend.readConsumerLog(this.consumerLog)
-        const last = fold(there.entries)
-        if (last.owner === this.#host.member && last.number === number) {
-          this.#version = there.version
-          break
-        }
-        if (there.version !== this.#version) throw new Fenced(this.consumerLog)
-      }
-    }
-    this.#state.number = number
-    this.#entries++
-    this.#bytes += bytes.length
   }
 
   /** Send on what is in the outbox, in order. The next entry says that it is sent. */
