@@ -1,4 +1,6 @@
 /** The list of the gateway's parts. A new part is added here. */
+
+import { callerRoute } from './caller-route.ts'
 import { CataloguePart } from './catalogue/catalogue-routes.ts'
 import { CausalityPart } from './causality-routes.ts'
 import { deadLetterRoutes } from './dead-letter-routes.ts'
@@ -68,7 +70,7 @@ export function gatewayParts(host: GatewayHost, settings: PartSettings): Gateway
     new FlowPartOfGateway(host),
     new HistoryPart(host, settings.historyObjects),
     new CataloguePart(host),
-    { routes: operationRoutes(host, settings.isClosing) },
+    { routes: [...operationRoutes(host, settings.isClosing), callerRoute(host)] },
     { routes: [metricsRoute(host)] },
   ]
 }

@@ -181,9 +181,15 @@ describe('the document', () => {
     await withGateway({ access: { tokens } }, async (gateway) => {
       for (const { path, method, operation } of operations()) {
         // Routes that list what the caller may see never refuse.
-        const lists = ['describe', 'listSubscriptions', 'showFlow', 'followFlow', 'showCatalogue', 'asyncApi'].includes(
-          operation.operationId,
-        )
+        const lists = [
+          'describe',
+          'describeCaller',
+          'listSubscriptions',
+          'showFlow',
+          'followFlow',
+          'showCatalogue',
+          'asyncApi',
+        ].includes(operation.operationId)
         if (operation.security?.length === 0 || lists || operation.responses['101'] !== undefined) continue
         const example =
           provocations[`${operation.operationId} 200`] ??

@@ -4,6 +4,7 @@ import { api, type Call } from '../api/client.ts'
 import type { ConsumerDescription, Description } from '../api/types.ts'
 import type { ChartSpec } from '../history/charts.tsx'
 import { troubleOf, useNumbers } from '../live/live-flow.ts'
+import { Act } from '../parts/act.tsx'
 import { useAsked } from '../parts/async.ts'
 import { CopyAs, shellWord } from '../parts/commands.tsx'
 import { Confirm } from '../parts/dialog.tsx'
@@ -81,12 +82,16 @@ export default function ConsumerView(): ReactNode {
               {exact(consumer.deadLetters)} dead letters
             </To>
           )}
-          <button type="button" onClick={() => setAsking(consumer.pause === null ? 'pause' : 'resume')}>
+          <Act
+            action="manage"
+            of={{ consumer: consumer.name }}
+            onClick={() => setAsking(consumer.pause === null ? 'pause' : 'resume')}
+          >
             {consumer.pause === null ? 'Pause' : 'Resume'}
-          </button>
-          <button type="button" onClick={() => setAsking('rewind')}>
+          </Act>
+          <Act action="manage" of={{ consumer: consumer.name }} onClick={() => setAsking('rewind')}>
             Rewind
-          </button>
+          </Act>
         </span>
       </div>
       {problem !== null && <Problem of={problem} again={again} />}

@@ -1,5 +1,6 @@
 /** Dead letters with one fingerprint: what failed where, how often, since when, and actions on all of them. */
 import { type ReactNode, useState } from 'react'
+import { Act } from '../parts/act.tsx'
 import { ago, exact, plain } from '../parts/format.ts'
 import { GroupLetters } from './group-letters.tsx'
 import type { Group } from './groups.ts'
@@ -48,12 +49,12 @@ export function GroupCard({
           <button type="button" aria-expanded={open} onClick={() => setOpen(!open)}>
             {open ? 'Hide' : 'Look at them'}
           </button>
-          <button type="button" className="danger" onClick={() => setAsking('drop')}>
+          <Act action="manage" of={{ consumer }} className="danger" onClick={() => setAsking('drop')}>
             Drop …
-          </button>
-          <button type="button" className="primary" onClick={() => setAsking('redrive')}>
+          </Act>
+          <Act action="manage" of={{ consumer }} className="primary" onClick={() => setAsking('redrive')}>
             Redrive …
-          </button>
+          </Act>
         </span>
       </div>
       {open && <GroupLetters consumer={consumer} group={group} />}

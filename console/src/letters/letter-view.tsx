@@ -2,6 +2,7 @@
 import { type ReactNode, useState } from 'react'
 import { api, type Call } from '../api/client.ts'
 import type { CloudEvent, DeadLetter } from '../api/types.ts'
+import { Act } from '../parts/act.tsx'
 import { useAsked } from '../parts/async.ts'
 import { shellWord } from '../parts/commands.tsx'
 import { Confirm } from '../parts/dialog.tsx'
@@ -49,15 +50,15 @@ export function LetterView({ consumer, channel, offset }: Which): ReactNode {
           <To to={{ view: 'event', name: channel, offset }} className="button">
             The event
           </To>
-          <button type="button" onClick={() => setAsking('edit')}>
+          <Act action="publish" of={{ channel }} onClick={() => setAsking('edit')}>
             Edit …
-          </button>
-          <button type="button" className="danger" onClick={() => setAsking('drop')}>
+          </Act>
+          <Act action="manage" of={{ channel }} className="danger" onClick={() => setAsking('drop')}>
             Drop …
-          </button>
-          <button type="button" className="primary" onClick={() => setAsking('redrive')}>
+          </Act>
+          <Act action="manage" of={{ channel }} className="primary" onClick={() => setAsking('redrive')}>
             Redrive …
-          </button>
+          </Act>
         </span>
       </div>
       {letter.waiting > 0 && (

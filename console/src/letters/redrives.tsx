@@ -1,6 +1,7 @@
 /** Redrives and drops of many dead letters, that run or ran, with their progress and their results. */
 import type { ReactNode } from 'react'
 import { api, type Call } from '../api/client.ts'
+import { Act } from '../parts/act.tsx'
 import { useAction } from '../parts/async.ts'
 import { CopyAs } from '../parts/commands.tsx'
 import { ago, exact, plain } from '../parts/format.ts'
@@ -67,7 +68,7 @@ export function RedriveRow({
 }
 
 function Stop({
-  redrive: { id },
+  redrive: { id, consumer },
   base,
   again,
 }: {
@@ -81,9 +82,9 @@ function Stop({
     <>
       {problem !== null && <Problem of={problem} />}
       <CopyAs call={call} />
-      <button type="button" disabled={busy} onClick={() => run(async () => api(call).then(again))}>
+      <Act action="manage" of={{ consumer }} disabled={busy} onClick={() => run(async () => api(call).then(again))}>
         Stop
-      </button>
+      </Act>
     </>
   )
 }

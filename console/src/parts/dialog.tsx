@@ -1,4 +1,7 @@
-/** Dialogs with the browser's own `dialog` element: it keeps the focus, and Escape closes it. */
+/**
+ * Dialogs with the browser's own `dialog` element: it keeps the focus inside, and Escape closes it. The focus returns to
+ * where it was.
+ */
 import { type ReactNode, useEffect, useId, useRef, useState } from 'react'
 import type { Call } from '../api/client.ts'
 import { useAction } from './async.ts'
@@ -20,8 +23,13 @@ export function Dialog({
   const label = useId()
   useEffect(() => {
     const dialog = element.current
+    const before = document.activeElement
     dialog?.showModal()
-    return () => dialog?.close()
+    return () => {
+      dialog?.close()
+      // The browser gives the focus back only to a dialog that is still in the page.
+      if (before instanceof HTMLElement && before.isConnected) before.focus()
+    }
   }, [])
   return (
     <dialog

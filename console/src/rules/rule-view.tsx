@@ -5,6 +5,7 @@
 import { type ReactNode, useId, useState } from 'react'
 import { api, type Call } from '../api/client.ts'
 import type { RuleDescription } from '../api/types.ts'
+import { Act } from '../parts/act.tsx'
 import { type Asked, useAsked, useSettled } from '../parts/async.ts'
 import { shellWord } from '../parts/commands.tsx'
 import { Confirm } from '../parts/dialog.tsx'
@@ -49,6 +50,7 @@ function Editor({ shown, again }: { readonly shown: Shown | null; readonly again
   const [asking, setAsking] = useState<'save' | 'enable' | 'disable' | 'remove' | null>(null)
   const field = useId()
   const rule = ruleIn(text, name)
+  const of = { channel: [definition.on].flat()[0] ?? '' }
   const checked = useValidity(rule)
   return (
     <div className="page">
@@ -62,22 +64,23 @@ function Editor({ shown, again }: { readonly shown: Shown | null; readonly again
         <span className="row wrap end">
           {shown !== null && (
             <>
-              <button type="button" onClick={() => setAsking(shown.rule.enabled ? 'disable' : 'enable')}>
+              <Act action="rules" of={of} onClick={() => setAsking(shown.rule.enabled ? 'disable' : 'enable')}>
                 {shown.rule.enabled ? 'Disable …' : 'Enable …'}
-              </button>
-              <button type="button" className="danger" onClick={() => setAsking('remove')}>
+              </Act>
+              <Act action="rules" of={of} className="danger" onClick={() => setAsking('remove')}>
                 Remove …
-              </button>
+              </Act>
             </>
           )}
-          <button
-            type="button"
+          <Act
+            action="rules"
+            of={of}
             className="primary"
             disabled={rule === null || name === '' || checked.problem !== null}
             onClick={() => setAsking('save')}
           >
             Save …
-          </button>
+          </Act>
         </span>
       </div>
       {shown?.rule.problem != null && <p className="notice bad">{plain(shown.rule.problem, 400)}</p>}

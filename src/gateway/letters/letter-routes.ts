@@ -225,6 +225,7 @@ export class LettersPart implements GatewayPart {
           }),
         },
       },
+      refuses: ['CLOSED'],
       handle: async (request) => {
         const consumer = await this.#permitted(request, 'read')
         const jobs = await this.#runner.list(consumer)
@@ -250,6 +251,7 @@ export class LettersPart implements GatewayPart {
         },
         404: { description: 'There is none of this id.', content: { 'application/problem+json': { type: 'object' } } },
       },
+      refuses: ['CLOSED'],
       handle: async (request) => {
         const consumer = await this.#permitted(request, 'manage')
         const { name } = request.principal

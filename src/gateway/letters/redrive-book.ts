@@ -27,11 +27,7 @@ const definitions = [STATE, TAKEN, STOP].map((type) => event(type))
 
 const states: Stream = stream('$redrives', {
   events: definitions,
-  // The states of each process have their own key, so that a late one never replaces those of another process.
-  key: ({ type, data }) => {
-    const { id, runner } = data as { readonly id: string; readonly runner?: string }
-    return type === STATE ? `${id}/${runner}` : `${id} ${type}`
-  },
+  key: redriveKey,
   retain: { latestByKey: true, age: '30d' },
   dedupe: false,
 })
@@ -42,6 +38,15 @@ export const redriveQueue: Queue = queue('$redrives.queue', {
   key: ({ data }) => (data as RedriveOrder).plan.consumer,
   dedupe: false,
 })
+
+/**
+ * The latest event of each key is kept. What a process stores has keys of its own: so a late state never replaces that of
+ * another process, and who ran the job before stays known.
+ */
+export function redriveKey({ type, data }: { readonly type: string; readonly data?: unknown }): string {
+  const { id, runner } = data as { readonly id: string; readonly runner?: string }
+  return `${id} ${type} ${runner ?? ''}`
+}
 
 export class RedriveBook {
   readonly #broker: Broker

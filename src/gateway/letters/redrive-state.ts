@@ -77,8 +77,6 @@ export interface RedriveState extends RedriveOrder {
   readonly atMs: number
 }
 
-export const ENDED: ReadonlySet<RedrivePhase> = new Set(['done', 'stopped', 'returned', 'failed'])
-
 export function initialState(order: RedriveOrder): RedriveState {
   return {
     ...order,
