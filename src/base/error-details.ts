@@ -233,6 +233,7 @@ export interface DetailsByCode {
     readonly action?: string
     readonly channel?: string
     readonly consumer?: string
+    readonly type?: string
     readonly secret?: string
     readonly address?: string
     readonly addresses?: readonly string[]

@@ -56,7 +56,8 @@ export interface EventDefinition<Type extends string = string, Input = unknown, 
    * @param schema The schema of the new version.
    * @param upcast Makes the data of the new version (its schema's input) from that of the version before (its
    * schema's output). It must not change anything else, and must return the data itself and not a promise.
-   * @throws INVALID_OPTION
+   * @throws INVALID_OPTION when the version is not the next one, the schema is not a Standard Schema, or the upcast is
+   * not a function
    * @example
    * ```ts
    * import { event } from 'millrace'
