@@ -258,6 +258,12 @@ export const LIMITS = {
   flowOriginsMax: 100,
   /** Event ids that the flow remembers, to find what caused an event. */
   flowIdsMax: 50_000,
+  /** How often what was seen of the flow is saved, if it has changed. */
+  flowSaveMs: 30_000,
+  /** Characters of the origins, and of the parts, that are saved; of more, those that were seen last. */
+  flowSavedChars: 1_048_576,
+  /** How often the flow is looked at while no client watches it. */
+  flowIdleMs: 60_000,
   /** Parts of the flow that no longer exist stay visible for this time. */
   flowFadeMs: 600_000,
   /** The step in which figures of channels and consumers are recorded for a day. */

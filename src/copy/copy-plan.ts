@@ -57,7 +57,7 @@ export interface CopyPlan {
 
 /** What belongs to the place where it was recorded is copied only if it is named. */
 function isOfPlace(name: string): boolean {
-  return name === '$audit' || name.startsWith('$metrics.')
+  return name === '$audit' || name === '$flow' || name.startsWith('$metrics.')
 }
 
 function chosen(names: readonly string[] | undefined): (name: string) => boolean {

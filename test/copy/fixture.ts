@@ -123,7 +123,7 @@ export async function rest(broker: Broker): Promise<Record<string, string[]>> {
 export async function contents(engine: Engine): Promise<unknown> {
   const found: Record<string, unknown> = {}
   for (const { name } of (await engine.describe()).channels) {
-    if (name === '$copies' || name === '$audit' || name.startsWith('$metrics.')) continue
+    if (name === '$copies' || name === '$audit' || name === '$flow' || name.startsWith('$metrics.')) continue
     let events = []
     const ids = new Map<number, string>()
     for await (const { offset, timeMs: _, ...event } of eventsOf(engine, name)) {

@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { coreOf } from '../../src/broker/engine-of.ts'
 import { addToken } from '../../src/gateway/access/token-file.ts'
 import { createGateway, type Gateway } from '../../src/gateway/index.ts'
 import { type Broker, connect, consumer, type Running, stream } from '../../src/index.ts'
@@ -116,5 +117,41 @@ describe('the flow', () => {
       leaving.abort()
       expect(text.startsWith('event: flow\n')).toBe(true)
     })
+  })
+
+  test('survives a restart: rare sources, and what is gone since', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'millrace-flow-'))
+    const open = async (): Promise<Broker> => connect(`file:${join(folder, 'data')}`, { logger: false })
+    const first = await open()
+    await first.declare(stream('orders'), stream('old'))
+    await first.publish('orders', { type: 'order.placed', source: '/rare' })
+    await withGateway(createGateway(first, { drain: 0 }), async (gateway) => {
+      await expect.poll(async () => idsOf(await flowOf(gateway))).toContain('source:/rare')
+    })
+    // More than a process reads of one channel, so the rare source is not found again in the newest events.
+    const many = Array.from({ length: 300 }, () => ({ type: 'order.placed', source: '/shop' }))
+    await first.publish('orders', many)
+    await first.removeChannel('old')
+    await first.close()
+    const second = await open()
+    await withGateway(createGateway(second, { drain: 0 }), async (gateway) => {
+      await expect
+        .poll(async () => idsOf(await flowOf(gateway)))
+        .toEqual(['channel:old', 'channel:orders', 'source:/rare', 'source:/shop'])
+      expect((await flowOf(gateway)).numbers.parts['channel:old']).toEqual({ goneMs: expect.any(Number) })
+    })
+    const { encoder, engine } = coreOf(second)
+    // What another version has saved is not read, and not in the way.
+    await encoder.prepare('$flow')
+    await engine.publish(
+      '$flow',
+      await encoder.encode('$flow', { type: 'millrace.flow', data: { seen: 'AAAA' } }),
+      null,
+    )
+    await withGateway(createGateway(second, { drain: 0 }), async (gateway) => {
+      await expect.poll(async () => idsOf(await flowOf(gateway))).toEqual(['channel:orders', 'source:/shop'])
+    })
+    await second.close()
+    rmSync(folder, { recursive: true })
   })
 })

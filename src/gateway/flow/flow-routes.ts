@@ -73,8 +73,13 @@ export class FlowPartOfGateway implements GatewayPart {
     ]
   }
 
-  close(): void {
-    this.#watch.close()
+  start(): Promise<void> {
+    this.#watch.start()
+    return Promise.resolve()
+  }
+
+  async close(): Promise<void> {
+    await this.#watch.close()
   }
 
   #follow(request: GatewayRequest): Response {

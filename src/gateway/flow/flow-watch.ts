@@ -21,6 +21,7 @@ import {
   isOwn,
 } from './flow-graph.ts'
 import { Origins } from './origins.ts'
+import { type FlowSeen, SavedFlow } from './saved-flow.ts'
 
 export interface FlowState extends FlowGraph {
   readonly engine: string
@@ -48,21 +49,34 @@ export class FlowWatch {
   /** By channel: the offset after the last sampled event. */
   readonly #sampled = new Map<string, number>()
   readonly #gone = new Map<string, Gone>()
+  /** Null for a broker in memory: what it saves ends with it. */
+  readonly #saved: SavedFlow | null
+  #restored = false
+  #savedMs = 0
+  #savedText = ''
+  #saving: Promise<void> = Promise.resolve()
   #rules: Rules | null = null
   #known: { readonly rules: readonly FlowRule[]; readonly atMs: number } = { rules: [], atMs: 0 }
   #last: FlowState | null = null
   #timer: NodeJS.Timeout | null = null
   #looking: Promise<FlowState> | null = null
   #turn = 0
+  #closed = false
 
   constructor(host: GatewayHost) {
     this.#host = host
+    this.#saved = host.core.engine.name === 'memory' ? null : new SavedFlow(host.core)
+  }
+
+  /** Look now and then while no client watches, so that rare sources are known. */
+  start(): void {
+    if (this.#saved !== null) this.#later(LIMITS.flowIdleMs)
   }
 
   /** Call the listener with each look. Returns a function that ends this. */
   watch(listener: Listener): () => void {
     this.#listeners.add(listener)
-    if (this.#listeners.size === 1 && this.#timer === null) this.#later(0)
+    if (this.#listeners.size === 1) this.#later(0)
     return () => this.#listeners.delete(listener)
   }
 
@@ -74,12 +88,18 @@ export class FlowWatch {
     return this.#looking
   }
 
-  close(): void {
+  async close(): Promise<void> {
+    this.#closed = true
     this.#listeners.clear()
     if (this.#timer !== null) clearTimeout(this.#timer)
+    await this.#looking?.catch(() => undefined)
+    this.#save(0)
+    await this.#saving
   }
 
   #later(waitMs: number): void {
+    if (this.#closed) return
+    if (this.#timer !== null) clearTimeout(this.#timer)
     this.#timer = setTimeout(() => {
       this.#timer = null
       void this.#tick()
@@ -87,17 +107,19 @@ export class FlowWatch {
   }
 
   async #tick(): Promise<void> {
-    if (this.#listeners.size === 0) return
     const startedMs = performance.now()
     const state = await this.look().catch((error: Error) => error)
     for (const listener of [...this.#listeners]) listener(state)
     // A look takes at most a tenth of the time: if the broker takes long to describe, the next look is later.
-    this.#later(Math.max(LIMITS.flowLookMs, 9 * (performance.now() - startedMs)))
+    const idle = this.#listeners.size === 0
+    if (idle && this.#saved === null) return
+    this.#later(Math.max(idle ? LIMITS.flowIdleMs : LIMITS.flowLookMs, 9 * (performance.now() - startedMs)))
   }
 
   async #look(): Promise<FlowState> {
     const description = await this.#host.broker.describe()
     const nowMs = Date.now()
+    if (!this.#restored) await this.#restore(nowMs)
     const rules = await this.#rulesAt(nowMs)
     const readers = readersOf(description, rules)
     await this.#sample(description.channels, readers)
@@ -110,7 +132,45 @@ export class FlowWatch {
       alarms: description.alarms,
     }
     this.#last = { ...state, atMs: nowMs }
+    this.#save(LIMITS.flowSaveMs)
     return this.#last
+  }
+
+  /** What an earlier process has seen. Parts that are not there now are gone since then. */
+  async #restore(nowMs: number): Promise<void> {
+    const seen = (await this.#saved?.read()) ?? null
+    this.#restored = true
+    if (seen === null) return
+    this.#origins.restore(seen.origins, nowMs)
+    for (const { part, lines, channels, goneMs } of seen.parts)
+      this.#gone.set(part.id, { part, lines, channels, sinceMs: Math.min(goneMs ?? nowMs, nowMs) })
+  }
+
+  /** Save what was seen, if it has changed and was not saved for this time. */
+  #save(afterMs: number): void {
+    const last = this.#last
+    if (this.#saved === null || last === null || performance.now() - this.#savedMs < afterMs) return
+    const seen = this.#seen(last)
+    const text = JSON.stringify([seen.parts, seen.origins.map(({ channel, kind, name }) => [channel, kind, name])])
+    if (text === this.#savedText) return
+    this.#savedMs = performance.now()
+    this.#savedText = text
+    this.#saving = this.#saved.save(seen)
+  }
+
+  #seen({ parts, lines, channelsOf }: FlowState): FlowSeen {
+    const linesOf = new Map<string, FlowLine[]>()
+    for (const line of lines)
+      for (const id of new Set([line.from, line.to])) linesOf.set(id, [...(linesOf.get(id) ?? []), line])
+    return {
+      origins: this.#origins.saved,
+      parts: parts.map((part) => ({
+        part,
+        lines: linesOf.get(part.id) ?? [],
+        channels: channelsOf.get(part.id) ?? [],
+        goneMs: this.#gone.get(part.id)?.sinceMs ?? null,
+      })),
+    }
   }
 
   async #rulesAt(nowMs: number): Promise<readonly FlowRule[]> {

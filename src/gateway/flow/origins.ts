@@ -14,12 +14,24 @@ export interface Origin {
   readonly certain: boolean
 }
 
+/** An origin of a channel, as it is saved. */
+export interface SavedOrigin {
+  readonly channel: string
+  readonly kind: Origin['kind']
+  readonly name: string
+  readonly certain: boolean
+  readonly weight: number
+  readonly lastMs: number
+}
+
 interface Weight {
   readonly kind: Origin['kind']
   readonly name: string
   readonly certain: boolean
   weight: number
   lastMs: number
+  /** It is kept from this time on as if it were seen then: while no process ran, none could see it. */
+  keptMs: number
 }
 
 /** Before each new sample, earlier weights are multiplied by this, so the shares follow recent events. */
@@ -49,11 +61,25 @@ export class Origins {
     }))
   }
 
+  get saved(): SavedOrigin[] {
+    return [...this.#byChannel].flatMap(([channel, weights]) =>
+      [...weights.values()].map(({ keptMs: _, ...weight }) => ({ channel, ...weight })),
+    )
+  }
+
+  /** Add what an earlier process has seen. */
+  restore(saved: readonly SavedOrigin[], nowMs: number): void {
+    for (const { channel, kind, name, certain, weight, lastMs } of saved)
+      this.#add({ channel, timeMs: lastMs }, kind, name, certain, weight, nowMs)
+  }
+
   /** Forget channels that were removed, and origins that were last seen before a time. */
   forget(there: ReadonlySet<string>, beforeMs: number): void {
     for (const [channel, weights] of this.#byChannel) {
       if (!there.has(channel)) this.#byChannel.delete(channel)
-      else if (weights.size > 1) for (const [key, { lastMs }] of weights) if (lastMs < beforeMs) weights.delete(key)
+      else if (weights.size > 1) {
+        for (const [key, { lastMs, keptMs }] of weights) if (Math.max(lastMs, keptMs) < beforeMs) weights.delete(key)
+      }
     }
   }
 
@@ -62,7 +88,14 @@ export class Origins {
     for (const { kind, name } of made) this.#add(fact, kind, name, made.length === 1, 1 / made.length)
   }
 
-  #add({ channel, timeMs }: EventFacts, kind: Origin['kind'], name: string, certain: boolean, weight: number): void {
+  #add(
+    { channel, timeMs }: Pick<EventFacts, 'channel' | 'timeMs'>,
+    kind: Origin['kind'],
+    name: string,
+    certain: boolean,
+    weight: number,
+    keptMs = 0,
+  ): void {
     const weights = this.#byChannel.get(channel) ?? new Map<string, Weight>()
     this.#byChannel.set(channel, weights)
     const key = `${kind}:${name}`
@@ -73,6 +106,6 @@ export class Origins {
       return
     }
     if (weights.size >= LIMITS.flowOriginsMax) return
-    weights.set(key, { kind, name, certain, weight, lastMs: timeMs })
+    weights.set(key, { kind, name, certain, weight, lastMs: timeMs, keptMs })
   }
 }
