@@ -65,8 +65,8 @@ class Writer {
   readonly #operationKeys = new Keys()
   readonly #schemas = new Map<string, Json>()
   readonly #messages = new Map<string, Json>()
-  /** The key of the message, by type and channel. */
-  readonly #messageOf = new Map<string, string>()
+  /** The keys of the messages by type and channel, the newest version first. */
+  readonly #messagesOf = new Map<string, string[]>()
 
   constructor(catalogue: Catalogue, foreign: ReadonlySet<string>) {
     this.#catalogue = catalogue
@@ -93,24 +93,28 @@ class Writer {
     }
   }
 
-  /** One message for each different schema of the type. */
+  /** One message for each version and different schema of the type. */
   #message(event: CatalogueEvent): void {
     const { type, schemas } = event
     for (const schema of schemas) {
-      const first = schema.channels[0] ?? ''
-      const key = this.#messageKeys.of(schemas.length === 1 ? type : `${type}.${schema.fingerprint ?? first}`)
+      const key = this.#messageKeys.of(`${type}${distinction(schema, schemas)}`)
       this.#messages.set(key, this.#messageObject(event, schema, key))
-      for (const channel of schema.channels) this.#messageOf.set(`${channel}/${type}`, key)
+      for (const channel of schema.channels) {
+        const at = `${channel}/${type}`
+        this.#messagesOf.set(at, [...(this.#messagesOf.get(at) ?? []), key])
+      }
     }
   }
 
   #messageObject(
     { type, examples }: CatalogueEvent,
-    { state, schema, path, channels }: CatalogueSchema,
+    { state, version, schema, path, channels }: CatalogueSchema,
     key: string,
   ): Json {
     if (schema !== null) this.#schemas.set(key, asyncSchema(schema, `#/components/schemas/${key}`))
-    const shown = examples.filter(({ channel, event }) => channels.includes(channel) && suits(event, schema))
+    const shown = examples.filter(
+      (each) => each.version === version && channels.includes(each.channel) && suits(each.event, schema),
+    )
     return {
       name: type,
       title: type,
@@ -118,14 +122,15 @@ class Writer {
       headers: { $ref: '#/components/schemas/CloudEventHeaders' },
       payload: schema === null ? {} : { $ref: `#/components/schemas/${key}` },
       ...(shown.length > 0 && { examples: shown.map(exampleOf) }),
-      'x-millrace': { schema: state, ...(path !== null && { dataschema: path }) },
+      'x-eventcatalog-message-version': String(version),
+      'x-millrace': { version, schema: state, ...(path !== null && { dataschema: path }) },
       // For EventCatalog: another service documents the message.
       ...(this.#foreign.has(type) && { 'x-eventcatalog-role': 'client' }),
     }
   }
 
   #channel({ name, kind, events, key, retain, eventBytesMax }: CatalogueChannel): Json {
-    const messages = events.map((type) => this.#messageOf.get(`${name}/${type}`)).filter((each) => each !== undefined)
+    const messages = events.flatMap((type) => this.#messagesOf.get(`${name}/${type}`) ?? [])
     return {
       address: name,
       title: name,
@@ -174,9 +179,11 @@ class Writer {
   ): [string, Json] {
     const at = `#/channels/${this.#channelKeys.of(channel)}`
     const carried = this.#catalogue.channels.find((each) => each.name === channel)?.events ?? []
-    const messages = carried.flatMap((type) =>
-      types === null || types.has(type) ? (this.#messageOf.get(`${channel}/${type}`) ?? []) : [],
-    )
+    const messages = carried.flatMap((type) => {
+      const all = types === null || types.has(type) ? (this.#messagesOf.get(`${channel}/${type}`) ?? []) : []
+      // Earlier versions are read, and not published any more.
+      return action === 'send' ? all.slice(0, 1) : all
+    })
     return [
       this.#operationKeys.of(`${kind}.${name}.${action}.${channel}`),
       {
@@ -205,6 +212,17 @@ class Keys {
     this.#byName.set(name, key)
     return key
   }
+}
+
+/** What tells a schema from the others of its type; empty for the newest, if there is one. No type has an `@`. */
+export function distinction(
+  { version, earlier, fingerprint, channels }: CatalogueSchema,
+  schemas: readonly CatalogueSchema[],
+): string {
+  const alike = schemas.filter((each) => each.version === version && each.earlier === earlier)
+  const newest = schemas.filter((each) => !each.earlier)
+  const of = alike.length === 1 ? '' : `@${fingerprint ?? channels[0] ?? ''}`
+  return `${earlier || newest.length > alike.length ? `@v${version}` : ''}${of}`
 }
 
 function serverOf(url: string): Json {

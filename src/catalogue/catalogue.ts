@@ -6,11 +6,11 @@
 import type { JsonObject } from '../base/json-object.ts'
 import { ownerOf } from '../base/names.ts'
 import type { ChannelKind, ChannelSpec } from '../channel/channel.ts'
-import { keptSchema, schemaState } from '../channel/kept-schemas.ts'
 import type { KeySpec } from '../channel/key-path.ts'
 import type { Maker } from './makers.ts'
 import { type RuleFacts, takesChannel } from './rule-facts.ts'
 import { fingerprintOf } from './schema-text.ts'
+import { type DeclaredSchema, schemasOf } from './schema-versions.ts'
 import { byName, grouped } from './sorted.ts'
 
 /** What was seen of the events of one type in one channel. */
@@ -25,6 +25,8 @@ export interface SeenType {
 export interface SeenExample {
   readonly channel: string
   readonly offset: number
+  /** The version of its type that the event is in. */
+  readonly version: number
   /** The event as CloudEvents JSON, with its sensitive fields masked. */
   readonly event: JsonObject
   readonly masked: boolean
@@ -47,6 +49,10 @@ export interface CatalogueFacts {
 export type SchemaState = 'known' | 'none' | 'opaque' | 'too large'
 
 export interface CatalogueSchema {
+  /** The version of the event type, from 1. */
+  readonly version: number
+  /** There is a newer version in these channels; kept events may still be in this one. */
+  readonly earlier: boolean
   readonly state: SchemaState
   /** The channels whose declaration has it. */
   readonly channels: readonly string[]
@@ -191,7 +197,7 @@ function eventOf(type: string, facts: CatalogueFacts): CatalogueEvent {
   return {
     type,
     channels,
-    schemas: schemasOf(type, channels, facts),
+    schemas: schemaEntries(type, channels, facts),
     producers: producersOf(seen, writes),
     consumers: facts.consumers
       .flatMap(({ name, channels: taken }) =>
@@ -211,25 +217,44 @@ function carries({ types, schemas = {} }: ChannelSpec, type: string): boolean {
   return types?.includes(type) === true || Object.hasOwn(schemas, type)
 }
 
-/** One entry for each different schema; channels with the same schema share it. */
-function schemasOf(type: string, channels: readonly string[], facts: CatalogueFacts): readonly CatalogueSchema[] {
+/** One entry for each version and different schema, the newest version first; channels with the same schema share it. */
+function schemaEntries(type: string, channels: readonly string[], facts: CatalogueFacts): readonly CatalogueSchema[] {
   const specs = new Map(facts.channels.map((spec) => [spec.name, spec]))
-  const found = channels.map((channel) => ({ channel, kept: keptSchema(specs.get(channel)?.schemas, type) }))
-  return [
-    ...grouped(found, ({ kept }) => (kept === undefined ? 'none' : (schemaState(kept) ?? fingerprintOf(kept)))),
-  ].map(([key, same]) => {
-    const kept = same[0]?.kept
-    const state = kept === undefined ? 'none' : (schemaState(kept) ?? 'known')
-    const known = state === 'known' && kept !== undefined
-    return {
-      state,
-      channels: same.map(({ channel }) => channel),
-      fingerprint: known ? key : null,
-      path: known ? schemaPath(type, key) : null,
-      schema: known ? kept : null,
-    }
+  const declared = channels.flatMap((channel) => {
+    const spec = specs.get(channel)
+    const schemas = spec === undefined ? [UNDECLARED] : schemasOf(spec, type)
+    return schemas.map(({ schema, ...rest }) => ({
+      ...rest,
+      schema,
+      channel,
+      fingerprint: schema === null ? null : fingerprintOf(schema),
+    }))
   })
+  const groups = grouped(declared, ({ version, earlier, state, fingerprint }) =>
+    [version, earlier, fingerprint ?? state].join('/'),
+  )
+  return [...groups.values()]
+    .flatMap(([first, ...same]): CatalogueSchema[] => {
+      if (first === undefined) return []
+      const { channel, version, earlier, state, schema, fingerprint } = first
+      const path = fingerprint === null ? null : schemaPath(type, fingerprint)
+      return [
+        {
+          version,
+          earlier,
+          state,
+          channels: [channel, ...same.map((each) => each.channel)],
+          fingerprint,
+          path,
+          schema,
+        },
+      ]
+    })
+    .sort((a, b) => Number(a.earlier) - Number(b.earlier) || b.version - a.version)
 }
+
+/** A channel that a rule writes to, and that is not there. */
+const UNDECLARED: DeclaredSchema = { version: 1, earlier: false, state: 'none', schema: null }
 
 export function schemaPath(type: string, fingerprint: string): string {
   return `/schemas/${encodeURIComponent(type)}/${fingerprint}`
@@ -296,7 +321,7 @@ function ruleOf({ name, description, enabled, on, writes }: RuleFacts, { channel
 }
 
 function schemaWarnings({ type, schemas }: CatalogueEvent): readonly CatalogueWarning[] {
-  const known = schemas.filter(({ state }) => state === 'known')
+  const known = schemas.filter(({ state, earlier }) => state === 'known' && !earlier)
   const several: readonly CatalogueWarning[] =
     known.length < 2
       ? []
@@ -313,12 +338,17 @@ function schemaWarnings({ type, schemas }: CatalogueEvent): readonly CatalogueWa
   ]
 }
 
-function unknown({ state }: CatalogueSchema, channel: string, type: string): readonly CatalogueWarning[] {
+function unknown(
+  { state, version, earlier }: CatalogueSchema,
+  channel: string,
+  type: string,
+): readonly CatalogueWarning[] {
+  const of = earlier ? `version ${version} of "${type}"` : `"${type}"`
   if (state === 'opaque')
     return [
       {
         code: 'opaque-schema',
-        message: `the schema of "${type}" in channel "${channel}" is opaque: its library gives no JSON Schema for the input side (Standard JSON Schema)`,
+        message: `the schema of ${of} in channel "${channel}" is opaque: its library gives no JSON Schema for the input side (Standard JSON Schema)`,
         channel,
         type,
       },
@@ -327,7 +357,7 @@ function unknown({ state }: CatalogueSchema, channel: string, type: string): rea
     return [
       {
         code: 'large-schema',
-        message: `the schema of "${type}" does not fit into the declaration of channel "${channel}"`,
+        message: `the schema of ${of} does not fit into the declaration of channel "${channel}"`,
         channel,
         type,
       },

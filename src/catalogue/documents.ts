@@ -1,5 +1,5 @@
 /** The catalogue as files: Markdown pages, an AsyncAPI document, and each JSON Schema. Pure. */
-import { type AsyncApiOptions, asyncApiOf } from './async-api.ts'
+import { type AsyncApiOptions, asyncApiOf, distinction } from './async-api.ts'
 import type { Catalogue } from './catalogue.ts'
 import { FileNames } from './file-names.ts'
 import { markdownOf } from './markdown.ts'
@@ -14,11 +14,9 @@ export function documentsOf(catalogue: Catalogue, options: DocumentOptions): Rea
   const files = new Map(markdownOf(catalogue, options.title))
   files.set('asyncapi.json', textOf(asyncApiOf(catalogue, options)))
   for (const { type, schemas } of catalogue.events)
-    for (const { schema, fingerprint } of schemas) {
-      if (schema === null) continue
-      const known = schemas.filter((each) => each.schema !== null)
-      files.set(names.of('schemas', known.length === 1 ? type : `${type}.${fingerprint}`, 'json'), textOf(schema))
-    }
+    for (const each of schemas)
+      if (each.schema !== null)
+        files.set(names.of('schemas', `${type}${distinction(each, schemas)}`, 'json'), textOf(each.schema))
   return files
 }
 

@@ -118,8 +118,9 @@ class Pages {
     ])
   }
 
-  #schema({ state, channels, schema }: CatalogueSchema, several: boolean): string {
-    const title = several ? `Schema in ${channels.map(code).join(', ')}` : 'Schema'
+  #schema({ state, version, earlier, channels, schema }: CatalogueSchema, several: boolean): string {
+    const of = earlier || version > 1 ? ` of version ${version}` : ''
+    const title = several ? `Schema${of} in ${channels.map(code).join(', ')}` : `Schema${of}`
     if (schema === null) return section(title, NO_SCHEMA[state])
     const fields = table(['Field', 'Type', 'Required', ''], fieldsOf(schema))
     return section(title, `${fields === '' ? '' : `${fields}\n\n`}${jsonBlock(schema)}`)

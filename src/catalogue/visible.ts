@@ -1,12 +1,15 @@
 /** What a caller may see of a look: the channels that it may see, and examples of those that it may read. */
 import { jsonObject } from '../base/json-object.ts'
 import type { ChannelSpec } from '../channel/channel.ts'
-import { keptSchema, schemaState } from '../channel/kept-schemas.ts'
-import { SensitiveFields, unmasked } from '../event/sensitive/masked-event.ts'
+import { ChannelMask } from '../channel/channel-mask.ts'
+import { newestOf } from '../channel/merged-spec.ts'
+import { versionOf } from '../event/event-version.ts'
+import { unmasked } from '../event/sensitive/masked-event.ts'
 import type { CatalogueFacts, SeenExample, SeenType } from './catalogue.ts'
 import type { Looked } from './look.ts'
 import type { Maker } from './makers.ts'
 import { type RuleFacts, takesChannel } from './rule-facts.ts'
+import { schemasOf } from './schema-versions.ts'
 import type { NewestEvent, SeenNewest } from './seen-events.ts'
 
 export interface Viewer {
@@ -60,8 +63,8 @@ function visibleType(
 }
 
 /**
- * The newest event, with its sensitive fields masked. Where the schema is not known, its marks are not known either, so
- * there is no example.
+ * The newest event, with its sensitive fields masked. Where a schema of the type is not known, its marks are not known
+ * either, so there is no example.
  */
 function exampleOf(
   channel: string,
@@ -69,9 +72,10 @@ function exampleOf(
   { offset, text }: NewestEvent,
   spec: ChannelSpec,
 ): SeenExample | null {
-  const kept = keptSchema(spec.schemas, type)
-  if (kept !== undefined && schemaState(kept) !== null) return null
-  const masked = kept === undefined ? unmasked(text) : (SensitiveFields.of(kept)?.mask(text) ?? unmasked(text))
+  if (schemasOf(spec, type).some(({ state }) => state === 'opaque' || state === 'too large')) return null
+  const masked = ChannelMask.of(spec)?.event(type, text) ?? unmasked(text)
   const event = jsonObject(masked.text)
-  return event === null ? null : { channel, offset, event, masked: masked.masked }
+  if (event === null) return null
+  const version = versionOf(event)
+  return version > newestOf(spec, type) ? null : { channel, offset, version, event, masked: masked.masked }
 }

@@ -22,7 +22,7 @@ export interface DocsOptions extends TargetOptions {
 /** The list of the files that an earlier run wrote, so that pages of events that are gone are removed. */
 const LIST = '.millrace-docs.json'
 /** What can be in the list: nothing outside of the directory is removed. */
-const OURS = /^(?:README\.md|asyncapi\.json|(?:events|channels)\/[\w$.-]+\.md|schemas\/[\w$.-]+\.json)$/
+const OURS = /^(?:README\.md|asyncapi\.json|(?:events|channels)\/[\w$.-]+\.md|schemas\/[\w$.@-]+\.json)$/
 
 export async function docsCommand(options: DocsOptions): Promise<void> {
   const { out, title, examples } = options

@@ -105,6 +105,28 @@ describe('an AsyncAPI document', () => {
     expect(new Set(messages.map(({ id }) => id)).size).toBe(2)
   })
 
+  test('has a message for each version: consumers receive all, producers send the newest', async () => {
+    const Paid = event('a', z.object({ x: z.string() })).nextVersion(2, z.object({ y: z.string() }), ({ x }) => ({
+      y: x,
+    }))
+    const facts: CatalogueFacts = {
+      ...factsOf([stream('one', { events: [Paid, event('a_v1')] })]),
+      consumers: [{ name: 'c', channels: ['one'] }],
+      seen: [
+        { channel: 'one', type: 'a', example: null, makers: [{ kind: 'source', name: 's', certain: true, lastMs: 0 }] },
+      ],
+    }
+    const document = documentOf(facts)
+    expect((await read(document)).faults).toEqual([])
+    expect(document).toMatchObject({
+      components: { messages: { a: { name: 'a', 'x-eventcatalog-message-version': '2' } } },
+      operations: {
+        'consumer.c.receive.one': { messages: [{}, {}, {}] },
+        'source.s.send.one': { messages: [{ $ref: '#/channels/one/messages/a' }] },
+      },
+    })
+  })
+
   test('is valid whatever names there are', async () => {
     const names = ['a$b', 'a_b', '__proto__', 'constructor', 'toString', 'CloudEventHeaders', 'A_b']
     const facts = factsOf(

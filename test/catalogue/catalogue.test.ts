@@ -70,6 +70,21 @@ describe('the catalogue', () => {
     ])
   })
 
+  test('lists every version of an event, the newest first, and warns only of newest schemas that differ', () => {
+    const First = event('a', z.object({ euros: z.number(), card: z.string().meta({ 'x-sensitive': true }) }))
+    const Second = First.nextVersion(2, z.object({ cents: z.number() }), ({ euros }) => ({ cents: euros * 100 }))
+    const facts = factsOf([stream('new', { events: [Second] }), stream('old', { events: [First] })])
+    const { schemas } = eventIn(facts, 'a')
+    expect(schemas.map(({ version, earlier, channels }) => [version, earlier, channels])).toEqual([
+      [2, false, ['new']],
+      [1, false, ['old']],
+      [1, true, ['new']],
+    ])
+    expect(schemas[2]?.path).toBe(schemas[1]?.path)
+    expect(catalogueOf(facts).warnings.map(({ code }) => code)).toEqual(['two-schemas'])
+    expect(catalogueOf(factsOf([stream('new', { events: [Second] })])).warnings).toEqual([])
+  })
+
   test('has one schema for channels that declare the same, whatever the order of its members', () => {
     const [one] = factsOf([stream('one', { events: [event('a', z.object({ x: z.string() }))] })]).channels
     const schemas = { a: { type: 'object', properties: { x: { type: 'string' } }, required: ['x'] } }
@@ -127,6 +142,24 @@ describe('what a caller sees', () => {
     expect(rules).toMatchObject([{ name: 'low', on: ['orders'], writes: [] }])
     expect(warnings).toEqual([])
     expect(events.map(({ type, producers }) => [type, producers])).toEqual([['order.paid', []]])
+  })
+
+  test('is an example in its own version, with the fields masked that any version marks', () => {
+    const Newer = event('order.paid', schema).nextVersion(2, z.object({ order: z.string() }), ({ order }) => ({
+      order,
+    }))
+    const channel = stream('orders', { events: [Newer] })
+    const examplesOf = (dataversion: number): unknown => {
+      const of = JSON.stringify({ ...(JSON.parse(text) as object), dataversion })
+      const looked = lookedOf([channel])
+      const [seen] = looked.seen
+      const newest = [{ ...(seen as NonNullable<typeof seen>), newest: { offset: 3, text: of } }]
+      return eventIn(visibleFacts({ ...looked, seen: newest }, only('orders')), 'order.paid').examples
+    }
+    expect(examplesOf(1)).toMatchObject([{ version: 1, masked: true, event: { data: { card: '[masked]' } } }])
+    expect(examplesOf(2)).toMatchObject([{ version: 2, masked: true, event: { data: { card: '[masked]' } } }])
+    // What a version that is not declared marks is not known.
+    expect(examplesOf(3)).toEqual([])
   })
 
   test('is examples with their sensitive fields masked, and only where it may read', () => {

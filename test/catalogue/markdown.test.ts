@@ -73,7 +73,7 @@ test('text from events, schemas and rules cannot break a page', () => {
           channel: 's',
           type: 'a',
           makers: [{ kind: 'source', name: evil, certain: true, lastMs: 0 }],
-          example: { channel: 's', offset: 0, masked: false, event: { type: 'a', data: evil } },
+          example: { channel: 's', offset: 0, version: 1, masked: false, event: { type: 'a', data: evil } },
         },
       ],
       unread: [{ code: 'not-read', message: evil }],

@@ -70,7 +70,7 @@ function seenOf(
     channel: 'orders',
     type,
     makers: [{ ...maker, certain: true, lastMs: 0 }],
-    example: { channel: 'orders', offset: 4, event, masked: type === 'order.paid' },
+    example: { channel: 'orders', offset: 4, version: 1, event, masked: type === 'order.paid' },
   }
 }
 

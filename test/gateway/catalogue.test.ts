@@ -22,7 +22,12 @@ async function shop(): Promise<void> {
   const { broker } = world
   const eu = stream('orders.eu', { events: [Paid, event('order.filed')] })
   await broker.declare(eu, stream('orders.us', { events: [event('order.paid', z.object({ other: z.number() }))] }))
-  await broker.declare(stream('secrets', { events: [event('secret.told', z.object({ secret: z.string() }))] }))
+  const Told = event('secret.told', z.object({ secret: z.string() })).nextVersion(
+    2,
+    z.object({ newer: z.string() }),
+    ({ secret }) => ({ newer: secret }),
+  )
+  await broker.declare(stream('secrets', { events: [Told] }))
   await rulesOf(broker).put({
     name: 'mirror',
     on: 'orders.*',
@@ -77,13 +82,15 @@ describe('the catalogue', () => {
     const gateway = world.open({ hosts: 'any' })
     expect(await call(gateway, '/schemas/secret.told', null)).toMatchObject({
       status: 200,
-      body: { required: ['secret'] },
+      body: { required: ['newer'] },
     })
     expect((await call(gateway, '/schemas/order.paid', null)).status).toBe(409)
     expect((await call(gateway, '/schemas/order.paid?channel=orders.us', null)).body).toMatchObject({
       required: ['other'],
     })
     expect((await call(gateway, '/schemas/order.filed', null)).status).toBe(404)
+    expect((await call(gateway, '/schemas/secret.told?version=2', null)).body).toMatchObject({ required: ['newer'] })
+    expect((await call(gateway, '/schemas/secret.told?version=1', null)).body).toMatchObject({ required: ['secret'] })
     expect((await call(gateway, '/schemas/constructor', null)).status).toBe(404)
   })
 

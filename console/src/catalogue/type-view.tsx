@@ -54,7 +54,7 @@ export default function TypeView(): ReactNode {
       <div className="columns">
         <div className="stack">
           {event.schemas.map((schema) => (
-            <Schema key={schema.fingerprint ?? schema.state} schema={schema} several={event.schemas.length > 1} />
+            <Schema key={keyOf(schema)} schema={schema} several={event.schemas.length > 1} />
           ))}
           {event.examples.map((example) => (
             <Shown key={example.channel} example={example} />
@@ -70,11 +70,11 @@ export default function TypeView(): ReactNode {
 }
 
 function Schema({ schema, several }: { readonly schema: EventSchema; readonly several: boolean }): ReactNode {
-  const id = `schema-${schema.fingerprint ?? schema.state.replace(' ', '-')}`
+  const id = `schema-${keyOf(schema)}`
   return (
     <section className="card stack" aria-labelledby={id}>
       <div className="row wrap">
-        <h2 id={id}>{several ? `Schema in ${plain(schema.channels.join(', '), 120)}` : 'Schema'}</h2>
+        <h2 id={id}>{titleOf(schema, several)}</h2>
         <SchemaBadges states={[schema.state]} />
         {schema.path !== null && (
           <span className="row end wrap">
@@ -95,6 +95,15 @@ function Schema({ schema, several }: { readonly schema: EventSchema; readonly se
       )}
     </section>
   )
+}
+
+function keyOf({ version, fingerprint, state }: EventSchema): string {
+  return `${version}-${fingerprint ?? state.replace(' ', '-')}`
+}
+
+function titleOf({ version, earlier, channels }: EventSchema, several: boolean): string {
+  const of = earlier || version > 1 ? ` of version ${version}` : ''
+  return several ? `Schema${of} in ${plain(channels.join(', '), 120)}` : `Schema${of}`
 }
 
 const WHY_NONE: Readonly<Record<EventSchema['state'], string>> = {

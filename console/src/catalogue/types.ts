@@ -15,6 +15,8 @@ export interface Reader {
 }
 
 export interface EventSchema {
+  readonly version: number
+  readonly earlier: boolean
   readonly state: 'known' | 'none' | 'opaque' | 'too large'
   readonly channels: readonly string[]
   readonly fingerprint: string | null

@@ -98,13 +98,18 @@ export class CataloguePart implements GatewayPart {
       tag: 'catalogue',
       access: 'known',
       parameters: { type: TYPE },
-      query: { channel: { description: 'The schema in this channel.', schema: { type: 'string' } } },
+      query: {
+        channel: { description: 'The schema in this channel.', schema: { type: 'string' } },
+        version: { description: 'Of this version. Default: the newest.', schema: { type: 'integer', minimum: 1 } },
+      },
       answers: { ...SCHEMA_ANSWER, 409: { description: 'Its channels have different schemas.', content: PROBLEM } },
       refuses: ['CLOSED'],
       handle: async (request) => {
-        const { channel } = request.query
+        const { channel, version } = request.query
         const known = (await this.#schemasOf(request)).filter(
-          ({ channels }) => channel === undefined || channels.includes(channel),
+          (each) =>
+            (channel === undefined || each.channels.includes(channel)) &&
+            (version === undefined ? !each.earlier : String(each.version) === version),
         )
         const [schema, other] = known
         if (schema === undefined) throw noSchema(request)
