@@ -6,6 +6,7 @@ import { VERSION } from '../base/version.ts'
 import type { BrokerCore } from '../broker/engine-of.ts'
 import type { Telemetry } from '../broker/telemetry.ts'
 import type { OtelApi } from './open-telemetry-api.ts'
+import { HistogramProducer, type MeteredBroker, type OtelMetricProducer, type Temporality } from './otel-histograms.ts'
 import { observeMetrics } from './otel-metrics.ts'
 import { systemOf } from './semantic-conventions.ts'
 import { SpanTracer } from './span-tracer.ts'
@@ -31,6 +32,39 @@ export interface OpenTelemetryOptions {
   readonly metrics?: boolean
 }
 
+export interface MetricProducerOptions {
+  /**
+   * `cumulative`: each histogram counts from the beginning. `delta`: it counts from the last collection, as some
+   * backends want it.
+   * @default 'cumulative'
+   */
+  readonly temporality?: Temporality
+}
+
+/** What `openTelemetry` returns. It can be given to several brokers. */
+export interface OpenTelemetry extends Telemetry {
+  /**
+   * A source of the histograms of the brokers, for the option `metricProducers` of a metric reader of
+   * `@opentelemetry/sdk-metrics` 2. Each reader needs one of its own.
+   * @throws INVALID_OPTION when an option is wrong, or metrics are turned off
+   * @example
+   * ```ts
+   * import * as api from '@opentelemetry/api'
+   * import { ConsoleMetricExporter, MeterProvider, PeriodicExportingMetricReader } from '@opentelemetry/sdk-metrics'
+   * import { openTelemetry } from 'millrace/otel'
+   *
+   * const telemetry = openTelemetry(api)
+   * const reader = new PeriodicExportingMetricReader({
+   *   exporter: new ConsoleMetricExporter(),
+   *   metricProducers: [telemetry.metricProducer()],
+   * })
+   * const provider = new MeterProvider({ readers: [reader] })
+   * await provider.shutdown()
+   * ```
+   */
+  metricProducer(options?: MetricProducerOptions): OtelMetricProducer
+}
+
 /**
  * Spans and metrics by OpenTelemetry's messaging conventions. Pass the API object of your application, at which its SDK
  * is registered; Millrace does not contain one. An error that the SDK throws is logged, and affects no event.
@@ -47,21 +81,36 @@ export interface OpenTelemetryOptions {
  * ```
  * @see https://opentelemetry.io/docs/specs/semconv/messaging/
  */
-export function openTelemetry(api: OtelApi, options: OpenTelemetryOptions = {}): Telemetry {
+export function openTelemetry(api: OtelApi, options: OpenTelemetryOptions = {}): OpenTelemetry {
   checkApi(api)
   knownOptions(options, ['sample', 'parent', 'metrics'], 'openTelemetry')
   const { sample = 1, parent = 'auto', metrics = true } = options
   if (typeof sample !== 'number' || !(sample >= 0 && sample <= 1)) refuse('sample', 'a number from 0 to 1', sample)
   if (parent !== 'auto' && parent !== 'never') refuse('parent', '"auto" or "never"', parent)
   if (typeof metrics !== 'boolean') refuse('metrics', 'true or false', metrics)
+  const brokers = new Set<MeteredBroker>()
   return {
     observe: (core: BrokerCore) => {
       const observer = observerOf(core)
       const system = systemOf(core.engine.name)
-      return observer.guarded(() => {
+      const broker = { system, meter: observer.meter, sinceMs: Date.now() }
+      if (metrics) brokers.add(broker)
+      const end = observer.guarded(() => {
         observer.tracer = new SpanTracer(api, api.trace.getTracer(SCOPE, VERSION), { system, sample, parent })
         return metrics ? observeMetrics(api.metrics.getMeter(SCOPE, VERSION), observer.meter, core) : noMetrics
       }, noMetrics)
+      return () => {
+        brokers.delete(broker)
+        end()
+      }
+    },
+    metricProducer: (given = {}) => {
+      knownOptions(given, ['temporality'], 'metricProducer')
+      const { temporality = 'cumulative' } = given
+      if (temporality !== 'cumulative' && temporality !== 'delta')
+        refuse('temporality', '"cumulative" or "delta"', temporality)
+      if (!metrics) refuse('metrics', 'true for a metric producer', metrics)
+      return new HistogramProducer(brokers, temporality)
     },
   }
 }

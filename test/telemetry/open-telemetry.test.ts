@@ -2,6 +2,9 @@
 import * as api from '@opentelemetry/api'
 import {
   AggregationTemporality,
+  type DataPoint,
+  DataPointType,
+  type Histogram,
   InMemoryMetricExporter,
   MeterProvider,
   PeriodicExportingMetricReader,
@@ -143,6 +146,70 @@ test('metrics are read when the SDK exports', async () => {
   await reader.shutdown()
 })
 
+describe('histograms', () => {
+  /** What the reader of the SDK collects, by metric, channel and consumer. */
+  async function collected(reader: PeriodicExportingMetricReader): Promise<Map<string, DataPoint<Histogram>>> {
+    const { resourceMetrics, errors } = await reader.collect()
+    expect(errors).toEqual([])
+    return new Map(
+      resourceMetrics.scopeMetrics
+        .flatMap(({ metrics }) => metrics)
+        .flatMap((metric) =>
+          metric.dataPointType !== DataPointType.HISTOGRAM
+            ? []
+            : metric.dataPoints.map((point) => {
+                const { 'messaging.destination.name': channel, 'messaging.consumer.group.name': group } =
+                  point.attributes
+                return [[metric.descriptor.name, channel, group].filter(Boolean).join(' '), point] as const
+              }),
+        ),
+    )
+  }
+  const exported = (found: Map<string, DataPoint<Histogram>>): Record<string, number> =>
+    Object.fromEntries([...found].map(([name, { value }]) => [name, value.count]))
+
+  test.each(['cumulative', 'delta'] as const)('go to the reader of the SDK, %s', async (temporality) => {
+    const telemetry = openTelemetry(api)
+    const exporter = new InMemoryMetricExporter(AggregationTemporality.CUMULATIVE)
+    const metricProducers = [telemetry.metricProducer({ temporality })]
+    const reader = new PeriodicExportingMetricReader({ exporter, exportIntervalMillis: 3_600_000, metricProducers })
+    api.metrics.setGlobalMeterProvider(new MeterProvider({ readers: [reader] }))
+    expect(await collected(reader)).toEqual(new Map())
+    const broker = await connect('memory:', { logger: false, telemetry })
+    opened.push(broker)
+    await broker.declare(stream('orders'), stream('mails'))
+    let handled = 0
+    const worker = await broker.start(consumer('work', 'orders').onAny(() => void handled++))
+    for (let n = 0; n < 3; n++) await broker.publish('orders', { type: 'order' })
+    await broker.publish('orders', [{ type: 'order' }, { type: 'order' }])
+    await expect.poll(() => handled, eventually).toBe(5)
+    await worker.stop()
+    const first = await collected(reader)
+    expect(exported(first)).toEqual({
+      'messaging.client.operation.duration orders': 4,
+      'millrace.commit.duration orders': 5,
+      'messaging.process.duration orders work': 5,
+      'millrace.consumer.latency orders work': 5,
+    })
+    const point = first.get('messaging.client.operation.duration orders')
+    expect(point?.attributes).toEqual({
+      'messaging.system': 'millrace',
+      'messaging.operation.name': 'publish',
+      'messaging.destination.name': 'orders',
+    })
+    expect(point?.value.buckets.counts).toHaveLength((point?.value.buckets.boundaries.length ?? 0) + 1)
+    expect(point?.value.buckets.counts.reduce((sum, count) => sum + count, 0)).toBe(4)
+    expect(point?.value.sum).toBeGreaterThan(0)
+    await broker.publish('orders', { type: 'order' })
+    expect((await collected(reader)).get('messaging.client.operation.duration orders')?.value.count).toBe(
+      temporality === 'delta' ? 1 : 5,
+    )
+    await broker.close()
+    expect(await collected(reader)).toEqual(new Map())
+    await reader.shutdown()
+  })
+})
+
 test('options are checked', async () => {
   const codeOf = async (make: () => unknown): Promise<unknown> => {
     try {
@@ -163,6 +230,8 @@ test('options are checked', async () => {
       { metrics: 1 },
       { samples: 1 },
     ].map((options) => () => openTelemetry(api, options as never)),
+    () => openTelemetry(api, { metrics: false }).metricProducer(),
+    () => openTelemetry(api).metricProducer({ temporality: 'up' as never }),
     () => connect('memory:', { telemetry: api as never }),
     () => connect('memory:', { telemetry: null as never }),
   ]
