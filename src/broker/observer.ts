@@ -56,11 +56,15 @@ export interface BrokerObserver {
     events: readonly StoredEvent[],
     attempts: readonly ObservedAttempt[],
   ): HandlerCall | null
+  /** Events go to a client that pulls them, and settles them later. */
+  receiving(consumer: string, attempts: readonly ObservedAttempt[]): void
   /**
    * Called before an emitted event is encoded. Returns the trace context for an event that has none. Null means: use
    * the trace context of the event that is being handled.
    */
   emitting(attempt: ObservedAttempt, channel: string): TraceText | null
+  /** The trace context for a request that the handler of an attempt makes; null if the attempt is not traced. */
+  requesting(attempt: ObservedAttempt): TraceText | null
   settled(consumer: string, attempt: ObservedAttempt, outcome: AttemptOutcome, failure: Failure | null): void
   /** The engine has made an event a dead letter without a handler. */
   buried(consumer: string, channel: string): void

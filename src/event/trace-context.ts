@@ -14,6 +14,7 @@ const TRACEPARENT = /^(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
 const NIL = '00000000-0000-0000-0000-000000000000'
 const SAMPLED = 1
+const HEADER_TEXT = /^[\x20-\x7e]{1,4096}$/
 
 export interface TraceContext {
   /** 32 hexadecimal digits. */
@@ -43,6 +44,31 @@ export function madeTraceparent(correlationId: string, causeId: string): string 
   return `00-${traceIdOf(correlationId)}-${spanId === '0'.repeat(16) ? hashOf(causeId, 16) : spanId}-00`
 }
 
+/**
+ * Whether Millrace made the context for an emission of the chain, without telemetry. Its "not sampled" is no decision.
+ */
+export function isUndecided(context: TraceContext, correlationId: string): boolean {
+  return !context.sampled && context.traceId === traceIdOf(correlationId)
+}
+
+/**
+ * The trace context for a request to another system about an event, from the event's JSON text; null if the event has
+ * none, or one that says nothing: a receiver would read its "not sampled" as a decision.
+ */
+export function carriedTrace(text: string): TraceText | null {
+  if (!text.includes('"traceparent"')) return null
+  const event = JSON.parse(text) as { readonly id: string } & Partial<Record<string, unknown>>
+  const { id, correlationid, traceparent, tracestate } = event
+  const context = typeof traceparent === 'string' ? parseTraceparent(traceparent) : null
+  if (context === null || isUndecided(context, typeof correlationid === 'string' ? correlationid : id)) return null
+  return traceText(traceparent as string, tracestate)
+}
+
+/** A trace context as text. A `tracestate` that no header can carry is left out. */
+export function traceText(traceparent: string, tracestate: unknown): TraceText {
+  return { traceparent, ...(typeof tracestate === 'string' && HEADER_TEXT.test(tracestate) && { tracestate }) }
+}
+
 function isUuid(id: string): boolean {
   return id.length === 36 && UUID.test(id) && id !== NIL
 }
@@ -54,5 +80,5 @@ function hashOf(id: string, digits: number): string {
 /** The trace context as attributes of an event. */
 export interface TraceText {
   readonly traceparent: string
-  readonly tracestate?: string | undefined
+  readonly tracestate?: string
 }

@@ -12,6 +12,7 @@ import { decodeForPublish } from '../event/http/decode-for-publish.ts'
 import { httpModeOf } from '../event/http/decode-http.ts'
 import { BATCHED, STRUCTURED } from '../event/http/media-type.ts'
 import { MASK } from '../event/sensitive/masked-event.ts'
+import { putTrace, traceOfHeaders } from '../event/http/trace-headers.ts'
 import { jsonAnswer } from './direct-answer.ts'
 import type { GatewayHost } from './gateway-host.ts'
 import { badRequest } from './problem.ts'
@@ -31,6 +32,13 @@ export function publishRoute(host: GatewayHost): Route {
     query: {
       delay: { description: 'Delay the events by this time: 30s, 10m, 2h.', schema: { type: 'string' } },
       at: { description: 'Delay the events until this time.', schema: { type: 'string', format: 'date-time' } },
+    },
+    headers: {
+      traceparent: {
+        description: 'W3C trace context: that of events without one of their own, with tracestate.',
+        schema: { type: 'string' },
+      },
+      tracestate: { description: 'Belongs to traceparent.', schema: { type: 'string' } },
     },
     body: { required: true, content: { ...CLOUD_EVENTS, '*/*': {} } },
     answers: {
@@ -85,6 +93,8 @@ async function publish(request: GatewayRequest, host: GatewayHost): Promise<Resp
     const events = decodeForPublish(headers, body) as UntypedEvent[]
     if (Buffer.from(body.buffer, body.byteOffset, body.byteLength).includes(MASK))
       await refuseMasked(host, channel, events)
+    const trace = traceOfHeaders(headers)
+    if (trace !== null) putTrace(events, trace)
     const receipts = await host.broker.publish(channel, events, later)
     return jsonAnswer(request, { receipts }, 202)
   })

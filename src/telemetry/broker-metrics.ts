@@ -90,7 +90,7 @@ function consumed(meter: Meter, system: string, visible: Visible): Family[] {
   for (const series of meter.consumed) {
     if (!shown(series.channel, visible)) continue
     const own = ofConsumer(series.consumer, series.channel)
-    const labels = { messaging_system: system, messaging_operation_name: OPERATION.process, ...own }
+    const labels = { messaging_system: system, messaging_operation_name: series.operation, ...own }
     messages?.push([labels, series.begun])
     for (const [error, count] of series.failed) messages?.push([{ ...labels, error_type: error }, count])
     retries?.push([own, series.retried])
@@ -104,14 +104,14 @@ function consumed(meter: Meter, system: string, visible: Visible): Family[] {
     {
       name: 'messaging_client_consumed_messages',
       type: 'counter',
-      help: 'Events given to handlers of this process, each attempt; with error_type, those of them that failed.',
+      help: 'Events given to handlers of this process or pulled from it, each attempt; with error_type, those that failed.',
       samples: messages ?? [],
     },
     {
       name: 'messaging_process_duration_seconds',
       type: 'histogram',
       unit: 'seconds',
-      help: 'How long handlers of this process took, up to the settlement.',
+      help: 'How long attempts in this process took, from the call of the handler or the pull to the settlement.',
       samples: durations,
     },
     {

@@ -6,6 +6,7 @@
  * are not counted.
  */
 import { LIMITS } from '../base/limits.ts'
+import { OPERATION } from './semantic-conventions.ts'
 import { ConsumeSeries, OTHER, PublishSeries } from './series.ts'
 
 const DOLLAR = 0x24
@@ -52,7 +53,11 @@ export class Meter {
   }
 
   /** The series of a consumer in a channel; null for Millrace's own channels. */
-  ofConsumer(consumer: string, channel: string): ConsumeSeries | null {
+  ofConsumer(
+    consumer: string,
+    channel: string,
+    operation: ConsumeSeries['operation'] = OPERATION.process,
+  ): ConsumeSeries | null {
     const last = this.#lastConsumed
     if (last !== undefined && last.channel === channel && last.consumer === consumer) return last
     const known = this.#consumed.get(consumer)?.get(channel)
@@ -60,7 +65,7 @@ export class Meter {
     if (known !== undefined) return known
     if (isOwn(channel)) return null
     if (this.#consumedCount >= LIMITS.metricSeriesMax && consumer !== OTHER) return this.ofConsumer(OTHER, OTHER)
-    const made = new ConsumeSeries(consumer, channel)
+    const made = new ConsumeSeries(consumer, channel, operation)
     const channels = this.#consumed.get(consumer) ?? new Map<string, ConsumeSeries>()
     this.#consumed.set(consumer, channels.set(channel, made))
     this.#consumedCount++

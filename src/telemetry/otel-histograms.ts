@@ -1,6 +1,6 @@
 /**
- * Histograms for OpenTelemetry. Its API has no observable histogram, and to record each event in a synchronous one would
- * cost more than the rest of telemetry. So the histograms that Millrace keeps are handed to a metric reader as a source
+ * Histograms for OpenTelemetry. Its API has no observable histogram, and to record each event in a synchronous one
+ * would cost more than the rest of telemetry. So the histograms that Millrace keeps are handed to a metric reader as a source
  * of finished metrics: a `MetricProducer`.
  *
  * The types describe those of `@opentelemetry/sdk-metrics` 2, and are assignable to them.
@@ -98,9 +98,9 @@ export class HistogramProducer implements OtelMetricProducer {
         this.#add(calls, broker, { ...of, [ATTR.operationName]: OPERATION.publish }, durations.first)
         this.#add(commits, broker, of, durations.second)
       }
-      for (const { consumer, channel, durations } of broker.meter.consumed) {
+      for (const { consumer, channel, operation, durations } of broker.meter.consumed) {
         const of = { ...system, [ATTR.consumerGroup]: consumer, [ATTR.destination]: channel }
-        this.#add(attempts, broker, { ...of, [ATTR.operationName]: OPERATION.process }, durations.first)
+        this.#add(attempts, broker, { ...of, [ATTR.operationName]: operation }, durations.first)
         this.#add(latencies, broker, of, durations.second)
       }
     }

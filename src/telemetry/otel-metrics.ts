@@ -58,7 +58,7 @@ function counted(
   }
   for (const series of meter.consumed) {
     const of = { [ATTR.consumerGroup]: series.consumer, [ATTR.destination]: series.channel }
-    const attributes = { ...system, [ATTR.operationName]: OPERATION.process, ...of }
+    const attributes = { ...system, [ATTR.operationName]: series.operation, ...of }
     result.observe(own.consumed, series.begun, attributes)
     for (const [error, count] of series.failed)
       result.observe(own.consumed, count, { ...attributes, [ATTR.errorType]: error })

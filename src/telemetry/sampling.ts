@@ -5,7 +5,7 @@
  * in the same way, and nothing is written into events that are not traced.
  */
 import { attribute, type CloudEvent } from '../event/cloud-event.ts'
-import { parseTraceparent, type TraceContext, traceIdOf } from '../event/trace-context.ts'
+import { isUndecided, parseTraceparent, type TraceContext } from '../event/trace-context.ts'
 
 /** What a traced event says about its trace. */
 export interface EventTrace {
@@ -60,9 +60,7 @@ export function traceOf(event: CloudEvent, id: string, rate: number, text: strin
   const chain = correlationid ?? id
   if (context === null) return isChosen(chain, rate) ? NO_CONTEXT : null
   if (context.sampled) return { context, tracestate }
-  // A process without telemetry made this context for an emission, so no sampling was decided yet.
-  const isUndecided = context.traceId === traceIdOf(chain)
-  return isUndecided && isChosen(chain, rate) ? { context, tracestate } : null
+  return isUndecided(context, chain) && isChosen(chain, rate) ? { context, tracestate } : null
 }
 
 function fromText(text: string): Pick<CloudEvent, 'traceparent' | 'tracestate' | 'correlationid'> {

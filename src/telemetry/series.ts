@@ -6,6 +6,7 @@ import { isMillraceError } from '../base/errors.ts'
 import type { PublishCall } from '../broker/observer.ts'
 import { Durations } from './durations.ts'
 import { COMMIT_BOUNDS, Histogram, LATENCY_BOUNDS } from './histogram.ts'
+import type { OPERATION } from './semantic-conventions.ts'
 
 /** The name of the one series for all channels, or consumers, beyond `LIMITS.metricSeriesMax`. */
 export const OTHER = 'other'
@@ -59,7 +60,7 @@ class UnmeasuredPublish implements PublishCall {
 export class ConsumeSeries {
   readonly consumer: string
   readonly channel: string
-  /** Attempts whose handler was called. */
+  /** Attempts whose handler was called, or that a client has pulled. */
   begun = 0
   /** Those of them that were settled. */
   ended = 0
@@ -68,14 +69,18 @@ export class ConsumeSeries {
   /** Failed attempts by error code or name. */
   readonly failed: Map<string, number> = new Map()
   /**
-   * The duration of attempts, from the call of the handler to the settlement; and of completed events, from when they
-   * were stored to the settlement.
+   * The duration of attempts, from the call of the handler or the pull to the settlement; and of completed events, from
+   * when they were stored to the settlement.
    */
   readonly durations: Durations = new Durations(new Histogram(), new Histogram(LATENCY_BOUNDS))
 
-  constructor(consumer: string, channel: string) {
+  /** How it gets its events: in handlers, or pulled by clients. */
+  readonly operation: typeof OPERATION.process | typeof OPERATION.receive
+
+  constructor(consumer: string, channel: string, operation: ConsumeSeries['operation']) {
     this.consumer = consumer
     this.channel = channel
+    this.operation = operation
   }
 }
 

@@ -1,6 +1,6 @@
 /**
  * Makes spans by the messaging conventions: `publish` for a publish call, `create` for each event of a batch and each
- * emission, `process` for an attempt, `retry` and `dead-letter` for how the attempt was settled.
+ * emission, `process` for an attempt, `receive` for a pull, `retry` and `dead-letter` for how the attempt was settled.
  *
  * A `process` span has links to the sampled trace contexts of its events. The context of a single event is also its
  * parent, unless the calling code already runs in a span. A trace context that is in an event is never changed.
@@ -25,10 +25,10 @@ import {
   STATUS_ERROR,
 } from './open-telemetry-api.ts'
 import { type EventTrace, isChosen, ownContext, traceOf } from './sampling.ts'
-import { ATTR } from './semantic-conventions.ts'
+import { ATTR, OPERATION } from './semantic-conventions.ts'
 import { errorCode } from './series.ts'
 import { errorType } from './telemetry-observer.ts'
-import type { TracedHandling, TracedPublish, Tracer } from './tracer.ts'
+import type { TracedAttempt, TracedHandling, TracedPublish, Tracer } from './tracer.ts'
 
 export interface SpanSettings {
   readonly system: string
@@ -74,7 +74,11 @@ export class SpanTracer implements Tracer {
     const known = own === 'unreadable' ? null : own
     if (known !== null) {
       if (!known.sampled) return null
-      return this.#send(channel, events ?? [first], this.#parentOf(events === null ? known : null))
+      return this.#send(
+        channel,
+        events ?? [first],
+        this.#parentOf(events === null || events.length === 1 ? known : null),
+      )
     }
     const chain = (first as { readonly correlationid?: unknown }).correlationid ?? first.id
     if (typeof chain === 'string') {
@@ -93,7 +97,7 @@ export class SpanTracer implements Tracer {
     const own = events.map((event) => ownContext(event ?? {}))
     const [first] = events as readonly [Encodable]
     const isAlone = events.length === 1
-    const span = this.#start('publish', 'send', channel, isAlone && own[0] === null, parent, {
+    const span = this.#start(OPERATION.publish, 'send', channel, isAlone && own[0] === null, parent, {
       attributes: isAlone ? eventAttributes(first) : { [ATTR.batchCount]: events.length },
       links: own.flatMap((each) => (typeof each === 'object' && each?.sampled === true ? [remote(each)] : [])),
     })
@@ -118,7 +122,7 @@ export class SpanTracer implements Tracer {
 
   /** Make a span without duration for the creation of an event. */
   #create(channel: string, context: OtelContext, attributes: OtelAttributes): TraceText {
-    const span = this.#start('create', 'create', channel, true, context, { attributes, links: [] })
+    const span = this.#start(OPERATION.create, 'create', channel, true, context, { attributes, links: [] })
     span.end()
     return textOf(span.spanContext())
   }
@@ -144,6 +148,36 @@ export class SpanTracer implements Tracer {
     return traces.length > 0 ? this.#process(consumer, event, attempts, traces, true) : null
   }
 
+  receive(consumer: string, attempts: readonly ObservedAttempt[]): TracedAttempt | null {
+    const [first] = attempts
+    if (first === undefined || isOwn(first.delivery.channel)) return null
+    const traces = attempts.flatMap(({ delivery }) => {
+      const { id, text } = delivery
+      return traceOf(delivery as unknown as StoredEvent, id, this.#settings.sample, text) ?? []
+    })
+    if (traces.length === 0) return null
+    const alone = attempts.length === 1 ? (traces[0] ?? null) : null
+    const ambient = this.#ambient()
+    const parent =
+      ambient === null ? this.#parentOf(alone?.context ?? null, alone?.tracestate) : this.#api.context.active()
+    const span = this.#start(OPERATION.receive, 'receive', first.delivery.channel, false, parent, {
+      attributes: {
+        [ATTR.consumerGroup]: consumer,
+        ...(attempts.length === 1 ? { [ATTR.messageId]: first.delivery.id } : { [ATTR.batchCount]: attempts.length }),
+      },
+      links: traces.flatMap(({ context }) => (context === null ? [] : [remote(context)])),
+    })
+    span.end()
+    const context = this.#api.trace.setSpan(parent, span)
+    return {
+      emitting: () => null,
+      context: () => textOf(span.spanContext()),
+      settled: (attempt, outcome, failure) => {
+        if (failure !== null) this.#settle(consumer, attempt, outcome, failure, context)
+      },
+    }
+  }
+
   #process(
     consumer: string,
     event: StoredEvent,
@@ -158,7 +192,7 @@ export class SpanTracer implements Tracer {
       ambient !== null ? this.#api.context.active() : this.#parentOf(batch ? null : trace.context, trace.tracestate)
     const before = attempts.flatMap((each) => this.#failed.get(keyOf(consumer, each)) ?? [])
     const creations = traces.flatMap(({ context }) => (context === null ? [] : [remote(context)]))
-    const span = this.#start('process', 'process', delivery.channel, false, parent, {
+    const span = this.#start(OPERATION.process, 'process', delivery.channel, false, parent, {
       attributes: {
         [ATTR.consumerGroup]: consumer,
         ...(batch ? { [ATTR.batchCount]: attempts.length } : eventAttributes(event, delivery.id)),
@@ -176,6 +210,7 @@ export class SpanTracer implements Tracer {
         const inner = this.#ambient() === null ? context : this.#api.context.active()
         return this.#create(channel, inner, { [ATTR.conversationId]: event.correlationid ?? delivery.id })
       },
+      context: () => textOf(span.spanContext()),
       settled: (attempt, outcome, failure) => {
         this.#settled(consumer, attempt, outcome, failure, span, context)
         left--
@@ -197,22 +232,33 @@ export class SpanTracer implements Tracer {
     if (failure === null) return
     span.setAttribute(ATTR.errorType, errorType(failure))
     span.setStatus({ code: STATUS_ERROR, message: failure.message })
-    if (outcome !== 'retried' && outcome !== 'dead-lettered') return
-    const name = outcome === 'retried' ? 'retry' : 'dead-letter'
-    const settle = this.#start(name, 'settle', attempt.delivery.channel, false, context, {
-      attributes: { [ATTR.consumerGroup]: consumer, [ATTR.messageId]: attempt.delivery.id },
-      links: [],
-    })
-    settle.setAttribute(ATTR.errorType, errorType(failure))
-    settle.end()
+    this.#settle(consumer, attempt, outcome, failure, context)
     if (outcome !== 'retried') return
     this.#failed.set(key, span.spanContext())
     if (this.#failed.size > FAILED_MAX) this.#failed.delete(this.#failed.keys().next().value as string)
   }
 
+  /** Make a span for a settlement of a failed attempt. */
+  #settle(
+    consumer: string,
+    { delivery }: ObservedAttempt,
+    outcome: AttemptOutcome,
+    failure: Failure,
+    context: OtelContext,
+  ): void {
+    if (outcome !== 'retried' && outcome !== 'dead-lettered') return
+    const name = outcome === 'retried' ? 'retry' : 'dead-letter'
+    const attributes = {
+      [ATTR.consumerGroup]: consumer,
+      [ATTR.messageId]: delivery.id,
+      [ATTR.errorType]: errorType(failure),
+    }
+    this.#start(name, 'settle', delivery.channel, false, context, { attributes, links: [] }).end()
+  }
+
   #start(
     name: string,
-    type: 'send' | 'create' | 'process' | 'settle',
+    type: 'send' | 'create' | 'receive' | 'process' | 'settle',
     channel: string,
     produces: boolean,
     context: OtelContext,

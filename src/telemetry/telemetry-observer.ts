@@ -20,8 +20,9 @@ import type { StoredEvent } from '../event/cloud-event.ts'
 import type { TraceText } from '../event/trace-context.ts'
 import { isOwn, Meter } from './meter.ts'
 import { ObservedPublish } from './observed-publish.ts'
+import { OPERATION } from './semantic-conventions.ts'
 import { type ConsumeSeries, countFailure } from './series.ts'
-import type { TracedHandling, TracedPublish, Tracer } from './tracer.ts'
+import type { TracedAttempt, TracedHandling, TracedPublish, Tracer } from './tracer.ts'
 
 const observers = new WeakMap<BrokerCore, TelemetryObserver>()
 
@@ -44,9 +45,9 @@ class Observed {
   readonly series: ConsumeSeries | null
   readonly startedMs: number
   readonly weight: number
-  readonly traced: TracedHandling | null
+  readonly traced: TracedAttempt | null
 
-  constructor(series: ConsumeSeries | null, traced: TracedHandling | null) {
+  constructor(series: ConsumeSeries | null, traced: TracedAttempt | null) {
     this.series = series
     this.startedMs = series === null ? 0 : series.durations.beginMeasured()
     this.weight = series === null ? 0 : series.durations.takeWeight()
@@ -106,8 +107,28 @@ export class TelemetryObserver implements BrokerObserver {
     return traced === null ? null : this.#guardedCall(traced)
   }
 
-  #begun(consumer: string, attempt: ObservedAttempt, traced: TracedHandling | null): void {
-    const series = this.meter.ofConsumer(consumer, attempt.delivery.channel)
+  receiving(consumer: string, attempts: readonly ObservedAttempt[]): void {
+    const { tracer } = this
+    const channels = tracer === null ? [] : new Set(attempts.map(({ delivery }) => delivery.channel))
+    const traced = new Map<string, TracedAttempt | null>()
+    for (const channel of channels) {
+      const ofChannel = attempts.filter(({ delivery }) => delivery.channel === channel)
+      traced.set(
+        channel,
+        this.guarded(() => tracer?.receive(consumer, ofChannel) ?? null, null),
+      )
+    }
+    for (const attempt of attempts)
+      this.#begun(consumer, attempt, traced.get(attempt.delivery.channel) ?? null, OPERATION.receive)
+  }
+
+  #begun(
+    consumer: string,
+    attempt: ObservedAttempt,
+    traced: TracedAttempt | null,
+    operation: ConsumeSeries['operation'] = OPERATION.process,
+  ): void {
+    const series = this.meter.ofConsumer(consumer, attempt.delivery.channel, operation)
     if (series !== null) series.begun++
     const isPlain = traced === null && (series === null || series.durations.skips())
     attempt.observed = isPlain ? series : new Observed(series, traced)
@@ -116,6 +137,11 @@ export class TelemetryObserver implements BrokerObserver {
   emitting({ observed }: ObservedAttempt, channel: string): TraceText | null {
     const traced = observed instanceof Observed ? observed.traced : null
     return traced === null ? null : this.guarded(() => traced.emitting(channel), null)
+  }
+
+  requesting({ observed }: ObservedAttempt): TraceText | null {
+    const traced = observed instanceof Observed ? observed.traced : null
+    return traced === null ? null : this.guarded(() => traced.context(), null)
   }
 
   settled(consumer: string, attempt: ObservedAttempt, outcome: AttemptOutcome, failure: Failure | null): void {

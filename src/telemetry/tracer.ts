@@ -13,11 +13,16 @@ export interface TracedPublish {
   end(error: unknown): void
 }
 
-/** A traced call of a handler: one attempt, or a batch of them. */
-export interface TracedHandling extends HandlerCall {
+/** A traced attempt. */
+export interface TracedAttempt {
   emitting(channel: string): TraceText | null
+  /** The context of the span. */
+  context(): TraceText
   settled(attempt: ObservedAttempt, outcome: AttemptOutcome, failure: Failure | null): void
 }
+
+/** A traced call of a handler: one attempt, or a batch of them. */
+export interface TracedHandling extends TracedAttempt, HandlerCall {}
 
 /** Makes spans. Its methods return null for publishes and attempts that are not traced. They may throw. */
 export interface Tracer {
@@ -28,4 +33,6 @@ export interface Tracer {
     events: readonly StoredEvent[],
     attempts: readonly ObservedAttempt[],
   ): TracedHandling | null
+  /** Events of one channel go to a client that pulls them. */
+  receive(consumer: string, attempts: readonly ObservedAttempt[]): TracedAttempt | null
 }

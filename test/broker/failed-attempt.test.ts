@@ -114,7 +114,7 @@ async function byPull(attempt: number, act: (consumer: PullConsumer, lease: Leas
   const shelf = { leases: new Map(), bytes: 0, ended: () => undefined, report: () => undefined }
   const pullSpec = { ...spec, retry: retryPolicy(POLICY) } as unknown as PullSpec
   const consumer = await PullConsumer.start('worker', pullSpec, host, shelf)
-  act(consumer, { id: 'l', delivery: deliveryOf(attempt), consumer, untilMs: 0 })
+  act(consumer, { id: 'l', delivery: deliveryOf(attempt), consumer, untilMs: 0, emissions: null, observed: null })
   await consumer.stop()
   return noted.verbs
 }

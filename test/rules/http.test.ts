@@ -65,6 +65,33 @@ describe('the http action', () => {
     expect(headers['webhook-id']).toMatch(/^msg_[\w-]{27}$/)
   })
 
+  it('carries the trace of the event, unless the rule says another, and none that decides nothing', async () => {
+    const sampled = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
+    const rules = await start()
+    await rules.put(rule(`${receiver.url}/plain`))
+    const own = { url: `${receiver.url}/own`, headers: { Traceparent: 'own' } }
+    await rules.put({ ...rule(own), name: 'own' })
+    await rules.put({
+      name: 'emitting',
+      on: 'carts',
+      then: { emit: { channel: 'more', type: 'more', create: 'stream' } },
+    })
+    await rules.put({ ...rule(`${receiver.url}/emitted`), name: 'emitted', on: 'more' })
+    await broker.publish('carts', { type: 'added', traceparent: sampled, tracestate: 'vendor=1' })
+    await eventually(() => expect(receiver.received).toHaveLength(3))
+    await broker.publish('carts', { type: 'added' })
+    await eventually(() => expect(receiver.received).toHaveLength(6))
+    const told = receiver.received.map(({ path, headers }) =>
+      [path.split('/').at(-1), headers['traceparent'], headers['tracestate']].join(' '),
+    )
+    expect(told.slice(0, 3).sort()).toEqual([
+      `emitted ${sampled} vendor=1`,
+      'own own vendor=1',
+      `plain ${sampled} vendor=1`,
+    ])
+    expect(told.slice(3).sort()).toEqual(['emitted  ', 'own own ', 'plain  '])
+  })
+
   it('fills in path, query, headers and body from the event, and nothing else', async () => {
     const rules = await start()
     const http = {

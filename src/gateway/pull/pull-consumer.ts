@@ -16,18 +16,21 @@ import type { BrokerHost, Stoppable } from '../../broker/broker.ts'
 import type { Delivery, DeliverySink, Emission, EventAttempt, Subscription } from '../../broker/engine.ts'
 import { settleFailed } from '../../broker/failed-attempt.ts'
 import type { Failure } from '../../broker/failure.ts'
+import type { ObservedAttempt } from '../../broker/observer.ts'
 import { position } from '../../broker/position.ts'
 import { ConsumerReport } from '../../consumer/consumer-report.ts'
 import { failureOf } from '../../consumer/failure.ts'
 import type { PullSpec } from './pull-spec.ts'
 
 /** An event that is leased to a client. */
-export interface Lease {
+export interface Lease extends ObservedAttempt {
   readonly id: string
   readonly delivery: Delivery
   readonly consumer: PullConsumer
   /** When the lease expires, by the clock's `elapsed`. */
   untilMs: number
+  /** Those of its completion. */
+  emissions: readonly Emission[] | null
 }
 
 /** What all pulled consumers of a gateway share. */
@@ -54,7 +57,7 @@ export class PullConsumer implements DeliverySink, Stoppable {
   /** When a client last called this consumer, by the clock's `elapsed`. */
   askedAtMs: number
   readonly #clock: Clock
-  readonly #random: () => number
+  readonly #host: Pick<BrokerHost, 'observer' | 'random'>
   readonly #shelf: PullShelf
   readonly #report: ConsumerReport
   readonly #leases = new Map<Delivery, Lease>()
@@ -72,7 +75,7 @@ export class PullConsumer implements DeliverySink, Stoppable {
     this.name = name
     this.spec = spec
     this.#clock = host.engine.clock
-    this.#random = host.random
+    this.#host = host
     this.#shelf = shelf
     this.#report = new ConsumerReport({ name, hooks: {}, retry: spec.retry }, host.log, () => this.#clock.now())
     this.askedAtMs = this.#clock.elapsed()
@@ -161,24 +164,30 @@ export class PullConsumer implements DeliverySink, Stoppable {
 
   revoked(deliveries: readonly Delivery[]): void {
     const gone = new Set(deliveries)
-    for (const delivery of deliveries) this.#forget(delivery)
+    for (const delivery of deliveries) this.#drop(delivery, 'lost')
     const left = this.#spare.filter((delivery) => !gone.has(delivery))
     for (const delivery of this.#spare) if (gone.has(delivery)) this.#shelf.bytes -= delivery.text.length
     this.#spare = left
   }
 
   buried(event: EventAttempt, failure: Failure): void {
+    this.#host.observer?.buried(this.name, event.channel)
     this.#report.buried(event, failure)
   }
 
   refused(delivery: Delivery, _emissions: readonly Emission[], error: MillraceError): void {
-    this.#failed(delivery, null, failureOf(error))
+    const failure = failureOf(error)
+    const became = this.#failed(delivery, null, failure)
+    const attempt = { delivery, emissions: null, observed: null }
+    this.#host.observer?.settled(this.name, attempt, became ?? 'lost', failure)
   }
 
   /** Complete the event, with its emissions. Returns whether the client still had it. */
-  complete({ delivery }: Lease, emissions: readonly Emission[]): boolean {
-    const done = this.#subscription.complete(delivery, emissions)
-    this.#forget(delivery)
+  complete(lease: Lease, emissions: readonly Emission[]): boolean {
+    const done = this.#subscription.complete(lease.delivery, emissions)
+    this.#forget(lease.delivery)
+    lease.emissions = emissions
+    this.#host.observer?.settled(this.name, lease, done ? 'completed' : 'lost', null)
     return done
   }
 
@@ -186,15 +195,17 @@ export class PullConsumer implements DeliverySink, Stoppable {
    * Fail the attempt: try again after `delayMs`, or by the consumer's backoff. After the last attempt the event is a
    * dead letter.
    */
-  retry({ delivery }: Lease, delayMs: number | null, failure: Failure): 'retried' | 'dead-lettered' | null {
-    this.#forget(delivery)
-    return this.#failed(delivery, delayMs, failure)
+  retry(lease: Lease, delayMs: number | null, failure: Failure): 'retried' | 'dead-lettered' | null {
+    this.#forget(lease.delivery)
+    const became = this.#failed(lease.delivery, delayMs, failure)
+    this.#host.observer?.settled(this.name, lease, became ?? 'lost', failure)
+    return became
   }
 
   #failed(delivery: Delivery, delayMs: number | null, failure: Failure): 'retried' | 'dead-lettered' | null {
     const after = settleFailed(this.#subscription, delivery, failure, this.spec.retry, {
       delayMs,
-      random: this.#random,
+      random: this.#host.random,
     })
     if (after !== null) this.#report.settled(delivery, null, failure, after)
     return after?.became ?? null
@@ -206,9 +217,10 @@ export class PullConsumer implements DeliverySink, Stoppable {
   }
 
   /** Hand the event back without using an attempt. */
-  release({ delivery }: Lease): boolean {
-    this.#forget(delivery)
-    return this.#subscription.release(delivery)
+  release(lease: Lease): boolean {
+    this.#forget(lease.delivery)
+    this.#host.observer?.settled(this.name, lease, 'released', null)
+    return this.#subscription.release(lease.delivery)
   }
 
   /** When the lease expires, in milliseconds since the epoch. */
@@ -242,7 +254,7 @@ export class PullConsumer implements DeliverySink, Stoppable {
   async #stop(): Promise<void> {
     this.#cancelTick()
     this.drain()
-    for (const delivery of [...this.#leases.keys()]) this.#forget(delivery)
+    for (const delivery of [...this.#leases.keys()]) this.#drop(delivery, 'released')
     try {
       await this.#subscription.close()
     } finally {
@@ -275,12 +287,21 @@ export class PullConsumer implements DeliverySink, Stoppable {
         break
       this.#spare.shift()
       bytes += delivery.text.length
-      const lease: Lease = { id: randomBytes(18).toString('base64url'), delivery, consumer: this, untilMs }
+      const id = randomBytes(18).toString('base64url')
+      const lease: Lease = { id, delivery, consumer: this, untilMs, emissions: null, observed: null }
       this.#leases.set(delivery, lease)
       this.#shelf.leases.set(lease.id, lease)
       leases.push(lease)
     }
+    if (leases.length > 0) this.#host.observer?.receiving(this.name, leases)
     return leases
+  }
+
+  /** The client loses the event: it is not settled by its lease. */
+  #drop(delivery: Delivery, outcome: 'lost' | 'released'): void {
+    const lease = this.#leases.get(delivery)
+    this.#forget(delivery)
+    if (lease !== undefined) this.#host.observer?.settled(this.name, lease, outcome, null)
   }
 
   /** Drop the lease of a delivery. */

@@ -8,12 +8,14 @@
 import { LIMITS } from '../../base/limits.ts'
 import type { BrokerHost, Startable, UntypedEvent } from '../../broker/broker.ts'
 import type { Delivery } from '../../broker/engine.ts'
+import type { ObservedAttempt } from '../../broker/observer.ts'
 import type { HandlerContext, Running } from '../../consumer/consumer-types.ts'
 import { retryPolicy } from '../../consumer/retry-policy.ts'
 import { textConsumer } from '../../consumer/text-consumer.ts'
 import { decodeEvent } from '../../event/encode.ts'
 import { decodeForPublish } from '../../event/http/decode-for-publish.ts'
 import { httpModeOf } from '../../event/http/decode-http.ts'
+import { carriedTrace, type TraceText } from '../../event/trace-context.ts'
 import { type HttpAnswer, KeptConnections } from '../../outbound/guarded-request.ts'
 import { Pace } from '../../outbound/pace.ts'
 import { nextHops, STRUCTURED_UTF8, structuredBody } from '../../outbound/passed-event.ts'
@@ -97,7 +99,8 @@ export class PushConsumer implements Startable<Running> {
     }
   }
 
-  #send({ channel, offset, text }: Delivery, signal: AbortSignal): Promise<HttpAnswer> {
+  #send(delivery: Delivery, signal: AbortSignal): Promise<HttpAnswer> {
+    const { channel, offset, text } = delivery
     const { url, headers, secrets, timeoutMs, reply } = this.#spec
     const message = {
       id: messageId('push', this.name, channel, String(offset)),
@@ -106,6 +109,7 @@ export class PushConsumer implements Startable<Running> {
       method: 'POST',
       headers: {
         'user-agent': 'millrace',
+        ...this.#trace(delivery),
         ...headers,
         'content-type': STRUCTURED_UTF8,
         ...(reply !== null && { prefer: 'reply' }),
@@ -121,6 +125,13 @@ export class PushConsumer implements Startable<Running> {
       ...(resolver !== undefined && { resolver }),
       nowMs: () => this.#broker.engine.clock.now(),
     })
+  }
+
+  /** The trace of the attempt, or that of the event. */
+  #trace({ attachment, text }: Delivery): Partial<TraceText> {
+    const { observer } = this.#broker
+    const traced = observer === null ? null : observer.requesting(attachment as ObservedAttempt)
+    return traced ?? carriedTrace(text) ?? {}
   }
 
   /** Publishes a reply: a CloudEvent in an answer with status 200, in any content mode. A 202 is never a reply. */

@@ -1,6 +1,7 @@
 /** Performs the `http` action: makes the request for an event, and sends it by `outbound/signed-message.ts`. */
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
+import { carriedTrace } from '../../event/trace-context.ts'
 import { STRUCTURED_UTF8, structuredBody } from '../../outbound/passed-event.ts'
 import { messageId, type NamedSecret, type Sender, sendSigned } from '../../outbound/signed-message.ts'
 import type { ActedOn, Firing } from '../firing.ts'
@@ -27,6 +28,7 @@ export function httpRequestOf(action: HttpAction, on: Pick<ActedOn, 'text'>, sco
   const headers: Record<string, string> = {
     'user-agent': 'millrace',
     'content-type': action.body === null ? STRUCTURED_UTF8 : 'application/json',
+    ...carriedTrace(on.text),
   }
   for (const [name, template] of action.headers) {
     const value = template.render(scope)
