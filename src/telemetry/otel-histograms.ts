@@ -1,7 +1,9 @@
 /**
- * Histograms for OpenTelemetry. Its API has no observable histogram, and to record each event in a synchronous one
- * would cost more than the rest of telemetry. So the histograms that Millrace keeps are handed to a metric reader as a source
- * of finished metrics: a `MetricProducer`.
+ * Histograms for OpenTelemetry: those that Millrace keeps, handed to a metric reader as finished metrics by a
+ * `MetricProducer`.
+ *
+ * The API of OpenTelemetry has no observable histogram, and to record each event in a synchronous one would cost more
+ * than the rest of telemetry.
  *
  * The types describe those of `@opentelemetry/sdk-metrics` 2, and are assignable to them.
  * @see https://github.com/open-telemetry/opentelemetry-specification/issues/2713
