@@ -39,6 +39,7 @@ const GUIDE = [
     'webhooks',
     'logging-and-middleware',
     'console',
+    'catalogue',
     'operating',
     'monitoring',
     'tracing',
