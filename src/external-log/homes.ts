@@ -95,7 +95,7 @@ export class ExternalLogHomes implements CarriedHomes<PartitionHome> {
 
   async list(): Promise<readonly PartitionHome[]> {
     const entries = new Map(this.#host.registry.shown.map((entry) => [entry.spec.name, entry]))
-    const consumerLogs = await this.#host.backend.consumerLogs('')
+    const consumerLogs = await this.#host.backend.consumerLogs()
     return consumerLogs.flatMap((consumerLog) => {
       const named = consumerLogIn(consumerLog, (channel) => entries.get(channel))
       return named !== null && (named.group === QUEUE_GROUP) === (named.entry.spec.kind === 'queue')
@@ -163,7 +163,7 @@ export class ExternalLogHomes implements CarriedHomes<PartitionHome> {
 
   /** The channel is removed: delete what consumers have settled in it. */
   async forgetChannel(channel: string): Promise<void> {
-    for (const consumerLog of await this.#host.backend.consumerLogs('')) {
+    for (const consumerLog of await this.#host.backend.consumerLogs()) {
       const [group = '', of] = consumerLog.split('/')
       if (of !== channel) continue
       await this.#host.backend.removeConsumerLog(consumerLog)

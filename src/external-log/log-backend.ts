@@ -196,8 +196,8 @@ export interface LogBackend {
   appendConsumerLog(id: string, expected: number, entry: Uint8Array): Promise<number>
   /** Delete entries before a version, with best effort. The version itself stays. */
   trimConsumerLog(id: string, before: number): Promise<void>
-  /** Ids of consumer logs that begin with a prefix. */
-  consumerLogs(prefix: string): Promise<readonly string[]>
+  /** The ids of all consumer logs. */
+  consumerLogs(): Promise<readonly string[]>
   removeConsumerLog(id: string): Promise<void>
 
   /** A heartbeat of a member of a group. `text` is different in each call. The servers may forget it after `ttlMs`. */

@@ -37,6 +37,8 @@ describe.skipIf(kind === undefined)('on Kafka’s log', () => {
   })
 
   const text = (entries: readonly Uint8Array[]): string[] => entries.map((entry) => Buffer.from(entry).toString())
+  const logsOf = async (backend: KafkaBackend, prefix: string): Promise<string[]> =>
+    (await backend.consumerLogs()).filter((id) => id.startsWith(prefix))
 
   it('if several processes write one version of a consumer log, one succeeds, and all agree which', async () => {
     const writers = await backends(3)
@@ -58,7 +60,7 @@ describe.skipIf(kind === undefined)('on Kafka’s log', () => {
     const [one, two] = (await backends(2)) as [KafkaBackend, KafkaBackend]
     const version = await one.appendConsumerLog('w/c/0', 0, Buffer.from('a'))
     await two.removeConsumerLog('w/c/0')
-    expect(await two.consumerLogs('w/')).toEqual([])
+    expect(await logsOf(two, 'w/')).toEqual([])
     await expect(one.appendConsumerLog('w/c/0', version, Buffer.from('b'))).rejects.toBeInstanceOf(Fenced)
     const { entries, version: now } = await two.readConsumerLog('w/c/0')
     expect(entries).toEqual([])
@@ -103,7 +105,7 @@ describe.skipIf(kind === undefined)('on Kafka’s log', () => {
       const busy = await backend.readConsumerLog('w/busy/7')
       expect(text(busy.entries).at(-1)).toBe('149')
       expect(busy.version).toBe(150)
-      expect([...(await backend.consumerLogs('w/removed'))]).toEqual([])
+      expect(await logsOf(backend, 'w/removed')).toEqual([])
     }
     expect(await fresh.appendConsumerLog('w/rests/0', 1, Buffer.from('goes on'))).toBe(2)
     await expect(one.appendConsumerLog('w/rests/0', 1, Buffer.from('late'))).rejects.toBeInstanceOf(Fenced)

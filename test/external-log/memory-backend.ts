@@ -265,8 +265,8 @@ export class MemoryBackend implements LogBackend {
     })
   }
 
-  consumerLogs(prefix: string): Promise<string[]> {
-    return this.#do('consumerLogs', () => [...this.#server.consumerLogs.keys()].filter((id) => id.startsWith(prefix)))
+  consumerLogs(): Promise<string[]> {
+    return this.#do('consumerLogs', () => [...this.#server.consumerLogs.keys()])
   }
 
   removeConsumerLog(id: string): Promise<void> {

@@ -321,17 +321,16 @@ export class KafkaBackend implements LogBackend {
     return this.#do(`trimming consumer log ${id}`, async () => (await this.#consumerLog(id, false))?.trim(id, before))
   }
 
-  consumerLogs(prefix: string): Promise<readonly string[]> {
+  consumerLogs(): Promise<readonly string[]> {
     return this.#do('listing consumer logs', async () => {
       await this.#registry.look()
-      const groups = [...this.#registry.consumerLogs].filter(
-        (group) => group.startsWith(prefix) || prefix.startsWith(group),
-      )
       const found = await Promise.all(
-        groups.map(async (group) => (await this.#consumerLog(`${group}/`, false))?.ids() ?? []),
+        [...this.#registry.consumerLogs].map(
+          async (group) => (await this.#consumerLog(`${group}/`, false))?.ids() ?? [],
+        ),
       )
       // Two groups may have one topic: those of the consumer `queue.mail` and of the queue `mail`.
-      return [...new Set(found.flat())].filter((id) => id.startsWith(prefix))
+      return [...new Set(found.flat())]
     })
   }
 

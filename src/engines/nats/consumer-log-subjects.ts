@@ -179,7 +179,7 @@ export class ConsumerLogSubjects {
     )
   }
 
-  async ids(prefix: string): Promise<string[]> {
+  async ids(): Promise<string[]> {
     const found: string[] = []
     for (let offset = 0; ; ) {
       const info = await this.#call('listing consumer logs', () =>
@@ -193,7 +193,7 @@ export class ConsumerLogSubjects {
       offset += subjects.length
       if (subjects.length === 0 || offset >= (info.total ?? 0)) break
     }
-    return found.filter((id) => id.startsWith(prefix))
+    return found
   }
 
   async #call<T>(what: string, work: () => Promise<T>): Promise<T> {

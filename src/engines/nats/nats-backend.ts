@@ -247,9 +247,9 @@ export class NatsBackend implements LogBackend {
     await this.#consumerLogs.trim(id, before)
   }
 
-  async consumerLogs(prefix: string): Promise<readonly string[]> {
+  async consumerLogs(): Promise<readonly string[]> {
     this.#open()
-    return (await this.#consumerLogs.ids(prefix)).filter((id) => !id.startsWith(SPECS))
+    return (await this.#consumerLogs.ids()).filter((id) => !id.startsWith(SPECS))
   }
 
   async removeConsumerLog(id: string): Promise<void> {

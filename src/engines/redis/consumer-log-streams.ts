@@ -72,9 +72,8 @@ export class ConsumerLogStreams {
     await this.#link.call(['XTRIM', this.#keys.consumerLog(id), 'MINID', `${before}-0`], 'trimming a consumer log')
   }
 
-  async ids(prefix: string): Promise<string[]> {
-    const all = (await this.#link.call(['SMEMBERS', this.#keys.consumerLogs], 'listing consumer logs')) as string[]
-    return all.filter((id) => id.startsWith(prefix))
+  async ids(): Promise<string[]> {
+    return (await this.#link.call(['SMEMBERS', this.#keys.consumerLogs], 'listing consumer logs')) as string[]
   }
 
   async remove(id: string): Promise<void> {

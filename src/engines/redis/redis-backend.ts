@@ -218,8 +218,8 @@ export class RedisBackend implements LogBackend {
     return this.#consumerLogs.trim(id, before)
   }
 
-  consumerLogs(prefix: string): Promise<readonly string[]> {
-    return this.#consumerLogs.ids(prefix)
+  consumerLogs(): Promise<readonly string[]> {
+    return this.#consumerLogs.ids()
   }
 
   removeConsumerLog(id: string): Promise<void> {

@@ -18,7 +18,6 @@
 import { type Clock, every } from '../../base/clock.ts'
 import { compileWildcard, isWildcard } from '../../base/names.ts'
 import type { LogFields } from '../../broker/logger.ts'
-import { Blockade } from '../../delivery/dead/blockade.ts'
 import { type Shape, shapeIn } from '../../delivery/dispatch/agreement.ts'
 import type { Instance } from '../../delivery/dispatch/instance.ts'
 import type { ConsumerIndex } from '../consumer-index.ts'
@@ -26,15 +25,13 @@ import type { ConsumerLogState } from '../consumer-log/consumer-log-entry.ts'
 import { consumerLogOf } from '../consumer-log/consumer-log-name.ts'
 import { type ChannelEntry, Fenced, type LogBackend } from '../log-backend.ts'
 import type { Pauses } from '../pauses.ts'
+import { BlockedChannels } from './blocked-channels.ts'
 import { IndexEntries } from './index-entries.ts'
 import { lentBy } from './lent-in-flight.ts'
 import { LivingMembers } from './living-members.ts'
 import type { MemberNote } from './member-note.ts'
 import type { OwnedPartition } from './owned-partition.ts'
 import { type Stripe, type StripePart, stripesOf } from './stripes.ts'
-
-/** Stops a channel while a dead letter of another member does. */
-const ELSEWHERE = 'elsewhere'
 
 export interface MemberGroupHost {
   readonly backend: LogBackend
@@ -74,7 +71,7 @@ export class MemberGroup {
   readonly name: string
   readonly instances: Set<Instance> = new Set()
   readonly owned: Map<string, OwnedPartition> = new Map()
-  readonly #blockades = new Map<string, Blockade>()
+  readonly blocked: BlockedChannels = new BlockedChannels((channel) => this.pump(channel))
   readonly #queue: string | null
   readonly #host: MemberGroupHost
   readonly #members: LivingMembers
@@ -100,25 +97,6 @@ export class MemberGroup {
     this.#host = host
     this.#members = new LivingMembers(id, host)
     this.#index = new IndexEntries(host.index)
-  }
-
-  /** What stops this consumer in all partitions of a channel (clause 6, `block`). */
-  blockadeOf(channel: string): Blockade {
-    let blockade = this.#blockades.get(channel)
-    if (blockade === undefined) {
-      blockade = new Blockade(() => this.pump(channel))
-      this.#blockades.set(channel, blockade)
-    }
-    return blockade
-  }
-
-  /** Stop the channels that other members say are stopped. */
-  #noteBlocked(alive: ReadonlyMap<string, MemberNote>): void {
-    const stopped = new Set(
-      [...alive].filter(([member]) => !this.#members.isMe(member)).flatMap(([, note]) => note.blocked),
-    )
-    for (const channel of stopped) this.blockadeOf(channel).set(ELSEWHERE, 1)
-    for (const [channel, blockade] of this.#blockades) if (!stopped.has(channel)) blockade.set(ELSEWHERE, 0)
   }
 
   /** The reason for which a channel was stopped may be over. */
@@ -181,7 +159,9 @@ export class MemberGroup {
     const { alive, ordered } = await this.#members.look()
     if (ordered) await Promise.all([this.#verify(), this.#host.pauses.look()])
     this.#forgetLost()
-    this.#noteBlocked(alive)
+    this.blocked.elsewhere(
+      new Set([...alive].flatMap(([member, { blocked }]) => (this.#members.isMe(member) ? [] : blocked))),
+    )
     this.#compare(alive)
     await this.#share(alive, working)
   }
@@ -196,9 +176,7 @@ export class MemberGroup {
       instances: instances.length,
       inFlight: instances.reduce((sum, instance) => sum + instance.held.size, 0),
       paused: instances.every((instance) => instance.idle),
-      blocked: [...this.#blockades]
-        .filter(([, blockade]) => blockade.standsWithout(ELSEWHERE))
-        .map(([channel]) => channel),
+      blocked: this.blocked.here,
       shapes: Object.fromEntries(instances.map(({ spec, shape }) => [spec.name, shape])),
       lanes: true,
       counted: instances.map(({ spec, tally }) => ({ consumer: spec.name, ...tally.counts })),

@@ -110,7 +110,7 @@ export class PartitionOwner {
       group.name,
       ownership,
       log,
-      { ...this.shared, blockade: group.blockadeOf(name) },
+      { ...this.shared, blockade: group.blocked.of(name) },
       letterStore,
       () => positionIn(backend, name, partition, this.groups.beginOf(group, name)),
       (gone) => this.#gone(group, gone),
@@ -144,7 +144,7 @@ export class PartitionOwner {
     if (group.owned.get(owned.consumerLog) === owned) group.owned.delete(owned.consumerLog)
     this.#byCursor.delete(owned.cursor)
     this.#suspects.forget(owned.cursor)
-    group.blockadeOf(owned.channel).set(owned.cursor.box, 0)
+    group.blocked.of(owned.channel).set(owned.cursor.box, 0)
     this.#host.logs.leave(owned.channel, owned.log)
   }
 
