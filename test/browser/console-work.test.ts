@@ -233,10 +233,63 @@ describe.skipIf(!existsSync(executablePath))('work in the console', () => {
     await live(page)
     await page.getByText('Redrive ended').waitFor({ timeout: 30_000 })
     expect(await page.locator('.redrive').first().textContent()).toContain('40 done, 0 back, 0 left')
-    await page.getByText('interrupted and continued 1 times').waitFor()
+    await page.getByText('interrupted once, and continued').waitFor()
     expect(await page.getByRole('alert').count()).toBe(0)
     expect(await deadLetters()).toBe(0)
     await page.context().close()
+  })
+
+  test('a consumer is rewound, after a look at what that would do', { timeout: 60_000 }, async () => {
+    fails = () => null
+    const handled: number[] = []
+    const other = await broker.start(
+      consumer('archive', mail).onAny(({ data }) => {
+        handled.push((data as { n: number }).n)
+      }),
+    )
+    const { next } = await broker.channel('mail').describe()
+    await expect.poll(() => handled.length).toBe(next)
+    const page = await browser.open(url('?view=consumer&name=archive'))
+    await page.getByRole('button', { name: 'Rewind', exact: true }).click()
+    const dialog = page.getByRole('dialog')
+    await dialog.getByLabel('To', { exact: true }).fill(String(next - 3))
+    await dialog.getByText(/: 3 events again, of 0 keys/).waitFor()
+    await dialog.getByLabel('Reason, for the audit trail').fill('the archive lost them')
+    await browser.check(page, 'rewind')
+    await dialog.getByRole('button', { name: 'Rewind', exact: true }).click()
+    await expect.poll(() => handled.length).toBe(next + 3)
+    await dialog.waitFor({ state: 'detached' })
+    await page.context().close()
+    await other.stop()
+  })
+
+  test('a flow of 300 parts can be read', { timeout: 90_000 }, async () => {
+    const many = await connect('memory:')
+    const consumers: Running[] = []
+    for (let n = 0; n < 150; n++) {
+      const name = `${['shop', 'bank', 'mill'][n % 3]}.channel-${n}`
+      await many.declare(stream(name))
+      consumers.push(await many.start(consumer(`${name}-worker`, name).onAny(() => undefined)))
+    }
+    const large = await serveGateway(many, { port: 0, drain: '100ms', console: true })
+    const page = await browser.open(`${large.url}/console/`)
+    await page.getByText('300 parts').waitFor()
+    await page.locator('.part').first().waitFor()
+    await browser.check(page, 'flow-300')
+    await page.keyboard.press('g')
+    await expect.poll(() => page.locator('.part').count()).toBeLessThan(20)
+    await browser.check(page, 'flow-300-grouped')
+    await page.keyboard.press('Escape')
+    await page.getByPlaceholder('Find ( / )').fill('channel-77')
+    await expect.poll(() => page.locator('.part').count()).toBeLessThan(10)
+    await page.keyboard.press('Control+k')
+    await page.getByRole('combobox').fill('consumer channel-99')
+    await page.keyboard.press('Enter')
+    await page.getByRole('heading', { name: 'shop.channel-99-worker' }).waitFor()
+    await page.context().close()
+    await large.close()
+    await Promise.all(consumers.map((one) => one.stop()))
+    await many.close()
   })
 
   test('hostile events and errors are shown as text, and nothing breaks', { timeout: 60_000 }, async () => {

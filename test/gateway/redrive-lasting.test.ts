@@ -5,10 +5,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, describe, expect, test } from 'vitest'
+import { ConnectedBroker } from '../../src/broker/connected-broker.ts'
+import { ExternalLogEngine } from '../../src/external-log/external-log-engine.ts'
 import { createGateway, type Gateway } from '../../src/gateway/index.ts'
 import { RedriveBook, redriveKey } from '../../src/gateway/letters/redrive-book.ts'
 import type { RedriveProgress, RedriveState } from '../../src/gateway/letters/redrive-state.ts'
 import { type Broker, connect, consumer, type StoredEvent, stream } from '../../src/index.ts'
+import { MemoryBackend, MemoryServer } from '../external-log/memory-backend.ts'
 
 const mail = stream('mail')
 const cleanup: (() => Promise<void> | void)[] = []
@@ -108,6 +111,29 @@ describe('a redrive', () => {
     expect(await call(other, 'redrives', {})).toMatchObject({ status: 409 })
     expect(await call(other, `redrives/${job?.id}/stop`, {})).toMatchObject({ phase: 'stopped', runs: 1 })
     expect((await jobsOf(one))[0]).toMatchObject({ phase: 'stopped', done: handled.length })
+  })
+
+  test('of two processes over one server is run by one, and goes on in the other', { timeout: 60_000 }, async () => {
+    const server = new MemoryServer()
+    const open = async (): Promise<Broker> => {
+      const engine = await ExternalLogEngine.open({ backend: new MemoryBackend(server), partitions: 4 })
+      const broker = new ConnectedBroker(engine, { source: '/test', random: Math.random })
+      cleanup.push(() => broker.close())
+      return broker
+    }
+    const [mine, yours] = [await open(), await open()]
+    await die(mine, 40)
+    const handled = await heal(yours)
+    const [one, other] = [createGateway(mine, { drain: 0 }), createGateway(yours, { drain: 0 })]
+    cleanup.push(() => other.close())
+    const { id } = await call<RedriveProgress>(one, 'redrives', { perSecond: 10 })
+    await expect.poll(async () => (await jobsOf(other))[0]?.redriven ?? 0, { timeout: 15_000 }).toBeGreaterThan(11)
+    expect((await jobsOf(other))[0]).toMatchObject({ id, runs: 1 })
+    await one.close()
+    await expect.poll(async () => (await jobsOf(other))[0]?.phase, { timeout: 30_000 }).toBe('done')
+    expect((await jobsOf(other))[0]).toMatchObject({ total: 40, done: 40, back: 0, left: 0, gone: 0 })
+    for (const key of [0, 1, 2, 3, 4])
+      expect(handled.filter((n) => n % 5 === key)).toEqual(Array.from({ length: 8 }, (_, at) => at * 5 + key))
   })
 
   test('covers all letters, however many there are, and counts them all by failure', { timeout: 60_000 }, async () => {

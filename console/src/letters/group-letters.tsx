@@ -3,7 +3,7 @@ import { type ReactNode, useState } from 'react'
 import { api } from '../api/client.ts'
 import type { DeadLetter } from '../api/types.ts'
 import { useAction, useAsked } from '../parts/async.ts'
-import { ago, brief, exact, plain } from '../parts/format.ts'
+import { ago, brief, exact, numbered, plain } from '../parts/format.ts'
 import { Problem, Waiting } from '../parts/notice.tsx'
 import { To } from '../shell/route.tsx'
 import type { Group } from './groups.ts'
@@ -67,7 +67,7 @@ function LetterLine({ consumer, letter }: { readonly consumer: string; readonly 
       <bdi>{plain(type, 60)}</bdi>
       <bdi className="muted">{key === null ? '' : plain(key, 40)}</bdi>
       <span className="muted nowrap">
-        {attempts} attempts, {ago(deadAtMs)}
+        {numbered(attempts, 'attempt')}, {ago(deadAtMs)}
         {waiting > 0 && `, ${waiting} wait behind it`}
       </span>
       <bdi className="mono muted letter-data">{brief(event.data, 100)}</bdi>

@@ -6,7 +6,7 @@ import { Act } from '../parts/act.tsx'
 import { useAsked } from '../parts/async.ts'
 import { shellWord } from '../parts/commands.tsx'
 import { Confirm } from '../parts/dialog.tsx'
-import { ago, plain } from '../parts/format.ts'
+import { ago, numbered, plain } from '../parts/format.ts'
 import { JsonView } from '../parts/json-view.tsx'
 import { Empty, Problem, Waiting } from '../parts/notice.tsx'
 import { go, To } from '../shell/route.tsx'
@@ -43,8 +43,8 @@ export function LetterView({ consumer, channel, offset }: Which): ReactNode {
           <bdi>{plain(letter.failure.name, 120)}</bdi>
         </h1>
         <span className="muted">
-          <bdi>{plain(letter.type, 80)}</bdi>, {letter.attempts} attempts of <bdi>{plain(consumer, 60)}</bdi>,{' '}
-          {ago(letter.deadAtMs)}
+          <bdi>{plain(letter.type, 80)}</bdi>, {numbered(letter.attempts, 'attempt')} of{' '}
+          <bdi>{plain(consumer, 60)}</bdi>, {ago(letter.deadAtMs)}
         </span>
         <span className="row wrap end">
           <To to={{ view: 'event', name: channel, offset }} className="button">

@@ -57,7 +57,7 @@ export function RedriveRow({
       <progress value={redriven} max={Math.max(1, total)} aria-label="Redriven" />
       <span className="muted end">
         begun {ago(startedMs)} by <bdi>{plain(by, 40)}</bdi>
-        {runs > 1 && `, interrupted and continued ${runs - 1} times`}
+        {runs > 1 && `, interrupted ${runs === 2 ? 'once' : `${exact(runs - 1)} times`}, and continued`}
       </span>
       {reason !== null && <bdi className="full muted">{plain(reason, 300)}</bdi>}
       {problem !== null && <bdi className="full">{plain(problem, 300)}</bdi>}

@@ -14,6 +14,11 @@ export function exact(value: number): string {
   return whole.format(value)
 }
 
+/** `1 attempt`, `2 attempts`. */
+export function numbered(value: number, noun: string): string {
+  return `${exact(value)} ${noun}${value === 1 ? '' : 's'}`
+}
+
 export function rate(value: number): string {
   if (value === 0) return '0/s'
   if (value < 0.05) return '<0.1/s'
