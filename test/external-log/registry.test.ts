@@ -146,3 +146,34 @@ it('a look that is asked for while another one is under way sees what was declar
   expect(registry.names).toEqual(['orders'])
   await closed([other])
 })
+
+it('a look at all channels that is answered late does not undo what was learned of one channel meanwhile', async () => {
+  const server = new MemoryServer()
+  const answers: (() => void)[] = []
+  class SlowList extends MemoryBackend {
+    override async channels(): Promise<ChannelEntry[]> {
+      const found = await super.channels()
+      await new Promise<void>((resolve) => answers.push(resolve))
+      return found
+    }
+  }
+  const changes: string[] = []
+  const registry = new Registry(new SlowList(server), systemClock, 2, (added, gone) =>
+    changes.push(...added.map(({ spec }) => `+${spec.name}`), ...gone.map((name) => `-${name}`)),
+  )
+  const other = await open(server)
+  await other.declare(stream('old'))
+  await registry.lookAt('old')
+  const all = registry.look()
+  await vi.waitFor(() => expect(answers).toHaveLength(1))
+  await other.declare(stream('new'))
+  await other.channel('old').remove()
+  await Promise.all([registry.lookAt('new'), registry.lookAt('old')])
+  expect(registry.names).toEqual(['new'])
+  answers.pop()?.()
+  await all
+  expect(registry.names).toEqual(['new'])
+  expect(registry.isGone('old')).toBe(true)
+  expect(changes).toEqual(['+old', '+new', '-old'])
+  await closed([other])
+})
