@@ -394,6 +394,26 @@ withData(
   .option('--no-examples', 'write no data of events')
   .action(run(async (options) => (await import('./docs-command.ts')).docsCommand(options as never)))
 
+withData(
+  command(
+    program,
+    'check-events <modules...>',
+    'compare the events of code with events.lock.json, and with a broker',
+    'millrace check-events ./src/events.ts --url $BROKER_URL --mode full',
+  ),
+)
+  .option('--lock <file>', 'the lock file', 'events.lock.json')
+  .option('--mode <mode>', 'backward, forward or full, each also with -transitive', 'backward')
+  .option('--sample <count>', 'how many of the newest events of each channel are read', '10000')
+  .option('--update', 'write the lock file, unless a change is incompatible')
+  .option('--allow', 'with --update: write it also if a change is incompatible')
+  .option('--strict', 'fail also if a change cannot be judged')
+  .action((modules: readonly string[], options: OutputOptions) =>
+    run<OutputOptions>(async (given) =>
+      (await import('./check-events-command.ts')).checkEventsCommand(modules, given as never),
+    )(options),
+  )
+
 command(program, 'bench', 'measure this machine for a few seconds', 'millrace bench --seconds 2')
   .option('--seconds <seconds>', 'how long each row is measured', '2')
   .option('--folder <folder>', 'the directory for the data; the command measures its disk')

@@ -18,6 +18,7 @@ export const ROOMS = [
   'pattern',
   'event',
   'channel',
+  'compatibility',
   'broker',
   'delivery',
   'wire',

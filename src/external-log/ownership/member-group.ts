@@ -32,6 +32,7 @@ import { LivingMembers } from './living-members.ts'
 import type { MemberNote } from './member-note.ts'
 import type { OwnedPartition } from './owned-partition.ts'
 import { type Stripe, type StripePart, stripesOf } from './stripes.ts'
+import { VersionsMet, versionsOf } from './versions-met.ts'
 
 export interface MemberGroupHost {
   readonly backend: LogBackend
@@ -76,6 +77,9 @@ export class MemberGroup {
   readonly #host: MemberGroupHost
   readonly #members: LivingMembers
   readonly #index: IndexEntries
+  /** The notes of the other members that live, at the last look. */
+  #others: readonly MemberNote[] = []
+  readonly #versionsMet = new VersionsMet()
   #beat = 0
   #member = false
   #ticking: Promise<void> = Promise.resolve()
@@ -151,19 +155,28 @@ export class MemberGroup {
   async #tick(): Promise<void> {
     if (this.#closed) return
     for (const instance of this.instances) instance.suspend(this.#host.pauses.of(instance.spec.name) !== null)
-    const working = [...this.instances].some((instance) => !instance.idle && !instance.lapsed && !instance.closing)
+    const working = this.#isWorking()
     if (this.instances.size > 0) {
       await this.#say(working)
       await this.#index.write(this.#takesPart())
     }
     const { alive, ordered } = await this.#members.look()
     if (ordered) await Promise.all([this.#verify(), this.#host.pauses.look()])
+    this.#others = [...alive].filter(([member]) => member !== this.#host.member).map(([, note]) => note)
     this.#forgetLost()
     this.blocked.elsewhere(
       new Set([...alive].flatMap(([member, { blocked }]) => (this.#members.isMe(member) ? [] : blocked))),
     )
     this.#compare(alive)
     await this.#share(alive, working)
+  }
+
+  /** Whether this member takes events: an instance does, and no other member has to take them for their version. */
+  #isWorking(): boolean {
+    if (![...this.instances].some((instance) => !instance.idle && !instance.lapsed && !instance.closing)) return false
+    for (const { cursor } of this.owned.values())
+      if (cursor.state.versions.size > 0) this.#versionsMet.add(cursor.state.versions.needs)
+    return !this.#versionsMet.isBehind(this.instances, this.#others)
   }
 
   async #say(working: boolean): Promise<void> {
@@ -178,6 +191,7 @@ export class MemberGroup {
       paused: instances.every((instance) => instance.idle),
       blocked: this.blocked.here,
       shapes: Object.fromEntries(instances.map(({ spec, shape }) => [spec.name, shape])),
+      versions: versionsOf(instances),
       lanes: true,
       counted: instances.map(({ spec, tally }) => ({ consumer: spec.name, ...tally.counts })),
       rate: [...this.owned.values()].reduce(

@@ -30,6 +30,11 @@ export interface MemberNote {
    * Notes of older versions do not have this.
    */
   readonly shapes?: Readonly<Record<string, Shape>>
+  /**
+   * The versions of events above 1 that the member's instances know, by type: the newest of each. Notes of older
+   * versions do not have this.
+   */
+  readonly versions?: Readonly<Record<string, number>>
   /** The member shares out partitions by stripes (`stripes.ts`). Members of older versions do not. */
   readonly lanes?: boolean
 }
@@ -43,7 +48,7 @@ export function memberNoteIn(text: string): MemberNote | null {
   )
     return null
   if (typeof note['idle'] !== 'boolean' || typeof note['paused'] !== 'boolean') return null
-  if (note['shapes'] !== undefined && !isJsonObject(note['shapes'])) return null
+  for (const name of ['shapes', 'versions']) if (note[name] !== undefined && !isJsonObject(note[name])) return null
   if (note['counted'] !== undefined && !isCounted(note['counted'])) return null
   return isTexts(note['channels']) && note['channels'].every(isChannelOrWildcard) && isTexts(note['blocked'])
     ? (note as unknown as MemberNote)
