@@ -96,8 +96,8 @@ class Coverage {
   }
 
   /**
-   * A recursive schema comes back to a pair of schemas that is being proven. The pair may be assumed inside of the value,
-   * but not for the value itself: a schema that refers to itself without a step accepts nothing.
+   * A recursive schema comes back to a pair of schemas that is being proven. Inside of the value, the pair may be
+   * assumed. For the value itself it may not: a schema that refers to itself without a step accepts nothing.
    */
   #assuming(
     given: readonly RootedObject[],

@@ -1,6 +1,6 @@
 /**
- * `events.lock.json`: the events of a program as they were when the file was written, in the user's repository. A change
- * of a schema is then a difference that people review.
+ * `events.lock.json`: the events of a program as they were when the file was written, in the user's repository. So a
+ * change of a schema is a difference that people review.
  */
 import { MillraceError } from '../base/errors.ts'
 import { isJsonObject, type JsonObject, jsonObject } from '../base/json-object.ts'

@@ -1,7 +1,7 @@
 /**
  * Whether events that were written by one schema can be read by another. The answer is never a guess: `compatible` is
- * proven, `incompatible` has an example that the one accepts and the other refuses, and all else is `unknown`. One thing
- * is assumed: `Undeclared`.
+ * proven, `incompatible` has an example that the one accepts and the other refuses, and all else is `unknown`. One
+ * thing is assumed: `Undeclared`.
  */
 import type { JsonObject } from '../base/json-object.ts'
 import { refusedValues } from './counter-examples.ts'

@@ -37,7 +37,10 @@ export function referred(root: JsonObject, reference: string): Schema | undefine
   return found === undefined ? undefined : schemaIn(found)
 }
 
-/** The conjuncts of schemas that must hold together. `false`: no value satisfies them. `null`: too deep, or a lost reference. */
+/**
+ * The conjuncts of schemas that must hold together. `false`: no value satisfies them. `null`: too deep, or a reference
+ * leads nowhere.
+ */
 export function conjunctsOf(schemas: readonly Rooted[], depth = 0): readonly RootedObject[] | false | null {
   const all: RootedObject[] = []
   for (const { schema, root } of schemas) {
