@@ -66,7 +66,11 @@ function Group({ part, selected }: { readonly part: ShownPart; readonly selected
         <span className="part-kind">
           {part.members.length} {KIND_WORDS[part.kind].toLowerCase()}s
         </span>
-        {troubles !== '0' && <span className="badge bad">{troubles} with problems</span>}
+        {troubles !== '0' && (
+          <span className="badge bad" title={`${troubles} with problems`}>
+            {troubles} bad
+          </span>
+        )}
       </div>
       <bdi className="part-name">{plain(part.name, 60)}</bdi>
       <div className="part-numbers">{sum}</div>
