@@ -1,6 +1,6 @@
 /**
- * Work in the console, in a real browser: dead letters that are edited, dropped and redriven while the gateway restarts,
- * publishing with a form, the command palette, a token that may only read, and hostile events.
+ * Work in the console, in a real browser: dead letters that are edited, dropped and redriven while the gateway
+ * restarts, publishing with a form, the command palette, a token that may only read, and hostile events.
  */
 import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'

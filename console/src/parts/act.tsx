@@ -1,6 +1,6 @@
 /**
- * A button for an action that needs a permission. Where the caller does not have it, the button is disabled and says so.
- * The gateway decides: the page only knows what it was told.
+ * A button for an action that needs a permission. Where the caller does not have it, the button is disabled and says
+ * so. The gateway decides: the page only knows what it was told.
  */
 import { type ReactNode, useSyncExternalStore } from 'react'
 import { access, api } from '../api/client.ts'

@@ -1,6 +1,6 @@
 /**
- * Dialogs with the browser's own `dialog` element: it keeps the focus inside, and Escape closes it. The focus returns to
- * where it was.
+ * Dialogs with the browser's own `dialog` element: it keeps the focus inside, and Escape closes it. The focus returns
+ * to where it was.
  */
 import { type ReactNode, useEffect, useId, useRef, useState } from 'react'
 import type { Call } from '../api/client.ts'

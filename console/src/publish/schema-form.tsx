@@ -1,4 +1,7 @@
-/** A form for a JSON Schema: objects, lists, unions, choices, texts, dates and numbers. Anything else is edited as JSON. */
+/**
+ * A form for a JSON Schema: objects, lists, unions, choices, texts, dates and numbers. Anything else is edited as
+ * JSON.
+ */
 import { createContext, type ReactNode, useContext, useId } from 'react'
 import { plain } from '../parts/format.ts'
 import { FieldInput } from './field-input.tsx'

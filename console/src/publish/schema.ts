@@ -1,7 +1,7 @@
 /**
- * What the form needs of JSON Schema: which kind of field a schema is, what a new value looks like, and what is wrong with
- * a value. It follows `$ref` inside the document, merges `allOf`, and knows unions. Whatever else a schema says, the
- * gateway checks when the event is published.
+ * What the form needs of JSON Schema: which kind of field a schema is, what a new value looks like, and what is wrong
+ * with a value. It follows `$ref` inside the document, merges `allOf`, and knows unions. Whatever else a schema says,
+ * the gateway checks when the event is published.
  */
 export interface Schema {
   readonly type?: string | readonly string[]
@@ -49,7 +49,10 @@ export type Kind =
 export const DEPTH_MAX = 6
 const REFS_MAX = 20
 
-/** A schema without `$ref` and `allOf` at its top. A reference that leads nowhere, or in a circle, allows everything. */
+/**
+ * A schema without `$ref` and `allOf` at its top. A reference that leads nowhere, or in a circle, allows
+ * everything.
+ */
 export function resolved(schema: Schema, root: Schema): Schema {
   let found = schema
   for (let left = REFS_MAX; found.$ref !== undefined; left--) {

@@ -30,8 +30,8 @@ export function placeOf({ id, kind, name }: FlowPart): Place {
 }
 
 /**
- * A combobox with a list (ARIA): the focus stays in the field, and the field says which entry is active. The dialog keeps
- * the focus inside and gives it back when it closes.
+ * A combobox with a list (ARIA): the focus stays in the field, and the field says which entry is active. The dialog
+ * keeps the focus inside and gives it back when it closes.
  */
 export function Palette({ close }: { readonly close: () => void }): ReactNode {
   const structure = useStructure()

@@ -40,8 +40,8 @@ export const redriveQueue: Queue = queue('$redrives.queue', {
 })
 
 /**
- * The latest event of each key is kept. What a process stores has keys of its own: so a late state never replaces that of
- * another process, and who ran the job before stays known.
+ * The latest event of each key is kept. What a process stores has keys of its own: so a late state never replaces
+ * that of another process, and who ran the job before stays known.
  */
 export function redriveKey({ type, data }: { readonly type: string; readonly data?: unknown }): string {
   const { id, runner } = data as { readonly id: string; readonly runner?: string }
