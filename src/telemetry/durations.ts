@@ -24,7 +24,9 @@ export class Durations {
   #unmeasured = 0
   #ended = 0
   #lastFirstMs = 0
-  #lastSecondMs = 0
+  #lastSecondMs = Number.NaN
+  /** How many second durations are not in the histogram yet. */
+  #owedSecond = 0
   #random = 0x2545f491
 
   constructor(first: Histogram, second: Histogram) {
@@ -66,20 +68,31 @@ export class Durations {
     return 1 + others
   }
 
-  /** A thing that is not measured has ended. */
-  endUnmeasured(): void {
+  /** A thing that is not measured has ended, with its second duration or without. */
+  endUnmeasured(hasSecond = true): void {
     this.#ended++
+    if (!hasSecond) this.#owedSecond--
   }
 
   /**
-   * A measured thing has ended. Its durations are in milliseconds; NaN is "none". The second duration counts `parts`
-   * times, as the commit of a call with several events does.
+   * A measured thing has ended. Its durations are in milliseconds; `secondMs` is NaN if it has only the first. The
+   * second duration counts `parts` times, as the commit of a call with several events does.
    */
   endMeasured(weight: number, firstMs: number, secondMs: number, parts = 1): void {
     this.#ended++
     this.#lastFirstMs = firstMs
+    this.first.record(firstMs / 1000, weight)
+    this.#owedSecond += weight - 1
+    if (Number.isNaN(secondMs)) return
+    this.#owedSecond += parts
     this.#lastSecondMs = secondMs
-    this.#record(weight, weight - 1 + parts)
+    this.#recordSecond()
+  }
+
+  #recordSecond(): void {
+    if (this.#owedSecond <= 0 || Number.isNaN(this.#lastSecondMs)) return
+    this.second.record(this.#lastSecondMs / 1000, this.#owedSecond)
+    this.#owedSecond = 0
   }
 
   /** A thing that is not measured has ended in a way that the histograms leave out. */
@@ -91,16 +104,14 @@ export class Durations {
     this.#unmeasured += weight - 1
   }
 
-  #record(first: number, second: number): void {
-    if (!Number.isNaN(this.#lastFirstMs)) this.first.record(this.#lastFirstMs / 1000, first)
-    if (!Number.isNaN(this.#lastSecondMs)) this.second.record(this.#lastSecondMs / 1000, second)
-  }
-
   /** Before the histograms are read: things that ended after the last measured one count like that one. */
   settle(): void {
     const owed = Math.min(this.#unmeasured, this.#ended - this.first.count)
-    if (owed <= 0) return
-    this.#record(owed, owed)
-    this.#unmeasured -= owed
+    if (owed > 0) {
+      this.first.record(this.#lastFirstMs / 1000, owed)
+      this.#unmeasured -= owed
+      this.#owedSecond += owed
+    }
+    this.#recordSecond()
   }
 }

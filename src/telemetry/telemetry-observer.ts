@@ -152,7 +152,7 @@ export class TelemetryObserver implements BrokerObserver {
       const handled = observed as ConsumeSeries | null
       if (handled !== null) {
         handled.ended++
-        handled.durations.endUnmeasured()
+        handled.durations.endUnmeasured(outcome === 'completed')
       }
       // Without a known call of the handler, the event's text is invalid, its schema refused it, or the handler was
       // called before this observer existed.

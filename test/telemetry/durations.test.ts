@@ -53,6 +53,20 @@ test('the count is exact whenever it is read and all have ended', () => {
   }
 })
 
+test('things without a second duration are not in the second histogram', () => {
+  const durations = made()
+  for (let at = 0; at < 1000; at++) {
+    const hasSecond = at % 3 === 0
+    if (durations.skips()) durations.endUnmeasured(hasSecond)
+    else {
+      durations.beginMeasured()
+      durations.endMeasured(durations.takeWeight(), 1, hasSecond ? 1 : Number.NaN)
+    }
+  }
+  durations.settle()
+  expect([durations.first.count, durations.second.count]).toEqual([1000, 334])
+})
+
 test('what runs is not counted yet, and what is left out never', () => {
   const durations = made()
   run(durations, 1000, 0, () => 1)
