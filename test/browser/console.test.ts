@@ -152,7 +152,7 @@ describe.skipIf(!existsSync(executablePath))('the console in a browser', () => {
         expect.stringContaining('mail.requested'),
       ])
     await page.locator('.tree a', { hasText: 'mail.requested' }).click()
-    await page.getByText('dead after 1 attempts').waitFor()
+    await page.getByText('gave up on the event after 1 attempt').waitFor()
   })
 
   test('channels and events can be looked at wide and light, narrow and dark', { timeout: 120_000 }, async () => {
@@ -206,6 +206,13 @@ describe.skipIf(!existsSync(executablePath))('the console in a browser', () => {
     await page.getByLabel('Reason, for the audit trail').fill('it is back')
     await page.getByRole('dialog').getByRole('button', { name: 'Resume' }).click()
     await page.getByRole('button', { name: 'Pause' }).waitFor()
+  })
+
+  test('a consumer says why it does not move', { timeout: 60_000 }, async () => {
+    const page = await open('?view=consumer&name=courier')
+    await page.getByRole('button', { name: 'Why does it not move?' }).click()
+    await page.getByRole('region', { name: 'Why?' }).locator('li').first().waitFor()
+    expect(await faultsOf(page)).toEqual([])
   })
 
   test('a rule is judged while it is typed, tried on what is stored, and saved', { timeout: 60_000 }, async () => {

@@ -12,6 +12,7 @@ import { ago, count, exact, plain, rate, span } from '../parts/format.ts'
 import { Empty, Problem, Waiting } from '../parts/notice.tsx'
 import { To, useQuery } from '../shell/route.tsx'
 import { Rewind } from './rewind.tsx'
+import { WhyConsumer } from './why-consumer.tsx'
 
 const Charts = lazy(() => import('../history/charts.tsx'))
 
@@ -96,6 +97,7 @@ export default function ConsumerView(): ReactNode {
       </div>
       {problem !== null && <Problem of={problem} again={again} />}
       <Why consumer={consumer} />
+      <WhyConsumer consumer={name} />
       <Suspense fallback={<Waiting what="the charts" />}>
         <Charts path={`consumers/${encodeURIComponent(name)}`} charts={CHARTS} />
       </Suspense>

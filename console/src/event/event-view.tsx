@@ -4,7 +4,7 @@
  */
 import type { ReactNode } from 'react'
 import { api } from '../api/client.ts'
-import type { CloudEvent, ConsumerDescription, DeadLetter, Description, Page } from '../api/types.ts'
+import type { CloudEvent, Page } from '../api/types.ts'
 import { useAsked } from '../parts/async.ts'
 import { Copy, CopyAs, shellWord } from '../parts/commands.tsx'
 import { clock, plain } from '../parts/format.ts'
@@ -12,6 +12,7 @@ import { JsonView } from '../parts/json-view.tsx'
 import { Empty, Problem, Waiting } from '../parts/notice.tsx'
 import { To, useQuery } from '../shell/route.tsx'
 import { CausalTree } from './causal-tree.tsx'
+import { Handled } from './handled.tsx'
 
 export default function EventView(): ReactNode {
   const query = useQuery()
@@ -94,72 +95,4 @@ function Envelope({ event }: { readonly event: CloudEvent }): ReactNode {
       </dl>
     </section>
   )
-}
-
-interface Fate {
-  readonly consumer: string
-  readonly words: string
-  readonly level: 'good' | 'warn' | 'bad'
-  readonly letter: DeadLetter | null
-}
-
-/**
- * Computed from positions and dead letters. The broker does not store when a handler succeeded, or after how many
- * attempts; the page says so.
- */
-function Handled({ channel, offset }: { readonly channel: string; readonly offset: number }): ReactNode {
-  const { value, problem, again } = useAsked((signal) => fatesOf(channel, offset, signal), [channel, offset], 2000)
-  return (
-    <section className="card stack" aria-labelledby="handled">
-      <h2 id="handled">Who handled it</h2>
-      {problem !== null && <Problem of={problem} again={again} />}
-      {value?.map(({ consumer, words, level, letter }) => (
-        <div key={consumer} className="row wrap">
-          <To to={{ view: 'consumer', name: consumer }}>
-            <bdi>{plain(consumer, 80)}</bdi>
-          </To>
-          <span className={`badge ${level}`}>{words}</span>
-          {letter !== null && (
-            <To to={{ view: 'letters', consumer, offset: letter.offset, channel }} className="muted">
-              {plain(`${letter.failure.name}: ${letter.failure.message}`, 160)}
-            </To>
-          )}
-        </div>
-      ))}
-      {value?.length === 0 && <p className="muted">No consumer takes this channel.</p>}
-      <p className="muted">
-        Taken from positions and dead letters. When a handler finished, and after how many attempts, is not kept.
-      </p>
-    </section>
-  )
-}
-
-async function fatesOf(channel: string, offset: number, signal: AbortSignal): Promise<Fate[]> {
-  const { consumers } = await api<Description>({ path: 'api/describe' }, signal)
-  const takers = consumers.filter(
-    ({ name, channels }) => !name.startsWith('rules.') && channels.some((one) => one.channel === channel),
-  )
-  return Promise.all(takers.map((consumer) => fateOf(consumer, channel, offset, signal)))
-}
-
-async function fateOf(
-  consumer: ConsumerDescription,
-  channel: string,
-  offset: number,
-  signal: AbortSignal,
-): Promise<Fate> {
-  const { name, deadLetters } = consumer
-  const floor = consumer.channels.find((one) => one.channel === channel)?.floor ?? 0
-  if (deadLetters > 0) {
-    const path = `api/consumers/${encodeURIComponent(name)}/dead-letters`
-    const { deadLetters: found } = await api<{ readonly deadLetters: readonly DeadLetter[] }>(
-      { path, query: { channel, offset } },
-      signal,
-    )
-    const [letter] = found
-    if (letter !== undefined)
-      return { consumer: name, words: `dead after ${letter.attempts} attempts`, level: 'bad', letter }
-  }
-  if (offset < floor) return { consumer: name, words: 'done', level: 'good', letter: null }
-  return { consumer: name, words: 'waiting, in flight or done out of order', level: 'warn', letter: null }
 }
