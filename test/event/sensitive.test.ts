@@ -3,11 +3,13 @@ import fc from 'fast-check'
 import { expect, it } from 'vitest'
 import { z } from 'zod'
 import type { JsonObject } from '../../src/base/json-object.ts'
+import { LIMITS } from '../../src/base/limits.ts'
 import { stream } from '../../src/channel/channel.ts'
 import { ChannelMask } from '../../src/channel/channel-mask.ts'
 import { event } from '../../src/event/event.ts'
 import { SensitiveFields } from '../../src/event/sensitive/masked-event.ts'
 
+const M = '{"a":"[masked]"}'
 const secret = { type: 'string', 'x-sensitive': true }
 
 function maskedData(schema: JsonObject, data: string): string {
@@ -55,6 +57,60 @@ it.each<[name: string, schema: JsonObject, data: string, masked: string]>([
   ],
   ['an empty object', { properties: { a: secret } }, '{}', '{}'],
   ['a mark that is not true', { properties: { a: { 'x-sensitive': false } } }, '{"a":1}', '{"a":1}'],
+  ['text where a member should have members', { properties: { a: { properties: { s: secret } } } }, '{"a":"x"}', M],
+  ['a list where a member should have members', { properties: { a: { properties: { s: secret } } } }, '{"a":["x"]}', M],
+  ['text where items are marked', { properties: { a: { type: 'array', items: secret } } }, '{"a":"x"}', M],
+  ['a number where items are marked', { properties: { a: { items: secret } } }, '{"a":5}', M],
+  ['not null where items are marked', { properties: { a: { items: secret } } }, '{"a":null}', '{"a":null}'],
+  [
+    'not text that a branch allows',
+    { properties: { a: { anyOf: [{ type: 'string' }, { properties: { s: secret } }] } } },
+    '{"a":"x"}',
+    '{"a":"x"}',
+  ],
+  ['items of an earlier draft', { items: [{}, secret] }, '["x","y","z"]', '["x","[masked]","z"]'],
+  [
+    'further items of an earlier draft',
+    { items: [{}], additionalItems: secret },
+    '["x","y","z"]',
+    '["x","[masked]","[masked]"]',
+  ],
+  [
+    'what a member brings in an earlier draft',
+    { dependencies: { b: { properties: { a: secret } } } },
+    '{"a":"x"}',
+    '{"a":"[masked]"}',
+  ],
+  [
+    'a reference by anchor',
+    { $ref: '#p', $defs: { p: { $anchor: 'p', properties: { a: secret } } } },
+    '{"a":7}',
+    '{"a":"[masked]"}',
+  ],
+  [
+    'a reference by id',
+    { properties: { a: { $ref: 'Email' } }, $defs: { x: { $id: 'Email', ...secret } } },
+    '{"a":"x"}',
+    '{"a":"[masked]"}',
+  ],
+  [
+    'a dynamic reference',
+    { $dynamicAnchor: 'n', properties: { s: secret, next: { $dynamicRef: '#n' } } },
+    '{"next":{"s":"x"}}',
+    '{"next":{"s":"[masked]"}}',
+  ],
+  [
+    'what a reference leads to that cannot be followed',
+    { properties: { s: secret, a: { $ref: 'https://example.com/email.json' }, b: {} } },
+    '{"a":"x","b":"y"}',
+    '{"a":"[masked]","b":"y"}',
+  ],
+  [
+    'members of other names where a pattern cannot be decided',
+    { patternProperties: { '^(a+)+(a+)+(a+)+(a+)+$': {} }, additionalProperties: secret },
+    `{"${'a'.repeat(60)}b":"x"}`,
+    `{"${'a'.repeat(60)}b":"[masked]"}`,
+  ],
   [
     'a name of an object prototype',
     { properties: { a: secret } },
@@ -88,6 +144,42 @@ it('masks values where another text quotes them, also only their beginning', () 
   expect(redact('must be an address; it is "ann.smith@exa…"')).toBe('must be an address; it is "[masked]…"')
   expect(redact('ann')).toBe('ann')
   expect(redact(null)).toBe(null)
+})
+
+it('masks attributes that contain a masked value, a short one only as a word', () => {
+  const fields = SensitiveFields.of({ properties: { email: secret, name: secret } }) as SensitiveFields
+  const data = '"data":{"email":"ann.smith@example.com","name":"Ann"}'
+  const attributes =
+    '"subject":"users/ann.smith@example.com","partitionkey":"users/Ann","tenant":"Annual","correlationid":"for/Ann"'
+  const { text } = fields.mask(`{"id":"1","type":"t",${attributes},${data}}`)
+  expect(JSON.parse(text)).toMatchObject({
+    subject: '[masked]',
+    partitionkey: '[masked]',
+    tenant: 'Annual',
+    correlationid: 'for/Ann',
+  })
+})
+
+it('masks values that are quoted as JSON, or in a URL', () => {
+  const fields = SensitiveFields.of({ properties: { note: secret } }) as SensitiveFields
+  const note = 'see "ann"\nor bob@example.com'
+  const { redact } = fields.mask(JSON.stringify({ id: '1', data: { note } }))
+  expect(redact(`bad data ${JSON.stringify({ note })}`)).toBe('bad data {"note":"[masked]"}')
+  expect(redact(`GET /notes/${encodeURIComponent(note)} failed`)).toBe('GET /notes/[masked] failed')
+})
+
+it('masks each of several values with the same beginning', () => {
+  const fields = SensitiveFields.of({ properties: { a: secret, b: secret } }) as SensitiveFields
+  const { redact } = fields.mask('{"id":"1","data":{"a":"ann.smith@a.org","b":"ann.smith@work.example"}}')
+  expect(redact('neither ann.smith@a.org nor ann.smith@work.example')).toBe('neither [masked] nor [masked]')
+})
+
+it('where there are more masked values than are remembered, no text about the event is shown', () => {
+  const fields = SensitiveFields.of({ properties: { list: { items: secret } } }) as SensitiveFields
+  const list = Array.from({ length: LIMITS.sensitiveValuesMax + 1 }, (_, at) => `value-${at}`)
+  const { text, redact } = fields.mask(JSON.stringify({ id: '1', subject: list.at(-1), data: { list } }))
+  expect(JSON.parse(text).subject).toBe('[masked]')
+  expect(redact(`cannot send ${list.at(-1)}`)).toBe('[masked]')
 })
 
 it('shows nothing of a text that is not JSON', () => {

@@ -2,13 +2,14 @@
  * Masks the sensitive fields of an event's text: each value that its schema marks with `"x-sensitive": true` becomes
  * the text `"[masked]"`. Everything else keeps its bytes.
  *
- * An attribute of the event that has the value of a masked field, such as the key that was made from it, is masked too.
- * The id stays. Data that cannot be looked into (binary data, a text where the schema has members) is masked whole.
+ * An attribute of the event that has or contains the value of a masked field, such as the key that was made from it, is
+ * masked too. The id, the type and the source stay. Data that cannot be looked into (binary data, a text where the schema has members) is masked whole.
  */
 import type { JsonObject } from '../../base/json-object.ts'
 import { LIMITS } from '../../base/limits.ts'
 import { JsonRefusal, JsonScanner } from '../json-scanner.ts'
-import { markedPlaces, type Place } from './marked-places.ts'
+import { markedPlaces, type Place, type Shape } from './marked-places.ts'
+import { contains, quotedValues, redacted } from './quoted-values.ts'
 
 /** What stands in the place of a masked value. */
 export const MASK = '[masked]'
@@ -21,6 +22,8 @@ const NO_BOUNDS = {
 }
 /** Attributes that never come from data, or that name the event. */
 const KEPT = new Set(['id', 'type', 'source', 'specversion', 'time', 'datacontenttype', 'dataschema'])
+/** Attributes of ids, which contain short values by chance. They are masked only if they are the value. */
+const OF_IDS = new Set(['causationid', 'correlationid', 'traceparent', 'tracestate'])
 
 /** An event with its sensitive fields masked. */
 export interface MaskedEvent {
@@ -79,6 +82,8 @@ class Masking {
   readonly #scanner: JsonScanner
   readonly #spans: Span[] = []
   readonly #values = new Set<string>()
+  /** There are more values than are remembered: any text about the event may quote one of the others. */
+  #more = false
 
   constructor(text: string, place: Place) {
     this.#text = text
@@ -87,37 +92,39 @@ class Masking {
   }
 
   masked(): MaskedEvent {
-    const attributes: (readonly [value: string, span: Span])[] = []
+    const attributes: (readonly [name: string, value: string, span: Span])[] = []
     this.#scanner.object(this.#scanner.start(), (nameAt, nameEnd, from, to) => {
       const name = this.#parsed(nameAt, nameEnd)
-      if (name === 'data') this.#data(from, to)
+      if (name === 'data') this.#visit(this.#place, from, to)
       else if (name === 'data_base64') this.#spans.push({ from, to })
-      else if (!KEPT.has(name)) attributes.push([this.#parsed(from, to), { from, to }])
+      else if (!KEPT.has(name)) attributes.push([name, this.#parsed(from, to), { from, to }])
     })
-    for (const [value, span] of attributes) if (this.#values.has(value)) this.#spans.push(span)
+    for (const [name, value, span] of attributes) if (this.#isMasked(name, value)) this.#spans.push(span)
     if (this.#spans.length === 0) return unmasked(this.#text)
-    const values = [...this.#values].sort((a, b) => b.length - a.length)
+    const values = quotedValues(this.#values)
+    const redact = (text: string): string => (this.#more ? MASK : redacted(text, values, MASK))
     return {
       text: this.#replaced(),
       masked: true,
       fromMasked: this.#values.has(MASK),
-      redact: (text) => (text === null ? text : redacted(text, values)) as typeof text,
+      redact: (text) => (text === null ? text : redact(text)) as typeof text,
     }
+  }
+
+  /** Whether an attribute is masked. */
+  #isMasked(name: string, value: string): boolean {
+    if (this.#more || this.#values.has(value)) return true
+    return !OF_IDS.has(name) && contains(value, this.#values)
   }
 
   #parsed(from: number, to: number): string {
     return String(JSON.parse(this.#text.slice(from, to)))
   }
 
-  #data(from: number, to: number): void {
-    const isText = this.#text.charAt(from) === '"'
-    if (isText && !this.#place.takesText) this.#hide(from, to)
-    else this.#visit(this.#place, from, to)
-  }
-
   #visit(place: Place, from: number, to: number): void {
-    if (place.marked) return this.#hide(from, to)
     const first = this.#text.charAt(from)
+    const shape = shapeOf(first)
+    if (place.marked || (shape !== null && !place.takes(shape))) return this.#hide(from, to)
     if (first === '{') {
       this.#scanner.object(from, (nameAt, nameEnd, valueAt, valueEnd) => {
         const member = place.member(this.#parsed(nameAt, nameEnd))
@@ -141,7 +148,10 @@ class Masking {
 
   /** Remember the texts and numbers of a value that is masked. */
   #remember(value: unknown): void {
-    if (this.#values.size >= LIMITS.sensitiveValuesMax) return
+    if (this.#values.size >= LIMITS.sensitiveValuesMax) {
+      this.#more = true
+      return
+    }
     if (typeof value === 'string' || typeof value === 'number') this.#values.add(String(value))
     else if (typeof value === 'object' && value !== null) for (const each of Object.values(value)) this.#remember(each)
   }
@@ -158,28 +168,10 @@ class Masking {
   }
 }
 
-/** Shorter values are masked only where a text is nothing but the value: every text has them by chance. */
-const QUOTED_MIN = 3
-/** An error message may quote only the beginning of a long value. */
-const BEGINNING = 8
-
-function redacted(text: string, values: readonly string[]): string {
-  if (values.includes(text)) return MASK
-  let result = text
-  for (const value of values) {
-    if (value.length < QUOTED_MIN) continue
-    const beginning = value.slice(0, BEGINNING)
-    const parts = result.split(beginning)
-    if (parts.length === 1) continue
-    const [head = '', ...rest] = parts
-    // What follows the beginning is part of the value as far as it is the same.
-    result = head + rest.map((part) => MASK + part.slice(sharedLength(part, value.slice(BEGINNING)))).join('')
-  }
-  return result
-}
-
-function sharedLength(a: string, b: string): number {
-  let length = 0
-  while (length < b.length && a[length] === b[length]) length++
-  return length
+/** The shape of the value that begins with this character; null for true, false and null. */
+function shapeOf(first: string): Shape | null {
+  if (first === '{') return 'object'
+  if (first === '[') return 'array'
+  if (first === '"') return 'string'
+  return /[tfn]/.test(first) ? null : 'number'
 }
