@@ -2,11 +2,16 @@
  * What a caller sees of stored events: in channels whose sensitive fields the caller may not see, they are masked, also
  * where a dead letter's key and error quote them.
  */
+
+import { MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
 import { ChannelMask } from '../channel/channel-mask.ts'
+import { MASK } from '../event/sensitive/masked-event.ts'
+import type { DelayedEvent, DelayedQuery } from './delays.ts'
 import type { DeadLetter } from './description.ts'
 import type { Engine, EngineReadOptions, StoredText } from './engine.ts'
 import type { Failure } from './failure.ts'
+import type { Inspection } from './inspection.ts'
 
 /** Whether the caller may see the sensitive fields of a channel's events. */
 export type MaySee = (channel: string) => boolean
@@ -17,9 +22,20 @@ type Read = Pick<Engine, 'read' | 'channel' | 'clock'>
 
 /** The mask for a channel's events; null where this caller sees them whole. */
 export async function maskFor(engine: Read, channel: string, maySee: MaySee): Promise<ChannelMask | null> {
+  return (await maskOfKept(engine, channel, maySee)) ?? null
+}
+
+/** As `maskFor`; undefined where there is no such channel. */
+async function maskOfKept(engine: Read, channel: string, maySee: MaySee): Promise<ChannelMask | null | undefined> {
   if (maySee(channel)) return null
   const spec = await engine.channel(channel)
-  return spec === undefined ? null : ChannelMask.of(spec)
+  return spec === undefined ? undefined : ChannelMask.of(spec)
+}
+
+/** For what is kept beyond the channel, such as dead letters: what a removed channel marked is not known any more. */
+async function lastingMask(engine: Read, channel: string, maySee: MaySee): Promise<ChannelMask | null> {
+  const mask = await maskOfKept(engine, channel, maySee)
+  return mask === undefined ? ChannelMask.ofUnknown : mask
 }
 
 /** As the engine reads, with masks. A schema that is declared while the read goes on applies within a second. */
@@ -55,7 +71,8 @@ export async function seenLetters(
   maySee: MaySee,
 ): Promise<readonly DeadLetter[]> {
   const masks = new Map<string, ChannelMask | null>()
-  for (const { channel } of letters) if (!masks.has(channel)) masks.set(channel, await maskFor(engine, channel, maySee))
+  for (const { channel } of letters)
+    if (!masks.has(channel)) masks.set(channel, await lastingMask(engine, channel, maySee))
   return letters.map((letter) => {
     const mask = masks.get(letter.channel) ?? null
     if (mask === null) return letter
@@ -64,12 +81,50 @@ export async function seenLetters(
   })
 }
 
+/** Delayed events as a caller sees them. A caller who may not see a key cannot find events by it. */
+export async function seenDelayed(
+  engine: Read,
+  channel: string,
+  { list, query }: { readonly list: readonly DelayedEvent[]; readonly query: DelayedQuery },
+  maySee: MaySee,
+): Promise<readonly DelayedEvent[]> {
+  const mask = await maskFor(engine, channel, maySee)
+  if (mask === null) return list
+  // Their data is not at hand, so it is not known whether the key is made from a sensitive field.
+  const seen = list.map((each) => (each.key !== null && mask.has(each.type) ? { ...each, key: MASK } : each))
+  return query.key === undefined ? seen : seen.filter(({ key }) => key === query.key)
+}
+
+/**
+ * How many events have a key tells whether one has it. So callers who may not see sensitive fields may not choose by
+ * key where there are such fields. @throws FORBIDDEN
+ */
+export async function checkChoiceByKey(engine: Read, channels: Iterable<string>, maySee: MaySee): Promise<void> {
+  if (!(await hidesErrors(engine, channels, maySee))) return
+  const message =
+    'a choice by key needs the permission sensitive here, because the key may be made from a sensitive field: choose by channel and offset'
+  throw new MillraceError('FORBIDDEN', message, { action: 'sensitive' })
+}
+
+/** What an instance says about an event, without what its failures quote of sensitive fields. */
+export function withoutQuotes(inspection: Inspection): Inspection {
+  const { delivery } = inspection
+  if (delivery === null) return inspection
+  const quiet = ({ name, kind }: Failure): Failure => ({ name, kind, message: MASK })
+  if (delivery.state === 'waiting') {
+    const retries = delivery.retries.map((each) => ({ ...each, failure: quiet(each.failure) }))
+    return { ...inspection, delivery: { ...delivery, retries } }
+  }
+  if (!('failure' in delivery) || delivery.failure === null) return inspection
+  return { ...inspection, delivery: { ...delivery, failure: quiet(delivery.failure) } }
+}
+
 /**
  * Whether the caller may not see what an error of these channels quotes: one of them has sensitive fields. For errors
  * whose event is not known.
  */
 export async function hidesErrors(engine: Read, channels: Iterable<string>, maySee: MaySee): Promise<boolean> {
-  for (const channel of channels) if ((await maskFor(engine, channel, maySee)) !== null) return true
+  for (const channel of channels) if ((await lastingMask(engine, channel, maySee)) !== null) return true
   return false
 }
 

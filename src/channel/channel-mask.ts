@@ -2,15 +2,20 @@
  * Masks the sensitive fields of a channel's events, by the schemas of its declaration: those of the earlier versions of
  * a type too, whatever the version of the event is. An event of a type without a schema has nothing to mask.
  */
+import { SENSITIVE } from '../event/sensitive/marked-places.ts'
 import { type MaskedEvent, SensitiveFields, unmasked } from '../event/sensitive/masked-event.ts'
 import type { ChannelSpec } from './channel.ts'
+
+const EVERYTHING = SensitiveFields.of({ [SENSITIVE]: true }) as SensitiveFields
 
 type Declared = Pick<ChannelSpec, 'schemas' | 'versions'>
 
 export class ChannelMask {
-  readonly #byType: ReadonlyMap<string, readonly SensitiveFields[]>
+  /** Masks all data: for a channel whose declaration is not known. */
+  static readonly ofUnknown: ChannelMask = new ChannelMask({ get: () => [EVERYTHING] })
+  readonly #byType: { get(type: string): readonly SensitiveFields[] | undefined }
 
-  private constructor(byType: ReadonlyMap<string, readonly SensitiveFields[]>) {
+  private constructor(byType: { get(type: string): readonly SensitiveFields[] | undefined }) {
     this.#byType = byType
   }
 
@@ -26,6 +31,11 @@ export class ChannelMask {
     const mask = byType.size === 0 ? null : new ChannelMask(byType)
     masks.set(key, { versions, mask })
     return mask
+  }
+
+  /** Whether events of this type have sensitive fields. */
+  has(type: string): boolean {
+    return this.#byType.get(type) !== undefined
   }
 
   /** The event of this type with its sensitive fields masked. `text` is CloudEvents JSON. */

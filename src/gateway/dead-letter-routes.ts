@@ -8,7 +8,7 @@
 import { checkName } from '../base/names.ts'
 import type { DeadLetter, DeadLetterQuery, EventPlace } from '../broker/description.ts'
 import type { DeadLetters } from '../broker/handles.ts'
-import { seenLetters } from '../broker/seen-events.ts'
+import { checkChoiceByKey, seenLetters } from '../broker/seen-events.ts'
 import type { Action } from './access/permissions.ts'
 import type { GatewayHost } from './gateway-host.ts'
 import { letterPage } from './letters/letter-page.ts'
@@ -148,8 +148,22 @@ function answer(letters: readonly DeadLetter[], next?: EventPlace | null): Respo
 
 async function lettersOf(request: GatewayRequest, host: GatewayHost, action: Action): Promise<DeadLetters> {
   const consumer = checkName(request.parameters['consumer'], 'consumer')
-  await permitConsumer(request, host, action, consumer, request.query['channel'])
+  const { channel, key } = request.query
+  await permitConsumer(request, host, action, consumer, channel)
+  if (key !== undefined && action === 'manage') await permitKey(request, host, consumer, channel)
   return host.broker.deadLetters(consumer)
+}
+
+/** @throws FORBIDDEN when the caller may not choose a consumer's events by their key */
+export async function permitKey(
+  { maySee }: GatewayRequest,
+  { core: { engine } }: GatewayHost,
+  consumer: string,
+  channel: string | undefined,
+): Promise<void> {
+  const taken = async (): Promise<readonly string[]> =>
+    ((await engine.consumers.describe(consumer))?.channels ?? []).map((position) => position.channel)
+  await checkChoiceByKey(engine, channel === undefined ? await taken() : [channel], maySee)
 }
 
 /**

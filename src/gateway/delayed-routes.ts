@@ -1,8 +1,9 @@
 /** Delayed events over HTTP: list those that wait in a channel, cancel one by its id. */
 
 import { LIMITS } from '../base/limits.ts'
-import type { Broker } from '../broker/broker.ts'
 import type { DelayedEvent, DelayedQuery } from '../broker/delays.ts'
+import { seenDelayed } from '../broker/seen-events.ts'
+import type { GatewayHost } from './gateway-host.ts'
 import { badRequest } from './problem.ts'
 import { countOf } from './query.ts'
 import type { Route } from './route.ts'
@@ -21,7 +22,7 @@ const EVENT = {
   },
 }
 
-export function delayedRoutes(broker: Broker): Route[] {
+export function delayedRoutes({ broker, core }: GatewayHost): Route[] {
   const common = { tag: 'events', refuses: ['UNKNOWN_CHANNEL', 'CLOSED'] } as const
   return [
     {
@@ -55,9 +56,11 @@ export function delayedRoutes(broker: Broker): Route[] {
           }),
         },
       },
-      handle: async ({ parameters, query }) => {
+      handle: async ({ parameters, query, maySee }) => {
         const asked = queryOf(query)
-        const delayed = await broker.channel(parameters['channel'] as string).delayed.list(asked)
+        const channel = parameters['channel'] as string
+        const list = await broker.channel(channel).delayed.list(asked)
+        const delayed = await seenDelayed(core.engine, channel, { list, query: asked }, maySee)
         return Response.json({
           delayed,
           next: delayed.length < asked.limit ? null : cursorOf(delayed.at(-1) as DelayedEvent),

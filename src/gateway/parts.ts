@@ -63,7 +63,7 @@ export function gatewayParts(host: GatewayHost, settings: PartSettings): Gateway
     new SocketPart(host),
     { routes: deadLetterRoutes(host) },
     new LettersPart(host),
-    { routes: delayedRoutes(broker) },
+    { routes: delayedRoutes(host) },
     { routes: rulesRoutes(broker) },
     { routes: whyRoutes(host) },
     { routes: [...managementRoutes(host), rewindPreviewRoute(host)] },

@@ -4,7 +4,7 @@ import { z } from 'zod'
 import type { Permissions } from '../../src/gateway/access/permissions.ts'
 import type { Gateway } from '../../src/gateway/index.ts'
 import { serveGateway } from '../../src/gateway/index.ts'
-import { connect, consumer, event, stream } from '../../src/index.ts'
+import { connect, consumer, event, type Running, stream } from '../../src/index.ts'
 import { accessWorld, call, eventually } from './access-world.ts'
 
 const EMAIL = 'ann.smith@example.com'
@@ -13,14 +13,16 @@ const users = stream('users', { events: [Registered] })
 const all: Permissions = { read: ['>'], manage: ['>'], rules: ['>'], publish: ['>'] }
 const world = accessWorld()
 let gateway: Gateway
+let running: Running
 let reader: string
 let seer: string
 let worker: string
+let european: string
 
 beforeEach(async () => {
   const { broker } = world
   await broker.declare(users)
-  await broker.start(
+  running = await broker.start(
     consumer('mailer', users, { retry: { attempts: 1 } }).on(Registered, ({ data }) => {
       throw new Error(`no mailbox ${data.email}`)
     }),
@@ -30,6 +32,7 @@ beforeEach(async () => {
   reader = world.make(all)
   seer = world.make({ ...all, sensitive: ['users'] }, { name: 'seer' })
   worker = world.make({ consume: ['users'] }, { name: 'worker' })
+  european = world.make({ read: ['orders.eu'] }, { name: 'eu' })
   gateway = world.open({ access: { tokens: world.tokens } })
 })
 
@@ -125,6 +128,62 @@ describe('a field that is masked', () => {
   })
 })
 
+describe('a key that is made from a masked field', () => {
+  const jobs = '/api/consumers/mailer/redrives'
+
+  test('is not shown for delayed events, and does not find them', async () => {
+    const later = { ...Registered({ name: 'Ann', email: EMAIL }), id: 'later', partitionkey: EMAIL }
+    await world.broker.publish(users, later, { delay: '1h' })
+    const of = async (token: string, query = ''): Promise<readonly { readonly key: string }[]> =>
+      (await call(gateway, `/channels/users/delayed${query}`, token)).body.delayed
+    expect(await of(seer, `?key=${EMAIL}`)).toMatchObject([{ key: EMAIL }])
+    expect(await of(reader)).toMatchObject([{ id: 'later', key: '[masked]' }])
+    expect(await of(reader, `?key=${EMAIL}`)).toEqual([])
+  })
+
+  test('does not choose what is redriven or dropped, and is not shown by the job of another', async () => {
+    const letters = '/api/consumers/mailer/dead-letters'
+    for (const [path, body] of [
+      [`${letters}/redrive?key=${EMAIL}`],
+      [`${letters}/drop?key=${EMAIL}&channel=users`],
+      [jobs, { key: EMAIL }],
+    ] as const) {
+      const refused = await call(gateway, path, reader, 'POST', body)
+      expect([path, refused.status, refused.code]).toEqual([path, 403, 'FORBIDDEN'])
+    }
+    expect((await call(gateway, jobs, seer, 'POST', { key: EMAIL })).status).toBe(202)
+    const of = async (token: string): Promise<readonly { readonly key: string; readonly phase: string }[]> =>
+      (await call(gateway, jobs, token)).body.redrives
+    await eventually(async () => (await of(seer))[0]?.phase).toBe('returned')
+    expect(await of(seer)).toMatchObject([{ key: EMAIL }])
+    expect(await of(reader)).toMatchObject([{ key: '[masked]' }])
+  })
+
+  test('its redrives are masked too when the channel or the consumer is gone', async () => {
+    expect((await call(gateway, jobs, seer, 'POST', { key: EMAIL })).status).toBe(202)
+    const of = async (token: string): Promise<string> => JSON.stringify((await call(gateway, jobs, token)).body)
+    await eventually(() => of(seer)).toContain('"endedMs":1')
+    await running.stop()
+    await world.broker.consumer('mailer').remove()
+    expect(await of(seer)).toContain(EMAIL)
+    expect(await of(reader)).not.toContain('ann.smith')
+  })
+})
+
+test('redrives of another channel, which the consumer took before, are not listed', async () => {
+  expect((await call(gateway, '/api/consumers/mailer/redrives', seer, 'POST', {})).status).toBe(202)
+  const of = async (token: string): Promise<string> =>
+    JSON.stringify((await call(gateway, '/api/consumers/mailer/redrives', token)).body)
+  await eventually(() => of(seer)).toContain('"endedMs":1')
+  await running.stop()
+  await world.broker.consumer('mailer').remove()
+  await world.broker.start(consumer('mailer', 'orders.eu').onAny(() => undefined))
+  await eventually(async () => (await world.broker.consumer('mailer').describe()).channels[0]?.channel).toBe(
+    'orders.eu',
+  )
+  expect(await of(european)).toBe('{"redrives":[]}')
+})
+
 test('who consumes gets whole events', async () => {
   const asked = { channels: ['users'], from: 'beginning', wait: '1s' }
   const { status, body } = await call(gateway, '/consumers/worker/pull', worker, 'POST', asked)
@@ -133,7 +192,7 @@ test('who consumes gets whole events', async () => {
 
 test('over a connection, reads and dead letters are masked, and a copy is refused', async () => {
   const server = await serveGateway(world.broker, { port: 0, access: { tokens: world.tokens }, drain: 0 })
-  const of = async (token: string): Promise<[string, string, string]> => {
+  const of = async (token: string): Promise<[string, string, string, string]> => {
     const remote = await connect(`${server.url.replace('http', 'ws')}?access_token=${token}`)
     try {
       const read = []
@@ -146,14 +205,17 @@ test('over a connection, reads and dead letters are masked, and a copy is refuse
           () => 'copied',
           (error: { code: string }) => error.code,
         )
-      return [JSON.stringify(read), JSON.stringify(letters), copied]
+      const place = { channel: 'users', offset: 0, key: EMAIL }
+      const inspected = JSON.stringify(await engineOf(remote).consumers.inspect('mailer', place))
+      return [JSON.stringify(read), JSON.stringify(letters), inspected, copied]
     } finally {
       await remote.close()
     }
   }
-  const [read, letters, copied] = await of(reader)
-  expect([read.includes('ann.smith'), letters.includes('ann.smith'), copied]).toEqual([false, false, 'FORBIDDEN'])
+  const [read, letters, inspected, copied] = await of(reader)
+  expect([read, letters, inspected].map((text) => text.includes('ann.smith'))).toEqual([false, false, false])
+  expect(copied).toBe('FORBIDDEN')
   const seen = await of(seer)
-  expect(seen.map((text) => text.includes(EMAIL) || text === 'copied')).toEqual([true, true, true])
+  expect(seen.map((text) => text.includes(EMAIL) || text === 'copied')).toEqual([true, true, true, true])
   await server.close()
 })

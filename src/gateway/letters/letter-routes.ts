@@ -7,7 +7,7 @@ import { checkName } from '../../base/names.ts'
 import type { DeadLetter } from '../../broker/description.ts'
 import { hidesErrors, seenLetters } from '../../broker/seen-events.ts'
 import { MASK } from '../../event/sensitive/masked-event.ts'
-import { permitConsumer } from '../dead-letter-routes.ts'
+import { permitConsumer, permitKey } from '../dead-letter-routes.ts'
 import type { GatewayHost } from '../gateway-host.ts'
 import { membersOf } from '../json-body.ts'
 import { placeOf, placeText } from '../place-text.ts'
@@ -199,6 +199,7 @@ export class LettersPart implements GatewayPart {
       handle: async (request) => {
         const consumer = await this.#permitted(request, 'manage')
         const { plan, reason } = await planOf(request, consumer)
+        if (plan.key !== null) await permitKey(request, this.#host, consumer, plan.channel ?? undefined)
         // So an unknown consumer is refused at once.
         await this.#host.broker.consumer(consumer).describe()
         return Response.json(await this.#runner.order(plan, request.principal.name, reason), { status: 202 })
@@ -228,7 +229,9 @@ export class LettersPart implements GatewayPart {
       refuses: ['CLOSED'],
       handle: async (request) => {
         const consumer = await this.#permitted(request, 'read')
-        const jobs = await this.#runner.list(consumer)
+        const jobs = (await this.#runner.list(consumer)).filter((job) =>
+          channelsOf(job).every(request.permitted('read')),
+        )
         const redrives = await Promise.all(jobs.map((job) => this.#seen(request, job)))
         return Response.json({ redrives })
       },
@@ -262,13 +265,14 @@ export class LettersPart implements GatewayPart {
     }
   }
 
-  /** A job as the caller sees it: errors may quote sensitive fields. */
+  /** A job as the caller sees it: errors may quote sensitive fields, and a key may be made from one. */
   async #seen({ maySee }: GatewayRequest, job: RedriveProgress): Promise<RedriveProgress> {
     const { engine } = this.#host.core
-    const channels = ((await engine.consumers.describe(job.consumer))?.channels ?? []).map(({ channel }) => channel)
-    if (!(await hidesErrors(engine, channels, maySee))) return job
+    const taken = ((await engine.consumers.describe(job.consumer))?.channels ?? []).map(({ channel }) => channel)
+    if (!(await hidesErrors(engine, new Set([...taken, ...channelsOf(job)]), maySee))) return job
     const returns = job.returns.map((each) => ({ ...each, message: MASK }))
-    return { ...job, returns, problem: job.problem === null ? null : MASK }
+    const masked = (text: string | null): string | null => (text === null ? null : MASK)
+    return { ...job, returns, problem: masked(job.problem), key: masked(job.key) }
   }
 
   async #permitted(request: GatewayRequest, action: 'read' | 'manage'): Promise<string> {
@@ -276,6 +280,11 @@ export class LettersPart implements GatewayPart {
     await permitConsumer(request, this.#host, action, consumer)
     return consumer
   }
+}
+
+/** The channels that a job names. The consumer may have taken others when it ran. */
+function channelsOf({ channel, returns }: RedriveProgress): readonly string[] {
+  return [...(channel === null ? [] : [channel]), ...returns.map((each) => each.channel)]
 }
 
 async function planOf(

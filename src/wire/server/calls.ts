@@ -7,7 +7,14 @@ import { checkedDelayedId, checkedDelayedQuery, checkedQuery, noFiles } from '..
 import type { CountedConsumer, DeadLetterQuery, EngineDescription } from '../../broker/description.ts'
 import type { Engine } from '../../broker/engine.ts'
 import { withoutPlaces } from '../../broker/inspection.ts'
-import { seenLetters } from '../../broker/seen-events.ts'
+import {
+  checkChoiceByKey,
+  type MaySee,
+  maskFor,
+  seenDelayed,
+  seenLetters,
+  withoutQuotes,
+} from '../../broker/seen-events.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
 import { type Access, allows, localAccess, type Permission } from '../access.ts'
 import { malformed } from '../frame.ts'
@@ -164,15 +171,16 @@ export const METHODS: Readonly<Record<string, Method>> = {
     const checked = queryOf(query)
     const consumer = await consumerOf(engine, access, 'read', value, checked.channel)
     const letters = await engine.consumers.deadLetters(consumer, checked)
-    return seenLetters(engine, letters, (channel) => allows(access, 'sensitive', channel))
+    const seen = await seenLetters(engine, letters, seeing(access))
+    return checked.key === undefined ? seen : seen.filter(({ key }) => key === checked.key)
   },
   redrive: async ({ engine, access, args: [value, query] }) => {
     const checked = queryOf(query)
-    return engine.consumers.redrive(await consumerOf(engine, access, 'manage', value, checked.channel), checked)
+    return engine.consumers.redrive(await managed(engine, access, value, checked), checked)
   },
   dropDeadLetters: async ({ engine, access, args: [value, query] }) => {
     const checked = queryOf(query)
-    return engine.consumers.dropDeadLetters(await consumerOf(engine, access, 'manage', value, checked.channel), checked)
+    return engine.consumers.dropDeadLetters(await managed(engine, access, value, checked), checked)
   },
   pending: async ({ engine, access, args: [value, list] }) => {
     const events = checkPlaces(list)
@@ -183,18 +191,37 @@ export const METHODS: Readonly<Record<string, Method>> = {
   inspect: async ({ engine, access, args: [value, of] }) => {
     const event = of === null ? null : checkInspected(of)
     const consumer = await consumerOf(engine, access, 'read', value, event?.channel ?? null)
-    return withoutPlaces(await engine.consumers.inspect(consumer, event), (channel) => allows(access, 'read', channel))
+    const inspected = withoutPlaces(await engine.consumers.inspect(consumer, event), (channel) =>
+      allows(access, 'read', channel),
+    )
+    const isQuiet = event !== null && (await maskFor(engine, event.channel, seeing(access))) !== null
+    return isQuiet ? withoutQuotes(inspected) : inspected
   },
   delayed: async ({ engine, access, args: [channel, query] }) => {
     const name = checkName(channel, 'channel')
     access.check('read', name)
-    return engine.delays.list(name, checkedDelayedQuery(objectOf(query, 'a query of delayed events')))
+    const checked = checkedDelayedQuery(objectOf(query, 'a query of delayed events'))
+    const list = await engine.delays.list(name, checked)
+    return seenDelayed(engine, name, { list, query: checked }, seeing(access))
   },
   cancelDelayed: async ({ engine, access, args: [channel, id] }) => {
     const name = checkName(channel, 'channel')
     access.check('manage', name)
     return engine.delays.cancel(name, checkedDelayedId(id as string))
   },
+}
+
+function seeing(access: Access): MaySee {
+  return (channel) => allows(access, 'sensitive', channel)
+}
+
+/** The consumer whose dead letters the caller wants to redrive or drop. @throws FORBIDDEN · INVALID_NAME */
+async function managed(engine: Engine, access: Access, value: unknown, chosen: DeadLetterQuery): Promise<string> {
+  const consumer = await consumerOf(engine, access, 'manage', value, chosen.channel)
+  if (chosen.key === undefined) return consumer
+  const taken = ((await engine.consumers.describe(consumer))?.channels ?? []).map(({ channel }) => channel)
+  await checkChoiceByKey(engine, chosen.channel === undefined ? taken : [chosen.channel], seeing(access))
+  return consumer
 }
 
 /** The end of a channel, for a client that prepares to publish. For a channel that was removed meanwhile, it is 0. */
