@@ -217,7 +217,9 @@ function carries({ types, schemas = {} }: ChannelSpec, type: string): boolean {
   return types?.includes(type) === true || Object.hasOwn(schemas, type)
 }
 
-/** One entry for each version and different schema, the newest version first; channels with the same schema share it. */
+/**
+ * One entry for each version and different schema, the newest version first; channels with the same schema share it.
+ */
 function schemaEntries(type: string, channels: readonly string[], facts: CatalogueFacts): readonly CatalogueSchema[] {
   const specs = new Map(facts.channels.map((spec) => [spec.name, spec]))
   const declared = channels.flatMap((channel) => {
