@@ -3,9 +3,9 @@
  * event does.
  *
  *   --quick       a few seconds in all: shows that it works, measures nothing
- *   --peers       also Redis Streams, NATS JetStream, BullMQ and pg-boss, where their servers are installed
- *   --engines only Millrace's engines over other brokers, each beside a plain program on the same server; `--only
- *   kafka` measures one of them
+ *   --peers       also Redis Streams, NATS JetStream, Kafka, BullMQ and pg-boss, where their servers are installed
+ *   --engines     only Millrace's engines over other brokers, each beside a plain program on the same server
+ *                 (with `--only kafka`, one of them)
  *   --only NAMES  these cases or peers only (comma between; part of a name is enough)
  *   --events N    no more than N events in any one measurement
  *   --rounds N    how often each measurement is repeated, in turns (3)

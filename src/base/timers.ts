@@ -30,7 +30,10 @@ export function afterMs(ms: number, task: () => void): () => void {
   return () => clearTimeout(timer)
 }
 
-/** Resolves when the work has ended, or after `ms`. Keeps the process alive until then. */
+/**
+ * Resolves when the work has succeeded, or after `ms` at the latest. Rejects if the work fails before. Keeps the
+ * process alive until then.
+ */
 export async function orAfterMs(ms: number, work: Promise<unknown>): Promise<void> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise((resolve) => {

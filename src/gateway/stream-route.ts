@@ -1,5 +1,5 @@
 /**
- * `GET /channels/{channels}/stream?from=&where=`: Server-Sent Events of one channel or of several (`carts,orders`,
+ * `GET /channels/{channel}/stream?from=&where=`: Server-Sent Events of one channel or of several (`carts,orders`,
  * `carts.*`).
  *
  * With several channels, the SSE event type is the channel's name. A browser opens few connections to one host, so

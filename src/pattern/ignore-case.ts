@@ -25,8 +25,8 @@ function foldChar(char: string): string {
 }
 
 /**
- * A key that is equal for all values that a folded text can match. If a text is split between characters, its key is
- * split at the same point.
+ * A key that is equal for all values that a folded text can match. It is made character by character: the key of
+ * `a + b` is the key of `a` followed by the key of `b`, if the cut is not inside a character (a surrogate pair).
  */
 export function foldKey(text: string): string {
   if (ASCII.test(text)) return text.toLowerCase()

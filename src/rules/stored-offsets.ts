@@ -10,11 +10,11 @@ import { memberText, withMemberText } from '../event/http/json-text.ts'
 import { isFiringQueue } from './firing.ts'
 import { EFFECTIVE, type RulesEffective, rulesChannel } from './live/rule-events.ts'
 
-/** An offset that an event of rules contains. */
+/** An offset of another channel that a stored event of rules contains. */
 export interface ContainedOffset {
   readonly channel: string
   readonly offset: number
-  /** Whether it is the offset of one event. Otherwise a change applies from it on. */
+  /** True: it is the offset of one event. False: it is the offset from which a change of rules applies. */
   readonly exact: boolean
 }
 

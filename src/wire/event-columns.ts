@@ -23,7 +23,7 @@ const WITH_OFFSETS = 1
 const WITH_ATTEMPTS = 2
 const HEAD_BYTES = 8
 
-/** An event to be sent in a frame. */
+/** An event to be sent in a frame. The defaults need no column. */
 export interface ColumnEvent extends StoredText {
   /** @default 1 */
   readonly attempt?: number

@@ -33,7 +33,10 @@ const TURN_MAX = 500
 export interface InstanceHost {
   readonly clock: Pick<Clock, 'now' | 'elapsed'>
   readonly keys: KeyTables
-  /** Check emissions before anything of the delivery is settled. @throws UNKNOWN_CHANNEL */
+  /**
+   * Check the emissions of a delivery before it is settled.
+   * @throws UNKNOWN_CHANNEL · EVENT_TOO_LARGE where a server cannot store an event of this size
+   */
   checkEmissions(emissions: readonly Emission[]): void
   /** Publish the emissions in one commit with what the cursor settles in this turn. */
   emit(emissions: readonly Emission[], cursor: DeliveringCursor): void

@@ -142,14 +142,17 @@ export class Committer {
   /**
    * Resolves when everything handed over so far is durable. If the disk is full, it resolves after there is space
    * again.
+   * @throws STORE_FAILED
    */
   flushed(): Promise<void> {
     return this.#settles(Number.POSITIVE_INFINITY)
   }
 
   /**
-   * Like `flushed`, for a call that closes something: it also ends if the disk stays full.
-   * @throws DISK_FULL · TOO_MANY_FILES: the changes are kept for the next try, and are lost when the process ends
+   * Like `flushed`, for a call that closes something. It does not wait for ever while the disk is full: it rejects when
+   * a commit is refused more than `LEAVING_MS` after the call.
+   * @throws STORE_FAILED · DISK_FULL · TOO_MANY_FILES: with the last two, the changes are kept for the next try, and
+   * are lost when the process ends
    */
   left(): Promise<void> {
     return this.#settles(realNowMs() + LEAVING_MS)

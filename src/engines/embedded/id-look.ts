@@ -46,7 +46,10 @@ export function waitingUntil(store: Store<Block>, log: ChannelLog, id: string): 
 export class IdLook {
   readonly #parts: LookParts
   readonly #facts = new Map<ChannelLog, Map<number, Fact>>()
-  /** What `closer` has to read: an offset, or null for the channel's whole window. */
+  /**
+   * What `closer()` has to read: the event at an offset; or, with null, the ids of all stored events that the channel's
+   * deduplication window must contain.
+   */
   #missing: (readonly [log: ChannelLog, offset: number | null])[] = []
 
   constructor(parts: LookParts) {

@@ -1,6 +1,8 @@
 /**
- * Runs one redrive: it counts the letters of the plan, gives one back, then ten, then so many a second, and stops by
- * itself when a letter comes back with the error that the redrive is for.
+ * Runs one redrive: it counts the letters of the plan, gives one back, then ten, then so many a second (`#steps`).
+ *
+ * It stops in three cases: a letter comes back with the error that the redrive is for (`#judge`, `#endReturned`);
+ * nothing that was given back is settled for `redriveObserveMs` (`#settled`); or somebody asks for it (`#stopped`).
  *
  * Letters are taken page by page, in the order of their offsets in each channel, so the order of each key is kept, and
  * memory does not grow with their number.

@@ -31,7 +31,10 @@ export interface OrphansHost {
   resolved(): void
 }
 
-/** A kept claim that is not delivered again within this time was taken away, for example by a rewind. */
+/**
+ * How long to wait for deliveries whose claims the server has kept. A delivery that has not come again after this time
+ * counts as lost: it was taken away, for example by a rewind.
+ */
 const KEPT_MS = 10_000
 
 export class Orphans {

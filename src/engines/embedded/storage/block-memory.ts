@@ -57,7 +57,7 @@ export class BlockMemory {
     if (slab !== undefined) slab.lent = true
   }
 
-  /** The block is stored elsewhere now, and its bytes are no longer needed here. */
+  /** The block is in a segment now. Its bytes in memory may be overwritten, unless they are lent. */
   release(bytes: Uint8Array): void {
     const slab = this.#slabs.get(bytes.buffer)
     if (slab === undefined) return

@@ -23,7 +23,7 @@ export interface DirectoryFormat {
   readonly journal: readonly string[]
 }
 
-/** Names of the files that hold data or describe it. */
+/** Names of the files that hold data or describe it. `protectAll` sets their permissions on opening. */
 export const DATA_FILES: RegExp = /^(?:millrace\.json|index\.mdb(?:-lock)?|journal-\d+|segment-\d{8})$/
 /** Names of all files that Millrace creates. */
 const OURS = /^(?:millrace\.json(?:\.new)?|index\.mdb(?:-lock)?|journal-\d+|segment-\d{8}|owner.*)$/

@@ -110,7 +110,7 @@ export function decide<Facts extends object, Decision>(table: readonly Row<Facts
   return row.decision
 }
 
-/** A commit by its number and checksum: the last one in the index. */
+/** Names a commit by its number and its checksum. The next frame of the journal repeats the checksum (`link`). */
 export interface CommitName {
   readonly sequence: number
   readonly check: number
