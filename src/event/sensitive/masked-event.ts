@@ -3,7 +3,8 @@
  * the text `"[masked]"`. Everything else keeps its bytes.
  *
  * An attribute of the event that has or contains the value of a masked field, such as the key that was made from it, is
- * masked too. The id, the type and the source stay. Data that cannot be looked into (binary data, a text where the schema has members) is masked whole.
+ * masked too. The id, the type and the source stay. Data that cannot be looked into (binary data, a text where the
+ * schema has members) is masked whole.
  */
 import type { JsonObject } from '../../base/json-object.ts'
 import { LIMITS } from '../../base/limits.ts'
