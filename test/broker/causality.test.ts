@@ -50,6 +50,16 @@ describe('effects', () => {
     const found = await texts(broker.effects('c', root))
     expect(found.map((each) => each.split(' ')[1])).toEqual(Array.from({ length: 50 }, (_, n) => `e-${n + 1}`))
   })
+  test('are found where thousands wait for the first of them, which is read last', async () => {
+    const root = await publish('c', 'e-0', undefined, { correlationid: 'chain' })
+    const links = Array.from({ length: 9000 }, (_, n) => ({
+      ...{ type: 't', id: `e-${n + 2}`, causationid: `e-${n + 1}`, correlationid: 'chain' },
+    }))
+    for (let at = 0; at < links.length; at += 500) await broker.publish('a', links.slice(at, at + 500))
+    await publish('c', 'e-1', 'e-0', { correlationid: 'chain' })
+    const found = await texts(broker.effects('c', root, { limit: 10_000 }))
+    expect(found.map((each) => each.split(' ')[1])).toEqual(Array.from({ length: 9001 }, (_, n) => `e-${n + 1}`))
+  })
   test('are followed into a chain with a correlation id of its own', async () => {
     await publish('a', 'late', 'middle', { correlationid: 'other' })
     const root = await publish('a', 'root')

@@ -231,30 +231,45 @@ class Tree {
 
   /** Add an event. Returns the events that now belong to the tree: this one, and those that waited for it. */
   add(found: Found): RelatedText[] {
+    const related: RelatedText[] = []
+    // A chain of thousands of events can wait for this one. So it is a list, which grows while it is read.
+    const left = [found]
+    for (const each of left) {
+      const placed = this.#placed(each)
+      if (placed === null) continue
+      related.push(placed)
+      if (placed.relation === 'effect') left.push(...this.#waitedFor(each.stored.id))
+    }
+    return related
+  }
+
+  /** The event with its place in the tree; null where it has none yet, or is known. */
+  #placed(found: Found): RelatedText | null {
     const place = placeOf(found)
-    if (this.#seen.has(place)) return []
-    const { id, causationid } = attributesOf(found.stored.text)
+    if (this.#seen.has(place)) return null
+    const { id, causationid, correlationid } = attributesOf(found.stored.text)
     const copied = this.#distances.get(id)
     if (copied !== undefined) {
       this.#seen.add(place)
-      return [{ ...found, causationId: causationOf({ id, causationid }), relation: 'copy', distance: copied }]
+      return { ...found, causationId: causationOf({ id, causationid }), relation: 'copy', distance: copied }
     }
-    if (typeof causationid !== 'string') return []
+    if (typeof causationid !== 'string') return null
     const above = this.#distances.get(causationid)
-    if (above !== undefined) return this.#belongs(found, causationid, above + 1)
-    this.#wait(causationid, found)
-    return []
+    if (above === undefined) {
+      this.#wait(causationid, found)
+      return null
+    }
+    this.#seen.add(place)
+    this.#distances.set(id, above + 1)
+    this.#follow(id, correlationid, found)
+    return { ...found, causationId: causationid, relation: 'effect', distance: above + 1 }
   }
 
-  #belongs(found: Found, causationId: string, distance: number): RelatedText[] {
-    const { id, correlationid } = attributesOf(found.stored.text)
-    this.#seen.add(placeOf(found))
-    this.#distances.set(id, distance)
-    this.#follow(id, correlationid, found)
+  #waitedFor(id: string): readonly Found[] {
     const waited = this.#waiting.get(id) ?? []
     this.#waiting.delete(id)
     this.#waitingCount -= waited.length
-    return [{ ...found, causationId, relation: 'effect', distance }, ...waited.flatMap((each) => this.add(each))]
+    return waited
   }
 
   /**
@@ -275,7 +290,9 @@ class Tree {
       return
     }
     this.#waitingCount++
-    this.#waiting.set(causationId, [...(this.#waiting.get(causationId) ?? []), found])
+    const waiting = this.#waiting.get(causationId)
+    if (waiting === undefined) this.#waiting.set(causationId, [found])
+    else waiting.push(found)
   }
 }
 
