@@ -57,7 +57,7 @@ export class BlockMemory {
     if (slab !== undefined) slab.lent = true
   }
 
-  /** The block is in a segment now. Its bytes in memory may be overwritten, unless they are lent. */
+  /** The block is applied. Its bytes may be overwritten now, unless they are lent. */
   release(bytes: Uint8Array): void {
     const slab = this.#slabs.get(bytes.buffer)
     if (slab === undefined) return
