@@ -39,6 +39,8 @@ const GUIDE = [
     'webhooks',
     'logging-and-middleware',
     'console',
+    'why',
+    'catalogue',
     'catalogue',
     'operating',
     'monitoring',

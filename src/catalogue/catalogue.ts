@@ -10,7 +10,7 @@ import type { KeySpec } from '../channel/key-path.ts'
 import type { Maker } from './makers.ts'
 import { type RuleFacts, takesChannel } from './rule-facts.ts'
 import { fingerprintOf } from './schema-text.ts'
-import { type DeclaredSchema, schemasOf } from './schema-versions.ts'
+import { type DeclaredSchema, type SchemaState, schemasOf } from './schema-versions.ts'
 import { byName, grouped } from './sorted.ts'
 
 /** What was seen of the events of one type in one channel. */
@@ -41,12 +41,6 @@ export interface CatalogueFacts {
   /** Faults of the look itself: what could not be read. */
   readonly unread: readonly CatalogueWarning[]
 }
-
-/**
- * `known`: the JSON Schema is there. `none`: the event has no schema, or no declaration was seen. `opaque`: its schema
- * library gives no JSON Schema for the input side. `too large`: it does not fit into the channel's declaration.
- */
-export type SchemaState = 'known' | 'none' | 'opaque' | 'too large'
 
 export interface CatalogueSchema {
   /** The version of the event type, from 1. */

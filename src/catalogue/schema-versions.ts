@@ -3,7 +3,12 @@ import type { JsonObject } from '../base/json-object.ts'
 import type { ChannelSpec } from '../channel/channel.ts'
 import { keptSchema, schemaState } from '../channel/kept-schemas.ts'
 import { newestOf } from '../channel/merged-spec.ts'
-import type { SchemaState } from './catalogue.ts'
+
+/**
+ * `known`: the JSON Schema is there. `none`: the event has no schema, or no declaration was seen. `opaque`: its schema
+ * library gives no JSON Schema for the input side. `too large`: it does not fit into the channel's declaration.
+ */
+export type SchemaState = 'known' | 'none' | 'opaque' | 'too large'
 
 export interface DeclaredSchema {
   readonly version: number
