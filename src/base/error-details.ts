@@ -197,6 +197,8 @@ export interface DetailsByCode {
     readonly streamsMax?: number
     /** Requests that look through causes and effects at once. */
     readonly walksMax?: number
+    /** Searches that run at once. */
+    readonly searchesMax?: number
   }
   readonly LEASE_LOST: {
     readonly channel?: string

@@ -82,6 +82,8 @@ export const LIMITS = {
   causalChainsMax: 100,
   /** Requests for causes or effects that a gateway answers at once. */
   gatewayWalksMax: 16,
+  /** Searches that a gateway runs at once. Each holds up to `gatewayPageBytesMax` of hits. */
+  gatewaySearchesMax: 32,
   /**
    * Channels, and pairs of consumer and channel, with metrics of their own; the others are counted together as `other`.
    */

@@ -17,12 +17,13 @@ const encoder = new TextEncoder()
 
 /**
  * The signal of `source` aborts when the client has disconnected. An error of the source is sent as the message
- * `problem`, and ends the stream.
+ * `problem`, and ends the stream. `ended` is called once.
  */
 export function sseAnswer(
   request: GatewayRequest,
   host: GatewayHost,
   source: (signal: AbortSignal) => AsyncIterator<SseMessage | null>,
+  ended: () => void = () => undefined,
 ): Response {
   const ending = new AbortController()
   const messages = source(ending.signal)
@@ -34,6 +35,7 @@ export function sseAnswer(
     unwatch()
     ending.abort()
     release()
+    ended()
     void messages.return?.()
   }
   const unwatch = host.vigil.watch(request.principal, end)

@@ -1,5 +1,6 @@
 /** The search of a channel: what it finds, in which order, and that it says what it has looked at. */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { LIMITS } from '../../src/base/limits.ts'
 import { createGateway, type Gateway } from '../../src/gateway/index.ts'
 import { type Broker, connect, consumer, stream } from '../../src/index.ts'
 
@@ -82,6 +83,41 @@ describe('searching a channel', () => {
       end: { looked: 5000, of: 5000, found: 0, next: null },
       status: 200,
     })
+  })
+
+  test('holds few large events at once, in both orders', async () => {
+    await broker.declare(stream('large'))
+    const text = 'x'.repeat(900_000)
+    for (let n = 0; n < 30; n++) await broker.publish('large', { type: 't', data: { n, text } })
+    for (const [order, expected] of [
+      ['newest', Array.from({ length: 30 }, (_, n) => 29 - n)],
+      ['oldest', Array.from({ length: 30 }, (_, n) => n)],
+    ] as const) {
+      const answer = await gateway.fetch(new Request(`http://localhost/channels/large/search?order=${order}&limit=100`))
+      const found: number[] = []
+      const held: number[] = []
+      let since = 0
+      for (const block of (await answer.text()).split('\n\n')) {
+        const [, kind, data = '{}'] = /^event: (\w+)\ndata: (.*)$/.exec(block) ?? []
+        if (kind === 'hit') found.push((JSON.parse(data) as { offset: number }).offset)
+        if (kind !== 'progress') continue
+        held.push(found.length - since)
+        since = found.length
+      }
+      expect([order, found]).toEqual([order, expected])
+      expect(Math.max(...held)).toBeLessThanOrEqual(10)
+    }
+  })
+
+  test('of more than the limit is refused, until one of the others ends', async () => {
+    const begin = (): Promise<Response> =>
+      gateway.fetch(new Request('http://localhost/channels/orders/search?limit=1000'))
+    const running = await Promise.all(Array.from({ length: LIMITS.gatewaySearchesMax }, begin))
+    expect(running.map(({ status }) => status)).not.toContain(503)
+    const refused = await begin()
+    expect(await refused.json()).toMatchObject({ code: 'BACKPRESSURE' })
+    await running[0]?.body?.cancel()
+    expect((await begin()).status).toBe(200)
   })
 
   test('refuses malformed parameters', async () => {

@@ -3,7 +3,7 @@
  * client takes the results, from the newest event or from the oldest. It ends when everything is read, when enough is
  * found, or when the client disconnects. Its last message says where another search can continue.
  */
-import { isMillraceError } from '../../base/errors.ts'
+import { isMillraceError, MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import type { StoredText } from '../../broker/engine.ts'
 import { engineOf } from '../../broker/engine-of.ts'
@@ -34,6 +34,7 @@ interface Search {
 const text = (description: string): Parameter => ({ description, schema: { type: 'string' } })
 
 export function searchRoute(host: GatewayHost): Route {
+  let running = 0
   return {
     method: 'GET',
     path: '/channels/{channel}/search',
@@ -67,10 +68,25 @@ export function searchRoute(host: GatewayHost): Route {
       id: text('Only the event with this id.'),
     },
     answers: { 200: { description: 'Each message is JSON.', content: { 'text/event-stream': { type: 'string' } } } },
-    refuses: ['INVALID_PATTERN', 'INVALID_EXPRESSION', 'UNKNOWN_CHANNEL', 'OFFSET_OUT_OF_RANGE', 'CLOSED'],
+    refuses: [
+      'INVALID_PATTERN',
+      'INVALID_EXPRESSION',
+      'UNKNOWN_CHANNEL',
+      'OFFSET_OUT_OF_RANGE',
+      'BACKPRESSURE',
+      'CLOSED',
+    ],
     handle: async (request) => {
       const search = await searchOf(request, host)
-      return sseAnswer(request, host, (signal) => messages(search, host, signal))
+      if (running >= LIMITS.gatewaySearchesMax)
+        throw new MillraceError('BACKPRESSURE', `${running} searches run, which is the limit: try again later`, {
+          searchesMax: LIMITS.gatewaySearchesMax,
+        })
+      running++
+      const over = (): void => {
+        running--
+      }
+      return sseAnswer(request, host, (signal) => messages(search, host, signal), over)
     },
   }
 }
@@ -107,40 +123,69 @@ function patternFilter(pattern: Parameters<typeof compilePattern>[0]): TextFilte
 }
 
 async function* messages(search: Search, host: GatewayHost, signal: AbortSignal): AsyncGenerator<SseMessage> {
-  const of = Math.max(0, search.to - search.from)
+  const { from, to, newestFirst, limit } = search
+  const of = Math.max(0, to - from)
   let found = 0
-  let looked = 0
-  let next: number | null = null
-  for (const window of windowsOf(search)) {
-    const hits: StoredText[] = []
-    for await (const event of eventsIn(host, search, window, signal)) {
-      if (search.filter !== null && !search.filter(event.text)) continue
-      hits.push(event)
-      if (!search.newestFirst && found + hits.length === search.limit) break
-    }
+  let at = newestFirst ? to : from
+  let size = WINDOW
+  const looked = (): number => (of === 0 ? 0 : newestFirst ? to - at : at - from)
+  const isOver = (): boolean => (newestFirst ? at <= from : at >= to)
+  while (!isOver() && found < limit) {
+    const window = newestFirst ? { from: Math.max(from, at - size), to: at } : { from: at, to: Math.min(to, at + size) }
+    const { hits, edge, isFull } = await hitsIn(host, search, window, limit - found, signal)
     if (signal.aborted) return
-    if (search.newestFirst) hits.reverse()
-    const shown = hits.slice(0, search.limit - found)
-    for (const hit of shown) yield { event: 'hit', data: hitText(hit) }
-    found += shown.length
-    const last = shown.at(-1)
-    if (found === search.limit && last !== undefined) {
-      next = search.newestFirst ? last.offset : last.offset + 1
-      looked = search.newestFirst ? search.to - last.offset : last.offset + 1 - search.from
-      if (search.newestFirst ? next <= search.from : next >= search.to) next = null
-      break
-    }
-    looked += window.to - window.from
-    const further = search.newestFirst ? window.from : window.to
-    yield { event: 'progress', data: JSON.stringify({ looked, of, found, next: further }) }
+    for (const hit of hits) yield { event: 'hit', data: hitText(hit) }
+    found += hits.length
+    at = edge
+    // Of large events, windows are as small as what is kept of one: so no event is read many times.
+    size = isFull ? Math.max(1, Math.abs(at - (newestFirst ? window.to : window.from))) : Math.min(WINDOW, 2 * size)
+    yield { event: 'progress', data: JSON.stringify({ looked: looked(), of, found, next: at }) }
   }
   const masked = (await maskFor(host.core.engine, search.channel, search.maySee)) !== null
-  yield { event: 'end', data: JSON.stringify({ looked, of, found, next, ...(masked && { masked }) }) }
+  const next = isOver() ? null : at
+  yield { event: 'end', data: JSON.stringify({ looked: looked(), of, found, next, ...(masked && { masked }) }) }
 }
 
-function* windowsOf({ from, to, newestFirst }: Search): Generator<{ readonly from: number; readonly to: number }> {
-  if (newestFirst) for (let end = to; end > from; end -= WINDOW) yield { from: Math.max(from, end - WINDOW), to: end }
-  else for (let start = from; start < to; start += WINDOW) yield { from: start, to: Math.min(to, start + WINDOW) }
+interface Hits {
+  /** In the order of the search. */
+  readonly hits: readonly StoredText[]
+  /** The search continues there: the window was looked through up to it. */
+  readonly edge: number
+  /** Not the whole window: there are more hits than fit. */
+  readonly isFull: boolean
+}
+
+/** The first hits of a window in the order of the search, as many as fit. */
+async function hitsIn(
+  host: GatewayHost,
+  search: Search,
+  window: { readonly from: number; readonly to: number },
+  room: number,
+  signal: AbortSignal,
+): Promise<Hits> {
+  const { filter, newestFirst } = search
+  const hits: StoredText[] = []
+  let chars = 0
+  let isFull = false
+  const isMore = (): boolean => hits.length > 1 && (hits.length > room || chars > LIMITS.gatewayPageBytesMax)
+  for await (const event of eventsIn(host, search, window, signal)) {
+    if (filter !== null && !filter(event.text)) continue
+    hits.push(event)
+    chars += event.text.length
+    // Events are read from the oldest on. In a search from the newest, the last ones of the window are kept.
+    while (newestFirst && isMore()) {
+      chars -= hits.shift()?.text.length ?? 0
+      isFull = true
+    }
+    if (newestFirst || (hits.length < room && chars <= LIMITS.gatewayPageBytesMax)) continue
+    isFull = true
+    break
+  }
+  isFull ||= hits.length === room
+  if (newestFirst) hits.reverse()
+  const last = hits.at(-1)
+  if (!isFull || last === undefined) return { hits, edge: newestFirst ? window.from : window.to, isFull: false }
+  return { hits, edge: newestFirst ? last.offset : last.offset + 1, isFull }
 }
 
 async function* eventsIn(
