@@ -18,6 +18,7 @@ import { problemOf } from './problem.ts'
 import { countOf } from './query.ts'
 import type { GatewayPart, GatewayRequest, JsonSchema, Route } from './route.ts'
 import { CHANNEL, ref } from './schemas.ts'
+import { StallGuard } from './stall-guard.ts'
 
 type Direction = 'causes' | 'effects'
 
@@ -161,7 +162,7 @@ export class CausalityPart implements GatewayPart {
     }
     try {
       const stored = await walk.event(channel, offset)
-      return new Response(linesOf(walk, direction, { channel, stored }, this.#seen(request), this.#host.report, over), {
+      return new Response(linesOf(walk, direction, { channel, stored }, this.#seen(request), this.#host, over), {
         headers: { 'content-type': 'application/x-ndjson', 'x-accel-buffering': 'no' },
       })
     } catch (error) {
@@ -171,20 +172,30 @@ export class CausalityPart implements GatewayPart {
   }
 }
 
-/** The lines at the client's pace. `over` is called once, at the end or when the client has disconnected. */
+/** The lines at the client's pace. `over` is called at the end, or when the client has disconnected or stalls. */
 function linesOf(
   walk: CausalWalk,
   direction: Direction,
   from: Found,
   seen: (found: RelatedText) => Promise<RelatedText>,
-  report: (error: unknown) => void,
+  { report, stallMs }: GatewayHost,
   over: () => void,
 ): ReadableStream<Uint8Array> {
   const encoder = new TextEncoder()
   const batches = walk[direction](from)
   let gone = false
+  const leave = async (): Promise<void> => {
+    if (gone) return
+    gone = true
+    guard.taken()
+    over()
+    await batches.return(undefined)
+  }
+  const guard = new StallGuard(stallMs, () => void leave().catch(report))
   return new ReadableStream<Uint8Array>({
     pull: async (controller) => {
+      guard.taken()
+      if (gone) return controller.close()
       try {
         const { done, value } = await batches.next()
         if (gone) return
@@ -193,7 +204,7 @@ function linesOf(
         const state =
           done === true ? { end: { looked, channels, complete, ended } } : { progress: { looked, channels } }
         controller.enqueue(encoder.encode(`${found}${JSON.stringify(state)}\n`))
-        if (done !== true) return
+        if (done !== true) return guard.offered()
       } catch (error) {
         if (gone) return
         report(error)
@@ -202,11 +213,7 @@ function linesOf(
       controller.close()
       over()
     },
-    cancel: async () => {
-      gone = true
-      over()
-      await batches.return(undefined)
-    },
+    cancel: leave,
   })
 }
 

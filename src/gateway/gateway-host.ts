@@ -17,6 +17,8 @@ export interface GatewayHost {
   /** Ends streams and sockets whose credentials are no longer valid. */
   readonly vigil: Vigil
   readonly audit: Audit
+  /** An answer that goes on ends if its client takes nothing for this time. */
+  readonly stallMs: number
   /** Called for failures that are not a `MillraceError`. */
   readonly report: (error: unknown) => void
 }

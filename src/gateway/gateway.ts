@@ -77,7 +77,7 @@ export interface GatewayOptions {
   readonly maxBodyBytes?: Size
   /** How often a silent event stream sends a heartbeat. @default '15s' */
   readonly heartbeat?: Duration
-  /** An event stream is closed if its client takes nothing for this time. @default '30s' */
+  /** An event stream, a search or a walk ends if its client takes nothing for this time. @default '30s' */
   readonly stall?: Duration
   /** Event streams open at once. @default 5,000 */
   readonly maxStreams?: number
@@ -263,6 +263,7 @@ function hostOf(broker: Broker, options: GatewayOptions, report: Report): Gatewa
     }),
     vigil: new Vigil(),
     audit: new Audit(core),
+    stallMs: stallMsOf(options),
     report,
   }
 }
@@ -287,9 +288,13 @@ export function drainMsOf({ drain }: GatewayOptions): number {
 function streamLimitsOf(options: GatewayOptions): { heartbeatMs: number; stallMs: number; streamsMax: number } {
   return {
     heartbeatMs: Math.max(10, durationMs(options.heartbeat ?? LIMITS.gatewayHeartbeatMs, 'heartbeat')),
-    stallMs: Math.max(10, durationMs(options.stall ?? LIMITS.gatewayStallMs, 'stall')),
+    stallMs: stallMsOf(options),
     streamsMax: wholeNumber(options.maxStreams ?? LIMITS.gatewayStreamsMax, 'maxStreams', 0, 1_000_000),
   }
+}
+
+function stallMsOf({ stall }: GatewayOptions): number {
+  return Math.max(10, durationMs(stall ?? LIMITS.gatewayStallMs, 'stall'))
 }
 
 function guardApp(app: Hono, guard: OriginGuard, origins: readonly string[]): void {

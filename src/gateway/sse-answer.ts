@@ -1,11 +1,12 @@
 /**
  * An answer of Server-Sent Events at the client's pace: the next message is made after the client has taken the ones
- * before. It ends when the client disconnects, when the source ends, and when the credentials expire.
+ * before. It ends when the client disconnects or takes nothing for a time, when the source ends, and when the credentials expire.
  */
 import { isMillraceError } from '../base/errors.ts'
 import type { GatewayHost } from './gateway-host.ts'
 import { problemOf } from './problem.ts'
 import type { GatewayRequest } from './route.ts'
+import { StallGuard } from './stall-guard.ts'
 
 /** One message; `event` names its kind, `data` is one line of JSON. */
 export interface SseMessage {
@@ -32,17 +33,23 @@ export function sseAnswer(
   const end = (): void => {
     if (over) return
     over = true
+    guard.taken()
     unwatch()
     ending.abort()
     release()
     ended()
     void messages.return?.()
   }
+  const guard = new StallGuard(host.stallMs, end)
   const unwatch = host.vigil.watch(request.principal, end)
   const body = new ReadableStream<Uint8Array>({
     pull: async (controller) => {
-      const text = await nextText(messages, host)
-      if (text !== null && !over) return controller.enqueue(encoder.encode(text))
+      guard.taken()
+      const text = over ? null : await nextText(messages, host)
+      if (text !== null && !over) {
+        controller.enqueue(encoder.encode(text))
+        return guard.offered()
+      }
       end()
       controller.close()
     },

@@ -120,6 +120,21 @@ describe('searching a channel', () => {
     expect((await begin()).status).toBe(200)
   })
 
+  test('and walks whose client takes nothing make room for others', async () => {
+    const patient = createGateway(broker, { drain: 0, stall: '50ms' })
+    for (const [path, most] of [
+      ['/channels/orders/search?limit=1000', LIMITS.gatewaySearchesMax],
+      ['/channels/orders/events/0/effects', LIMITS.gatewayWalksMax],
+    ] as const) {
+      const begin = (): Promise<Response> => patient.fetch(new Request(`http://localhost${path}`))
+      const stalled = await Promise.all(Array.from({ length: most }, begin))
+      await expect.poll(async () => (await begin()).status, { timeout: 15_000 }).toBe(200)
+      expect(stalled.every(({ status }) => status === 200)).toBe(true)
+      await stalled[0]?.text()
+    }
+    await patient.close()
+  })
+
   test('refuses malformed parameters', async () => {
     for (const query of [
       { order: 'random' },
