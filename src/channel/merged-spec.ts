@@ -1,12 +1,14 @@
 /** What a repeated declaration makes of a channel: one rule for every engine. */
 import { MillraceError } from '../base/errors.ts'
+import { SensitiveFields } from '../event/sensitive/masked-event.ts'
 import type { ChannelSpec } from './channel.ts'
 import { fitting, fittingVersions } from './kept-schemas.ts'
 
 /**
  * Retention, window and limits may change; the kind may not. Types are added and never removed. The last declaration
  * that names a key decides it. The last one that names a type decides its schemas, unless it knows fewer versions of
- * the type: in a deployment, old and new code declare the channel in any order. Returns `existing` itself if nothing
+ * the type: in a deployment, old and new code declare the channel in any order. A schema with sensitive fields is
+ * replaced only by another schema. Returns `existing` itself if nothing
  * changes.
  * @throws CHANNEL_CONFLICT when the kind, or whether retention is by key, differs
  */
@@ -33,7 +35,13 @@ function mergedSchemas(existing: ChannelSpec, declared: ChannelSpec): Pick<Chann
     ...Object.entries(kept(existing) ?? {}).filter(([type]) => !decides(type)),
     ...Object.entries(kept(declared) ?? {}).filter(([type]) => decides(type)),
   ]
-  const schemas = fitting(of((spec) => spec.schemas))
+  const kept = of((spec) => spec.schemas)
+  // Code that knows the type without its schema does not unmask its sensitive fields.
+  const isKept = new Set(kept.map(([type]) => type))
+  const lost = Object.entries(existing.schemas ?? {}).filter(
+    ([type, schema]) => !isKept.has(type) && SensitiveFields.of(schema) !== null,
+  )
+  const schemas = fitting([...kept, ...lost])
   const versions = fittingVersions(of((spec) => spec.versions))
   return { ...(schemas !== undefined && { schemas }), ...(versions !== undefined && { versions }) }
 }

@@ -1,6 +1,7 @@
 /**
  * An answer of Server-Sent Events at the client's pace: the next message is made after the client has taken the ones
- * before. It ends when the client disconnects or takes nothing for a time, when the source ends, and when the credentials expire.
+ * before. It ends when the client disconnects or takes nothing for a time, when the source ends, and when the
+ * credentials expire.
  */
 import { isMillraceError } from '../base/errors.ts'
 import type { GatewayHost } from './gateway-host.ts'

@@ -6,6 +6,7 @@ import type { JsonObject } from '../../src/base/json-object.ts'
 import { LIMITS } from '../../src/base/limits.ts'
 import { stream } from '../../src/channel/channel.ts'
 import { ChannelMask } from '../../src/channel/channel-mask.ts'
+import { mergedSpec } from '../../src/channel/merged-spec.ts'
 import { event } from '../../src/event/event.ts'
 import { SensitiveFields } from '../../src/event/sensitive/masked-event.ts'
 
@@ -252,4 +253,13 @@ it('the schemas of earlier versions mask too', () => {
   )
   expect(JSON.parse(text).data).toEqual({ mail: '[masked]', email: '[masked]' })
   expect(redact('a@old.example, b@new.example')).toBe('[masked], [masked]')
+})
+
+it('a declaration that names a type without its schema does not unmask it', () => {
+  const schema = { properties: { email: secret } }
+  const existing = { ...stream('users', { events: [event('registered')] }).spec, schemas: { registered: schema } }
+  const { spec } = stream('users', { events: [event('registered')] })
+  expect(mergedSpec(existing, spec).schemas).toEqual({ registered: schema })
+  const other = { ...spec, schemas: { registered: { type: 'object' } } }
+  expect(mergedSpec(existing, other).schemas).toEqual(other.schemas)
 })
