@@ -25,29 +25,27 @@ function folder(name: string, first: readonly string[] = []): Item[] {
   return [...first, ...rest].map((each) => page(`${name}/${each}`))
 }
 
+/** The order of reading; pages that are not named here come after. */
 const GUIDE = [
-  ...[
-    'first-event',
-    'streams-or-queues',
-    'order-and-parallelism',
-    'retries-and-dead-letters',
-    'testing',
-    'rules',
-    'http',
-  ],
-  ...[
-    'webhooks',
-    'logging-and-middleware',
-    'console',
-    'why',
-    'catalogue',
-    'catalogue',
-    'operating',
-    'monitoring',
-    'tracing',
-    'when-things-break',
-    'secure-it',
-  ],
+  'first-event',
+  'streams-or-queues',
+  'order-and-parallelism',
+  'retries-and-dead-letters',
+  'changing-a-schema',
+  'testing',
+  'rules',
+  'http',
+  'webhooks',
+  'logging-and-middleware',
+  'console',
+  'why',
+  'catalogue',
+  'operating',
+  'monitoring',
+  'tracing',
+  'when-things-break',
+  'backup-and-restore',
+  'secure-it',
 ]
 const REFERENCE = ['contract', 'glossary', 'patterns', 'cesql', 'errors', 'limits', 'protocol', 'format', 'formats']
 
