@@ -46,7 +46,10 @@ function run(name: string, program: string, options: readonly string[]): void {
 
 /** Links into docs/ become links between pages of the site; the folder of decisions becomes its list. */
 function besideThePages(text: string): string {
-  return text.replaceAll('](docs/decisions)', '](decisions/0001-record-decisions.md)').replaceAll('](docs/', '](')
+  return text
+    .replaceAll('](docs/decisions)', '](decisions/0001-record-decisions.md)')
+    .replaceAll('](docs/', '](')
+    .replaceAll('="docs/', '="./')
 }
 
 /** The README below its title and its first paragraph, which the start page says itself. */

@@ -165,7 +165,7 @@ function optionsOf(element: HTMLElement, props: () => TimeChartProps): uPlot.Opt
     },
     axes: [
       { ...axis, space: 70, values: (_, splits) => splits.map((at) => timeOf(at * 1000, splits)) },
-      { ...axis, size: 64, values: (_, ticks) => ticks.map((tick) => props().value(tick)) },
+      { ...axis, size: 64, values: (_, ticks) => distinct(ticks.map((tick) => props().value(tick))) },
     ],
     scales: {
       x: { time: true, range: (_, least, most) => [least, most === least ? most + 60 : most] },
@@ -189,6 +189,11 @@ function onTheme(changed: () => void): () => void {
     dark.removeEventListener('change', changed)
     chosen.disconnect()
   }
+}
+
+/** Small numbers are rounded in texts: a text that the tick below has already is left out. */
+function distinct(texts: readonly string[]): string[] {
+  return texts.map((text, index) => (text === texts[index - 1] ? '' : text))
 }
 
 /** Today's values and, point by point, those of yesterday. */
