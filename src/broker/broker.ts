@@ -99,8 +99,8 @@ export interface Backup {
 /**
  * A broker, as `connect` returns it: the same interface on every engine.
  *
- * Each method lists the codes of its own. Every method can also fail with the [codes of every
- * call](docs/errors.md#codes-of-every-call), for example CLOSED or UNAVAILABLE.
+ * Each method lists the codes of its own. Every method can also fail with the codes of every call, for example CLOSED
+ * or UNAVAILABLE: `docs/errors.md` lists them.
  */
 export interface Broker extends AsyncDisposable {
   /**
