@@ -77,6 +77,8 @@ export class Retention {
     if (dueMs >= this.#armedMs || this.#closed) return
     this.#armedMs = dueMs
     due.after(delayMs, () => {
+      // Another timer was set for an earlier time. If this one swept too, each sweep could set two more timers.
+      if (this.#armedMs !== dueMs) return
       this.#armedMs = Number.POSITIVE_INFINITY
       void this.sweep()
     })
