@@ -19,6 +19,14 @@ class SlowStore extends MemoryStore<Block> {
   reads: Promise<void> = Promise.resolve()
   reading = 0
 
+  /** Each sweep of a stream that is kept by age asks for an offset by time. */
+  sweeps = 0
+
+  override seek(channelId: number, timeMs: number): number {
+    this.sweeps++
+    return super.seek(channelId, timeMs)
+  }
+
   override async read(channelId: number, offset: number, maxBytes: number): Promise<StoredBlock[]> {
     this.reading++
     await this.reads
@@ -126,4 +134,21 @@ test('after the clock goes back by an hour, channels with new events are swept a
   await fill(opened, few)
   await passes(steady, 61_000)
   expect(await kept(opened, 'few')).toBe(10)
+})
+
+test('sweeps do not multiply while one channel waits longer for its next sweep than another', async () => {
+  const { clock, store, broker } = open()
+  // Events that no longer count are deleted after the deduplication window: a sweep every ten seconds until then.
+  const counted = stream('counted', { retain: { count: 5 } })
+  const aged = stream('aged', { retain: { age: '1h' } })
+  await broker.declare(counted, aged)
+  await broker.publish(
+    counted,
+    Array.from({ length: 10 }, () => ({ type: 'noted' })),
+  )
+  await broker.publish(aged, { type: 'noted' })
+  store.sweeps = 0
+  await passes(clock, 30_000)
+  expect(store.sweeps).toBeGreaterThan(20)
+  expect(store.sweeps).toBeLessThan(40)
 })
