@@ -53,46 +53,45 @@ function usePlaces(shown: Shown): { readonly key: string; readonly places: Place
   return done
 }
 
+/** The parts that have a place. */
+function nodesOf({ parts }: Shown, places: Places, chosen: string): PartNode[] {
+  return parts.flatMap((part): PartNode[] => {
+    const position = places[part.id]
+    if (position === undefined) return []
+    return [
+      {
+        id: part.id,
+        type: 'part',
+        position,
+        data: { part },
+        width: NODE_WIDTH,
+        height: NODE_HEIGHT,
+        ariaLabel: plain(`${part.kind} ${part.name}`, 120),
+        selected: part.id === chosen,
+      },
+    ]
+  })
+}
+
+/** The lines. Those of the chosen part are selected. */
+function edgesOf({ lines }: Shown, chosen: string): LineEdge[] {
+  return lines.map(({ id, from, to, ids, certain }) => ({
+    id,
+    type: 'line',
+    source: from,
+    target: to,
+    data: { ids, certain },
+    selected: chosen !== '' && (from === chosen || to === chosen),
+    focusable: false,
+    markerEnd: { type: MarkerType.ArrowClosed },
+  }))
+}
+
 function Chart({ shown, chosen, choose }: MapProps): ReactNode {
   const done = usePlaces(shown)
   const { fitView } = useReactFlow()
-  const nodes = useMemo(
-    () =>
-      shown.parts.flatMap((part): PartNode[] => {
-        const position = done?.places[part.id]
-        if (position === undefined) return []
-        const label = plain(`${part.kind} ${part.name}`, 120)
-        return [
-          {
-            id: part.id,
-            type: 'part',
-            position,
-            data: { part },
-            width: NODE_WIDTH,
-            height: NODE_HEIGHT,
-            ariaLabel: label,
-            selected: part.id === chosen,
-          },
-        ]
-      }),
-    [shown, done, chosen],
-  )
-  const edges = useMemo(
-    () =>
-      shown.lines.map(
-        ({ id, from, to, ids, certain }): LineEdge => ({
-          id,
-          type: 'line',
-          source: from,
-          target: to,
-          data: { ids, certain },
-          selected: chosen !== '' && (from === chosen || to === chosen),
-          focusable: false,
-          markerEnd: { type: MarkerType.ArrowClosed },
-        }),
-      ),
-    [shown, chosen],
-  )
+  const nodes = useMemo(() => nodesOf(shown, done?.places ?? {}, chosen), [shown, done, chosen])
+  const edges = useMemo(() => edgesOf(shown, chosen), [shown, chosen])
   const key = done?.key
   useEffect(() => {
     if (key !== undefined) void fitView({ padding: 0.06, maxZoom: 1.1 })
