@@ -232,6 +232,24 @@ describe.skipIf(!existsSync(executablePath))('the console in a browser', () => {
     await page.getByText('to see small ones').waitFor()
   })
 
+  test('a rule says why it acted or did not act on an event, and leads to the dead letters of its actions', {
+    timeout: 60_000,
+  }, async () => {
+    const page = await open('?view=rule&name=large-orders')
+    const card = page.getByRole('region', { name: 'Why did it not act on an event?' })
+    await expect.poll(() => card.getByRole('button', { name: 'Why?' }).isDisabled()).toBe(true)
+    await card.getByLabel('Offset').fill('0')
+    await card.getByRole('button', { name: 'Why?' }).click()
+    await card.getByText(/^At this event, revision \d+ of the rule was in force/).waitFor()
+    expect(await card.locator('.reasons li').count()).toBeGreaterThan(0)
+    expect(page.url()).toContain('offset=0')
+    await card.getByLabel('Offset').fill('1')
+    await expect.poll(() => card.locator('.reasons').count()).toBe(0)
+    await page.getByRole('link', { name: 'Dead letters', exact: true }).last().click()
+    expect(page.url()).toMatch(/view=letters&consumer=rule\.large-orders\./)
+    await page.context().close()
+  })
+
   test('an event is published by hand', { timeout: 60_000 }, async () => {
     const page = await open('?view=publish&name=alerts')
     await page.getByLabel('Type').fill('alert.raised')

@@ -5,7 +5,7 @@ import { useAction } from '../parts/async.ts'
 import { CopyAs } from '../parts/commands.tsx'
 import { JsonView } from '../parts/json-view.tsx'
 import { Problem } from '../parts/notice.tsx'
-import type { RuleText } from './rule-view.tsx'
+import type { RuleText } from './rule-text.ts'
 
 export function DryRun({ rule }: { readonly rule: RuleText | null }): ReactNode {
   const [from, setFrom] = useState('7d')

@@ -3,16 +3,17 @@
  * changed it.
  */
 import { type ReactNode, useId, useState } from 'react'
-import { api, type Call } from '../api/client.ts'
+import { api } from '../api/client.ts'
 import type { RuleDescription } from '../api/types.ts'
 import { Act } from '../parts/act.tsx'
-import { type Asked, useAsked, useSettled } from '../parts/async.ts'
-import { shellWord } from '../parts/commands.tsx'
-import { Confirm } from '../parts/dialog.tsx'
+import { type Asked, useAsked } from '../parts/async.ts'
 import { ago, plain } from '../parts/format.ts'
 import { Problem, Waiting } from '../parts/notice.tsx'
-import { go, useQuery } from '../shell/route.tsx'
+import { go, To, useQuery } from '../shell/route.tsx'
+import { ChangeRule, type RuleChange } from './change-rule.tsx'
 import { DryRun } from './dry-run.tsx'
+import { type RuleText, ruleIn, useValidity } from './rule-text.ts'
+import { WhyRule } from './why-rule.tsx'
 
 interface Shown {
   readonly rule: RuleDescription
@@ -47,113 +48,127 @@ function Editor({ shown, again }: { readonly shown: Shown | null; readonly again
   const { name: known, ...definition } = shown?.rule.definition ?? { name: '', ...NEW }
   const [name, setName] = useState(known)
   const [text, setText] = useState(() => JSON.stringify(definition, null, 2))
-  const [asking, setAsking] = useState<'save' | 'enable' | 'disable' | 'remove' | null>(null)
-  const field = useId()
+  const [asking, setAsking] = useState<RuleChange | null>(null)
   const rule = ruleIn(text, name)
-  const of = { channel: [definition.on].flat()[0] ?? '' }
+  const channel = [definition.on].flat()[0] ?? ''
   const checked = useValidity(rule)
+  const isValid = rule !== null && name !== '' && checked.problem === null
+  const done = (removed: boolean): void => {
+    if (removed) go({ view: 'rules' })
+    else if (shown === null) go({ view: 'rule', name })
+    else again()
+  }
   return (
     <div className="page">
-      <div className="page-head">
-        <h1>{shown === null ? 'New rule' : <bdi>{plain(known, 120)}</bdi>}</h1>
-        {shown !== null && (
-          <span className={`badge ${shown.rule.enabled ? 'good' : 'warn'}`}>
-            {shown.rule.enabled ? 'enabled' : 'disabled'}
-          </span>
-        )}
-        <span className="row wrap end">
-          {shown !== null && (
-            <>
-              <Act action="rules" of={of} onClick={() => setAsking(shown.rule.enabled ? 'disable' : 'enable')}>
-                {shown.rule.enabled ? 'Disable …' : 'Enable …'}
-              </Act>
-              <Act action="rules" of={of} className="danger" onClick={() => setAsking('remove')}>
-                Remove …
-              </Act>
-            </>
-          )}
-          <Act
-            action="rules"
-            of={of}
-            className="primary"
-            disabled={rule === null || name === '' || checked.problem !== null}
-            onClick={() => setAsking('save')}
-          >
-            Save …
-          </Act>
-        </span>
-      </div>
+      <Head shown={shown} channel={channel} isValid={isValid} ask={setAsking} />
       {shown?.rule.problem != null && <p className="notice bad">{plain(shown.rule.problem, 400)}</p>}
       <div className="columns">
         <section className="card stack" aria-label="Definition">
-          {shown === null && (
-            <div className="field">
-              <label htmlFor={`${field}name`}>Name</label>
-              <input
-                id={`${field}name`}
-                value={name}
-                onChange={({ target }) => setName(target.value)}
-                placeholder="large-orders"
-              />
-            </div>
-          )}
-          <div className="field">
-            <label htmlFor={`${field}text`}>Rule, as JSON: on, when, then</label>
-            <textarea
-              id={`${field}text`}
-              rows={16}
-              spellCheck={false}
-              value={text}
-              onChange={({ target }) => setText(target.value)}
-            />
-          </div>
+          {shown === null && <NameField name={name} set={setName} />}
+          <TextField text={text} set={setText} />
           <Validity rule={rule} checked={checked} />
         </section>
         <div className="stack">
+          {shown !== null && <WhyRule rule={known} on={channel} />}
           <DryRun rule={checked.problem === null ? rule : null} />
+          {shown !== null && <Workers rule={known} then={shown.rule.definition.then} />}
           {shown !== null && <History shown={shown} />}
         </div>
       </div>
-      {asking !== null && (
-        <Change
-          verb={asking}
-          name={name}
-          rule={rule}
-          close={() => setAsking(null)}
-          done={(removed) => (removed ? go({ view: 'rules' }) : shown === null ? go({ view: 'rule', name }) : again())}
-        />
-      )}
+      {asking !== null && <ChangeRule {...{ verb: asking, name, rule, done }} close={() => setAsking(null)} />}
     </div>
   )
 }
 
-export type RuleText = Readonly<Record<string, unknown>>
-
-function ruleIn(text: string, name: string): RuleText | null {
-  try {
-    const value = JSON.parse(text) as unknown
-    return typeof value === 'object' && value !== null && !Array.isArray(value)
-      ? { ...value, name: name === '' ? 'new-rule' : name }
-      : null
-  } catch {
-    return null
-  }
+function Head({
+  shown,
+  channel,
+  isValid,
+  ask,
+}: {
+  readonly shown: Shown | null
+  readonly channel: string
+  readonly isValid: boolean
+  readonly ask: (verb: RuleChange) => void
+}): ReactNode {
+  const may = { action: 'rules', of: { channel } } as const
+  const save = (
+    <Act {...may} className="primary" disabled={!isValid} onClick={() => ask('save')}>
+      Save …
+    </Act>
+  )
+  if (shown === null)
+    return (
+      <div className="page-head">
+        <h1>New rule</h1>
+        <span className="row wrap end">{save}</span>
+      </div>
+    )
+  const { name, enabled, author, changedAt, revision } = shown.rule
+  return (
+    <div className="page-head">
+      <h1>
+        <bdi>{plain(name, 120)}</bdi>
+      </h1>
+      <span className={`badge ${enabled ? 'good' : 'warn'}`}>{enabled ? 'enabled' : 'disabled'}</span>
+      <span className="muted">
+        revision {revision}, by <bdi>{plain(author, 60)}</bdi>, {ago(Date.parse(changedAt))}
+      </span>
+      <span className="row wrap end">
+        <Act {...may} onClick={() => ask(enabled ? 'disable' : 'enable')}>
+          {enabled ? 'Disable …' : 'Enable …'}
+        </Act>
+        <Act {...may} className="danger" onClick={() => ask('remove')}>
+          Remove …
+        </Act>
+        {save}
+      </span>
+    </div>
+  )
 }
 
-/** Whether the gateway accepts the rule, by the same checks as when it is saved. Nothing is saved. */
-function useValidity(rule: RuleText | null): Asked<boolean> {
-  const settled = useSettled(JSON.stringify(rule), 250)
-  return useAsked(
-    async (signal) => {
-      if (settled === 'null') return false
-      const event = { specversion: '1.0', id: 'example', source: '/console', type: 'example' }
-      await api(
-        { method: 'POST', path: 'api/rule-tests', body: { rule: JSON.parse(settled) as unknown, event } },
-        signal,
-      )
-      return true
-    },
-    [settled],
+function NameField({ name, set }: { readonly name: string; readonly set: (name: string) => void }): ReactNode {
+  const field = useId()
+  return (
+    <div className="field">
+      <label htmlFor={field}>Name</label>
+      <input id={field} value={name} onChange={({ target }) => set(target.value)} placeholder="large-orders" />
+    </div>
+  )
+}
+
+function TextField({ text, set }: { readonly text: string; readonly set: (text: string) => void }): ReactNode {
+  const field = useId()
+  return (
+    <div className="field">
+      <label htmlFor={field}>Rule, as JSON: on, when, then</label>
+      <textarea id={field} rows={16} spellCheck={false} value={text} onChange={({ target }) => set(target.value)} />
+    </div>
+  )
+}
+
+/** The actions that have a consumer of their own: their dead letters are redriven there. */
+function Workers({ rule, then }: { readonly rule: string; readonly then: unknown }): ReactNode {
+  const counts = new Map<string, number>()
+  const ids = [then].flat().flatMap((action) => {
+    const kind = typeof action === 'string' ? action : Object.keys((action ?? {}) as object)[0]
+    if (kind === undefined || kind === 'drop') return []
+    const at = (counts.get(kind) ?? 0) + 1
+    counts.set(kind, at)
+    return [at === 1 ? kind : `${kind}-${at}`]
+  })
+  if (ids.length === 0) return null
+  return (
+    <section className="card stack" aria-labelledby="workers">
+      <h2 id="workers">Its actions</h2>
+      {ids.map((id) => (
+        <div key={id} className="row wrap">
+          <To to={{ view: 'consumer', name: `rule.${rule}.${id}` }}>{plain(id, 40)}</To>
+          <To to={{ view: 'letters', consumer: `rule.${rule}.${id}` }}>Dead letters</To>
+        </div>
+      ))}
+      <p className="muted">An action has a consumer once it has a queue: http and call, or a failed emit or forward.</p>
+    </section>
   )
 }
 
@@ -176,54 +191,5 @@ function History({ shown }: { readonly shown: Shown }): ReactNode {
         ))}
       </ol>
     </section>
-  )
-}
-
-const WORDS = {
-  save: ['Save', 'It applies to events from now on, in all processes.'],
-  enable: ['Enable', 'It matches events again, and events that wait in its queues are handled.'],
-  disable: ['Disable', 'It matches no more events; events in its queues wait.'],
-  remove: ['Remove', 'The rule and the events that wait for its actions are removed. Its history stays.'],
-} as const
-
-function Change({
-  verb,
-  name,
-  rule,
-  close,
-  done,
-}: {
-  readonly verb: keyof typeof WORDS
-  readonly name: string
-  readonly rule: RuleText | null
-  readonly close: () => void
-  readonly done: (removed: boolean) => void
-}): ReactNode {
-  const path = `api/rules/${encodeURIComponent(name)}`
-  const call = (reason: string): Call =>
-    verb === 'save'
-      ? { method: 'PUT', path, query: { reason }, body: rule }
-      : {
-          method: verb === 'remove' ? 'DELETE' : 'POST',
-          path: verb === 'remove' ? path : `${path}/${verb}`,
-          query: { reason },
-        }
-  const command = (reason: string): string =>
-    `millrace rules ${verb} ${shellWord(name)}${reason === '' ? '' : ` --reason ${shellWord(reason)}`}`
-  return (
-    <Confirm
-      title={`${WORDS[verb][0]} ${plain(name, 80)}`}
-      verb={WORDS[verb][0]}
-      danger={verb === 'remove'}
-      close={close}
-      call={call}
-      {...(verb !== 'save' && { command })}
-      act={async (reason) => {
-        await api(call(reason))
-        done(verb === 'remove')
-      }}
-    >
-      <p>{WORDS[verb][1]}</p>
-    </Confirm>
   )
 }
