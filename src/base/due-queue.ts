@@ -1,4 +1,7 @@
-/** Runs tasks when they are due: a binary heap with one timer for all of them. After `close`, no task runs. */
+/**
+ * Runs tasks when they are due. Tasks with a time (`add`) are in a binary heap and share one timer; a task with a span
+ * (`after`) has its own. After `close`, no task runs.
+ */
 import type { Clock } from './clock.ts'
 
 interface Entry {

@@ -1,4 +1,4 @@
-/** A rate over the last ten seconds. Its times are of a clock's `elapsed`, which never goes back. */
+/** A rate over the last ten seconds. Times are what `elapsed` of a clock returns, which never goes back. */
 const SECONDS = 10
 
 export class Meter {

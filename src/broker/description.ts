@@ -130,7 +130,7 @@ export interface DeadLetter {
 /** Where an event is stored. */
 export type EventPlace = Pick<DeadLetter, 'channel' | 'offset'>
 
-/** Dead letters in one list, if the query has no limit. */
+/** The most dead letters in a list if the query has no limit, and the most places in a query. */
 export const DEAD_LETTERS_MAX = 1000
 
 /**

@@ -9,6 +9,6 @@ export interface EncodedEvent {
   readonly key: string | null
   /** The whole CloudEvent in its JSON format. */
   readonly text: string
-  /** The event, where it is had for less than parsing the text: it was published a moment ago. */
+  /** Decodes the event in a way that is cheaper than parsing the whole text. Absent if there is no such way. */
   decode?(offset: number): StoredEvent
 }

@@ -25,7 +25,7 @@ export function backoffMs(attempt: number, minMs: number, maxMs: number, random:
   return Math.ceil(random() * Math.min(maxMs, minMs * 2 ** Math.min(attempt - 1, 40)))
 }
 
-/** The default backoff, for a consumer whose own policy is not known here. */
+/** A policy with this number of attempts and the default backoff, where the consumer's own policy is not known. */
 export function defaultPolicy(attempts: number): AttemptPolicy {
   return {
     attempts,

@@ -90,7 +90,7 @@ export async function seenDelayed(
 ): Promise<readonly DelayedEvent[]> {
   const mask = await maskFor(engine, channel, maySee)
   if (mask === null) return list
-  // Their data is not at hand, so it is not known whether the key is made from a sensitive field.
+  // Delayed events are listed without their data, so it is not known whether the key is made from a sensitive field.
   const seen = list.map((each) => (each.key !== null && mask.has(each.type) ? { ...each, key: MASK } : each))
   return query.key === undefined ? seen : seen.filter(({ key }) => key === query.key)
 }

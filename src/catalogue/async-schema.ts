@@ -2,8 +2,9 @@
  * A JSON Schema (draft 2020-12) in the schema format that AsyncAPI takes by default, a superset of draft-07.
  *
  * Everyone with permission to declare a channel can supply a schema, so only keywords of the right form are taken. What
- * draft-07 cannot say, and references that lead nowhere, are left out: the result accepts at least what the schema
- * accepts. References within the schema become references within the document.
+ * draft-07 cannot say is left out, and so is a reference to anything but the schema itself or one of its `$defs` or
+ * `definitions`. The result accepts at least what the schema accepts. References that are kept become references within
+ * the document.
  * @see https://www.asyncapi.com/docs/reference/specification/v3.0.0#schemaObject
  */
 import { isJsonObject, type JsonObject } from '../base/json-object.ts'
@@ -170,7 +171,10 @@ class Conversion {
     if (contains !== undefined && minContains !== 0) made['contains'] = this.schema(contains, depth)
   }
 
-  /** The place of a referred schema in the document; null if the reference leads nowhere within the schema. */
+  /**
+   * The reference as a place in the document. Known references are `#`, and a schema of the root's `$defs` or
+   * `definitions`; for any other the result is null.
+   */
   #reference(reference: unknown): string | null {
     if (typeof reference !== 'string' || !/^#(?:\/(?:\$defs|definitions)\/[^/]+)?$/.test(reference)) return null
     if (reference === '#') return this.#at

@@ -15,7 +15,7 @@ export interface LockedEvent extends Omit<DeclaredEvent, 'definition'> {
   readonly earlier: Readonly<Record<string, readonly JsonObject[]>>
 }
 
-/** @throws INVALID_OPTION when the text is not a lock file of this format */
+/** The events in the text of a lock file. @throws INVALID_OPTION when the text is not a lock file of this format */
 export function parseLock(text: string, path: string): LockedEvent[] {
   const refuse = (why: string): never => {
     throw new MillraceError('INVALID_OPTION', `${path} ${why}: write it again with --update`, { path })

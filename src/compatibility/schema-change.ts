@@ -46,7 +46,10 @@ export interface SchemaVerdict {
 
 const UNDECIDED_MAX = 20
 
-/** @param before the earlier schemas, the latest first; only transitive modes look behind the first */
+/**
+ * Judges a change of a schema.
+ * @param before the earlier schemas, the latest first; only transitive modes compare with more than the first
+ */
 export function judgeChange(
   before: readonly JsonObject[],
   after: JsonObject,

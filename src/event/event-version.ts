@@ -84,7 +84,7 @@ export function publishedSchema(
   return known.schema
 }
 
-/** @throws UNKNOWN_VERSION, for an event in a version that the definition of its channel does not have */
+/** The error UNKNOWN_VERSION for an event in a version that the definition of its channel does not have. */
 export function unpublishable(
   {
     version: newest,

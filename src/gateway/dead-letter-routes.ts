@@ -154,7 +154,10 @@ async function lettersOf(request: GatewayRequest, host: GatewayHost, action: Act
   return host.broker.deadLetters(consumer)
 }
 
-/** @throws FORBIDDEN when the caller may not choose a consumer's events by their key */
+/**
+ * Checks that the caller may choose events of the consumer by their key, in one channel or in all that it reads.
+ * @throws FORBIDDEN when it may not
+ */
 export async function permitKey(
   { maySee }: GatewayRequest,
   { core: { engine } }: GatewayHost,

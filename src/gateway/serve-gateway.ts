@@ -24,7 +24,7 @@ export interface ServeOptions extends GatewayOptions {
   readonly host?: string
   /** Serve HTTPS. PEM texts. TLS 1.2 or later. */
   readonly tls?: { readonly cert: string | Buffer; readonly key: string | Buffer }
-  /** How long a client may take to send its request, headers and all. @default '30s' */
+  /** How long a client may take to send its request: the headers and the body. @default '30s' */
   readonly requestTimeout?: Duration
   /**
    * A connection is closed if nothing was sent on it, or if it did not take its answer, for this time. Longer than a

@@ -25,7 +25,7 @@ export function savedSlot(slot: number, rows: readonly Row[]): SavedSlot {
   return { slot, rows: deflateRawSync(JSON.stringify(kept), { level: 6 }).toString('base64') }
 }
 
-/** Reads a saved slot. Null if the data is not one: it is damaged, or another version wrote it. */
+/** Reads a saved slot. Null if the data is not one. Rows and figures that this version does not know are left out. */
 export function readSlot(data: unknown): { readonly slot: number; readonly rows: Row[] } | null {
   try {
     const { slot, rows } = data as Partial<Record<keyof SavedSlot, unknown>>

@@ -63,7 +63,10 @@ function ipv6Bits(text: string): string | null {
   return bits.startsWith(MAPPED) ? bits.slice(96) : bits
 }
 
-/** The 32 or 128 bits of an address as a string of `0` and `1`, or `null` if the text is not an address. */
+/**
+ * The 32 or 128 bits of an address as a string of `0` and `1`, or `null` if the text is not an address. An IPv4 address
+ * that is written as IPv6 (`::ffff:…`) has 32 bits.
+ */
 export function addressBits(text: string): string | null {
   if (text.length < 2 || text.length > ADDRESS_CHARS_MAX) return null
   const first = text.charCodeAt(0)

@@ -2,7 +2,7 @@
  * Wildcards: `*` matches any characters, `\*` an asterisk, `\\` a backslash.
  *
  * Matching takes the leftmost position of each literal part in turn, so it never backtracks. The number of `*` in one
- * wildcard is limited all the same, as on AWS.
+ * wildcard is limited nevertheless, as on AWS.
  */
 import { LIMITS } from '../base/limits.ts'
 

@@ -1,10 +1,10 @@
 /**
  * Two durations of the things of a series, such as of publish calls and of their commits, in histograms.
  *
- * All things are counted. Each is measured while they are rare. At more than about 1,000 a second one in up to 16 is
+ * All things are counted. While they are rare, each is measured. At more than about 1,000 a second one in up to 16 is
  * measured, because to read the clock for each would cost as much as three percent of an event's whole way. A measured
- * thing stands for those before it that were not measured. Chance has a part in which one is measured, so that no
- * pattern in the events can hide from it.
+ * thing stands for those before it that were not measured. Which one is measured is partly random, so that a pattern in
+ * the events cannot distort the result.
  */
 import type { Histogram } from './histogram.ts'
 
@@ -61,7 +61,7 @@ export class Durations {
     return value >>> 0
   }
 
-  /** How many things the measured one stands for that has just begun: itself, and those that were not measured. */
+  /** How many things the measured thing that has just begun stands for: itself, and those that were not measured. */
   takeWeight(): number {
     const others = Math.max(0, this.#unmeasured)
     this.#unmeasured -= others

@@ -45,6 +45,7 @@ export interface Asker {
 export const OWNER: Asker = { mayRead: () => true, maySee: seesAll }
 
 /**
+ * Why a consumer has handled an event, or has not.
  * @throws UNKNOWN_CHANNEL · UNKNOWN_CONSUMER
  */
 export async function whyDelivery(

@@ -8,7 +8,7 @@
  *
  * Before a claimed event, in its key, there may be an event whose completion was lost with the engine before. That
  * event has to be handled again, and not while another of its key is in flight (clause 4): it waits until the claimed
- * event is settled. As it comes first, the claimed event is then handled once more behind it.
+ * event is settled. Because that event comes first, the claimed event is then handled once more, after it.
  */
 import type { ClaimOutcome, HeldClaim } from '../../broker/engine.ts'
 import type { EventBlock } from '../delivery-log.ts'

@@ -47,7 +47,10 @@ export class ConsumerKeys {
     return this.#instances.size === 0
   }
 
-  /** A cursor was attached to an instance. With the second channel the table begins, with what the instances hold. */
+  /**
+   * A cursor was attached to an instance. When the consumer has its second channel, the table is created and filled
+   * with the keys that the instances hold.
+   */
   attended(): void {
     if (this.#holdings !== null) return
     const channels = new Set<string>()

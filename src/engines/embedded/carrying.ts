@@ -1,6 +1,6 @@
 /**
- * Copies events and delayed events out of the embedded engine and into it. A channel is records and blocks, which are
- * read and written as they are.
+ * Reads delayed events out of the embedded engine, and writes events into it, for a copy. An event keeps its text, its
+ * id, its key and the time at which it was first stored.
  */
 import { LIMITS } from '../../base/limits.ts'
 import type { CarriedEvent, CarriedSchedule, Page } from '../../broker/carriage.ts'

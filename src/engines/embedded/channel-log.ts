@@ -48,7 +48,7 @@ export class Carried implements EncodedEvent {
 
 const CACHED_BLOCKS = 4
 
-/** Events, with the waiter of each. An event with the waiter null cannot be refused: nobody waits for it. */
+/** Events, with the waiter of each. An event with the waiter null cannot be refused. */
 export interface Waiting {
   readonly events: readonly EncodedEvent[]
   readonly waiters: readonly (PublishWaiter | null)[]

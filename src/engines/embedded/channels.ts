@@ -1,5 +1,6 @@
 /**
- * The channels of an embedded engine: the log of each by its name and its number, and their records in the store.
+ * The channels of an embedded engine. Finds the log of a channel by its name or its number, and writes the channels'
+ * records into the store.
  *
  * A channel keeps its number, and a number is never used again: a channel that is removed and declared again gets a new
  * one.

@@ -65,7 +65,7 @@ const LEAVING_MS = 1000
 export interface CommitterHooks {
   /** Nothing can be stored at the moment (DISK_FULL, TOO_MANY_FILES); null: storing works again. */
   alarm(error: Error | null): void
-  /** The store has failed for good. */
+  /** The store has failed. This engine takes no more writes. */
   failed(error: Error): void
 }
 
@@ -101,7 +101,7 @@ export class Committer {
     if (this.#pendingBytes > LIMITS.pendingBytesMax) throw this.#tooMuch()
   }
 
-  /** Accept an event that can be refused: somebody waits for it. */
+  /** Accept an event that can be refused: `waiter` gets the error. */
   publish(log: ChannelLog, event: EncodedEvent, waiter: PublishWaiter): number {
     return this.#append(log, event, waiter)
   }

@@ -3,7 +3,8 @@
  * When the owner ends, one of the others becomes the owner.
  *
  * Invariants: the directory has one owner at a time (`storage/directory-owner.ts`). A process that attached keeps its
- * engine for good. The engine's connection leads to the owner: another process, or after a takeover this one.
+ * engine as long as it is open. The engine's connection leads to the owner: another process, or after a takeover this
+ * one.
  */
 
 import { MillraceError } from '../../base/errors.ts'

@@ -45,7 +45,7 @@ export class ChannelTopic {
   #cache = new ChunkCache(LIMITS.kafkaCacheBytes)
   /** Whether the registry still has the channel. */
   readonly #exists: () => Promise<boolean>
-  /** The offset up to which the tail is seen; null until somebody follows. */
+  /** The offset up to which the tail is seen; null until a reader follows it. */
   #at: number | null = null
   /** Where each partition ends in the part of the log that is seen. */
   #ends = new PartitionEnds(0)

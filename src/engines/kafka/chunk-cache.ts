@@ -24,7 +24,7 @@ export class Chunk {
   end: number
   bytes = 0
   used = 0
-  /** The events, or a function that decodes them if nobody has asked for them yet. */
+  /** The events; until they are first read, a function that decodes them. */
   #events: KeptEvent[] | (() => KeptEvent[])
   #byPartition: Map<number, KeptEvent[]> | null = null
 

@@ -114,7 +114,7 @@ function binaryMode(text: string): { readonly headers: RecordHeader[]; readonly 
   return { headers, value }
 }
 
-/** Whether everything behind `"data":` is data, and no attribute follows. */
+/** Whether everything after `"data":` is data, and no attribute follows. */
 function isJson(text: string): boolean {
   try {
     JSON.parse(text)

@@ -1,8 +1,8 @@
 /**
- * The requests with records, Produce (version 9) and Fetch (version 12), and requests about a topic of one partition.
+ * Requests to Kafka. A topic of Millrace has one partition, number 0.
  *
- * They are written here and not by the client library, whose encoder creates an object and several buffers for each
- * field of each record.
+ * The requests with records, Produce (version 9) and Fetch (version 12), are encoded here, because the client library's
+ * encoder creates an object and several buffers for each field of each record. The library encodes the other requests.
  * @see https://kafka.apache.org/protocol
  */
 import { KafkaError } from './kafka-error.ts'

@@ -89,7 +89,7 @@ export class WireWriter {
     return this
   }
 
-  /** UTF-8 behind its length in zigzag form. */
+  /** The length of the text in zigzag form, and then the text as UTF-8. */
   sizedText(value: string): this {
     this.#room(5 + value.length * 3)
     // A character is nearly always one byte.
@@ -208,7 +208,7 @@ export class WireReader {
     return this.bytes.subarray(this.at - count, this.at)
   }
 
-  /** Bytes behind their length; null for −1. */
+  /** A length, and then as many bytes; null if the length is −1. */
   nullable(): Buffer | null {
     const length = this.signed()
     return length < 0 ? null : this.take(length)

@@ -103,7 +103,7 @@ export class ChannelStreams {
     }
   }
 
-  /** A stream whose leader did not answer in time exists all the same. */
+  /** The channel of a stream whose leader did not answer in time: such a stream exists. */
   async #silent(stream: string): Promise<ChannelStream | null> {
     for (const channel of this.#channels.values()) if (channel.stream === stream) return channel
     const info = await this.#call('looking at a channel', () => this.#client.api<StreamInfo>(`STREAM.INFO.${stream}`))

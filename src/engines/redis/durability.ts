@@ -2,9 +2,10 @@
  * Clause 1 on Redis: what an acknowledgement of this server means. The server itself is asked when the connection is
  * made, and each time it is made again.
  *
- * `appendfsync always` with the append-only file is durable. If the settings cannot be read (managed servers forbid
- * CONFIG) or are weaker, a server from 7.2 on (or Valkey) can be asked to wait for its disk: WAITAOF after each write.
- * Weaker settings are refused, unless the URL accepts them.
+ * `appendfsync always` with the append-only file is durable. Without the append-only file, a server is refused, unless
+ * the URL accepts that. If `appendfsync` is weaker or cannot be read (managed servers forbid CONFIG), and the URL does
+ * not accept less, a server from 7.2 on (or Valkey) is asked to wait for its disk: WAITAOF after each write. An older
+ * server is refused if its `appendfsync` is weaker. If it cannot be read, the server is accepted with a doubt.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { isMillraceError, MillraceError } from '../../base/errors.ts'

@@ -5,7 +5,7 @@
  * - The window has no gaps: every event from its first offset to its end that was pushed is in it. The backend begins a
  *   new window after a gap, or makes sure that there is none.
  * - Its size is bounded in bytes. The oldest events leave first.
- * - An event is decoded when somebody reads it for the first time.
+ * - An event is decoded when it is read for the first time.
  *
  * Two other caches of events have a different purpose. The Kafka engine fetches stretches anywhere in a topic, with all
  * partitions mixed, and keeps the stretches that were used last (`kafka/chunk-cache.ts`). A `PartitionLog` keeps blocks
@@ -23,7 +23,7 @@ export interface PushedEvent<Raw> {
   readonly bytes: number
   /** What the servers pushed; null from the moment at which the event is decoded. */
   raw: Raw | null
-  /** The decoded event; null until somebody reads it. */
+  /** The decoded event; null until it is read for the first time. */
   record: StoredRecord | null
 }
 
@@ -71,7 +71,10 @@ export class TailWindow<Raw> {
     return from >= this.#first
   }
 
-  /** Events from an offset on, of one partition or (null) of all; null where some of them have left the window. */
+  /**
+   * Events at and after an offset, of one partition, or of all if `partition` is null. Returns null if the window does
+   * not reach back to the offset.
+   */
   read(partition: number | null, from: number, limit: ReadLimit): StoredRecord[] | null {
     if (!this.covers(from)) return null
     const events = this.#events

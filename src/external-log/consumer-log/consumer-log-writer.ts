@@ -1,7 +1,7 @@
 /**
  * Writes the entries of an owner into its consumer log, and decides when a snapshot is due.
  *
- * Invariant: an entry is stored only behind the last entry that this owner wrote or read. An append that meets an entry
+ * Invariant: an entry is stored only after the last entry that this owner wrote or read. An append that meets an entry
  * of another member is refused with `Fenced`.
  */
 import { type Clock, pause } from '../../base/clock.ts'

@@ -14,7 +14,7 @@ import type { ChannelEntry } from '../log-backend.ts'
 
 export const SCHEDULE = '~schedule'
 
-/** The prefix of ids of cancellations. No incarnation begins with it, and the channel name behind it is empty. */
+/** The prefix of ids of cancellations. No incarnation begins with it, and the channel name after it is empty. */
 const CANCELLED = '~cancelled//'
 
 /** The number of events that may be in flight at once. Events that are not due are put back until they are. */
@@ -202,7 +202,7 @@ export class Scheduler implements DeliverySink {
 
   /**
    * Whether other events of the same time were put back before this one. An event that was put back once for this
-   * reason is in turn.
+   * reason is not put back again.
    */
   #isBehind(offset: number, dueAtMs: number): boolean {
     return this.#countOf.has(dueAtMs) && !this.#putBack.has(offset)

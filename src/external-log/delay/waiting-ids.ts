@@ -7,11 +7,11 @@
  * the id itself decides. An id is known until its channel's window has passed after the event was due. From then on the
  * channel would store it again.
  *
- * A cancellation is a record of the queue, behind the event that it is about. An id that is met is decided only after
- * the queue was read to its end. So an id is free as soon as its cancellation is answered, in every process.
+ * A cancellation is a record of the queue, later than the event that it is about. An id that is met is decided only
+ * after the queue was read to its end. So an id is free as soon as its cancellation is answered, in every process.
  *
  * An event that another process delayed a moment ago may not be known here yet. The duplicate is then detected when it
- * becomes due, and the event is stored once all the same.
+ * becomes due, and the event is still stored once.
  */
 import { hash } from 'node:crypto'
 import { LIMITS } from '../../base/limits.ts'

@@ -8,7 +8,7 @@
  * - A letter is in memory until that entry is written. Their number and bytes are limited: beyond the limit no letter
  *   joins (`crowded`).
  * - Texts that no consumer log needs are deleted from the front. When most of the stored texts are not needed, the
- *   needed ones are stored again behind them.
+ *   needed ones are stored again at the end.
  */
 import { type Clock, pause } from '../../base/clock.ts'
 import { isMillraceError } from '../../base/errors.ts'

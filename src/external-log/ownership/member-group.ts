@@ -2,10 +2,10 @@
  * A consumer's instances in this engine, and the partitions that they work on: which of them this member owns, as all
  * members of the group see it.
  *
- * Every member sends heartbeats that name the channels it takes. Each member computes who should own each stripe
- * (`stripesOf`, over the members that live). It gives back the partitions of other members' stripes when no event of
+ * Every member sends heartbeats that name the channels it takes. From the members that live, each member computes which
+ * one should own each stripe (`stripesOf`). It gives back the partitions of other members' stripes when no event of
  * the stripe is in flight. It claims the partitions of its own stripes when their owner has released them or is dead.
- * The conditional append to the consumer log decides who owns a partition, so a wrong view does no harm.
+ * The conditional append to the consumer log decides which member owns a partition, so a wrong view does no harm.
  *
  * This is where a member's own lease ends: a member whose heartbeat was not accepted for its lease gives up its
  * partitions (`#giveUp`). When the other members take it for dead is decided in `living-members.ts`. The lease of an
@@ -364,7 +364,7 @@ export class MemberGroup {
   }
 
   /**
-   * End the membership behind all looks that were asked for. An instance that joins meanwhile has its first look after
+   * End the membership after all looks that were asked for. An instance that joins meanwhile has its first look after
    * this. So looks and endings are a queue, and not `OneAtATime`.
    */
   #end(): Promise<void> {

@@ -20,7 +20,7 @@ class SparseBlock implements EventBlock {
   readonly count: number
   readonly #nowMs: number
   readonly #records: readonly StoredRecord[]
-  /** Index of the record that was found last. The next search mostly ends at it or at the one behind it. */
+  /** Index of the record that was found last. The next search mostly ends at it or at the record after it. */
   #near = 0
 
   constructor(firstOffset: number, end: number, records: readonly StoredRecord[], nowMs: number) {

@@ -64,7 +64,7 @@ function goneMeanwhile(error: unknown, follow: boolean): null {
   throw error
 }
 
-/** Remembers that something happened until somebody waits for it. */
+/** Remembers that something happened until a call of `wait` learns it. */
 class Signal {
   #rung = false
   #wake: (() => void) | null = null

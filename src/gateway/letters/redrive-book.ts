@@ -40,8 +40,8 @@ export const redriveQueue: Queue = queue('$redrives.queue', {
 })
 
 /**
- * The latest event of each key is kept. What a process stores has keys of its own: so a late state never replaces
- * that of another process, and who ran the job before stays known.
+ * The latest event of each key is kept. Each process has its own keys, so a late state never replaces that of another
+ * process, and the processes that ran the job before stay known.
  */
 export function redriveKey({ type, data }: { readonly type: string; readonly data?: unknown }): string {
   const { id, runner } = data as { readonly id: string; readonly runner?: string }
@@ -52,7 +52,7 @@ export class RedriveBook {
   readonly #broker: Broker
   /** By id, in the order in which they began. */
   readonly #states = new Map<string, RedriveState>()
-  /** Who runs each job. */
+  /** By id of the job: the name of its runner. */
   readonly #runners = new Map<string, string>()
   readonly #stops = new Set<string>()
   #next = 0

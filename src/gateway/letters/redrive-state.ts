@@ -52,7 +52,7 @@ export interface RedriveState extends RedriveOrder {
   readonly phase: RedrivePhase
   readonly endedMs: number | null
   readonly problem: string | null
-  /** Who runs the job. Each time that a process takes it, it has another name. */
+  /** The name of the process as the runner of this job: a new one each time that a process takes the job. */
   readonly runner: string
   /** How many times a process took it. */
   readonly runs: number

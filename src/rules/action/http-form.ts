@@ -38,7 +38,11 @@ const BARRED_HEADERS = new Set([
   'proxy-authorization',
 ])
 
-/** The `http` action as data, after all checks. @throws INVALID_RULE when it is malformed */
+/**
+ * The `http` action as data, after all checks. `others` names further members that the action may have; the caller
+ * reads them.
+ * @throws INVALID_RULE when it is malformed
+ */
 export function parseHttp(body: unknown, path: string, others: readonly string[]): HttpForm {
   const form = membersOf(typeof body === 'string' ? { url: body } : body, path, [
     'url',

@@ -114,7 +114,10 @@ function lossName(offset: number | null, lowest: number, highest: number, draine
   return offset < highest ? 'lost-write-middle' : 'lost-write-postfix'
 }
 
-/** Clause 12: each emission of an event's handling exists once if the event was done, and not otherwise. */
+/**
+ * Clause 12: each emission of an event's handling exists at most once, and exists after a drain if the event was done.
+ * `checkVisibility` finds emissions of an attempt that failed.
+ */
 export function checkEmissions({ emits, written, seen, drains }: HistoryIndex): Anomaly[] {
   const found: Anomaly[] = []
   for (const [, its] of group(emits, (emit) => JSON.stringify([emit.consumer, emit.cause, emit.channel, emit.slot]))) {

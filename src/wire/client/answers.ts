@@ -35,7 +35,7 @@ export function listOf<Item>(value: unknown): Item[] {
   throw malformed('an answer is not a list')
 }
 
-/** @throws INVALID_REQUEST */
+/** An object from the server. Its members are not checked. @throws INVALID_REQUEST when it is not an object */
 export function objectOf<Answer extends object>(value: unknown): Answer {
   if (isObject(value)) return value as Answer
   throw malformed('an answer is not an object')
@@ -88,7 +88,7 @@ export function consumerOf(value: unknown): ConsumerDescription | null {
   return value as ConsumerDescription
 }
 
-/** @throws INVALID_REQUEST */
+/** What the server found about an event and a consumer. @throws INVALID_REQUEST when it is malformed */
 export function inspectionOf(value: unknown): Inspection {
   const { delivery, instances } = objectOf<Partial<Record<keyof Inspection, unknown>>>(value)
   listOf(instances)

@@ -157,7 +157,10 @@ export function checkPlaces(value: unknown): EventPlace[] {
   })
 }
 
-/** @throws INVALID_REQUEST · INVALID_NAME · INVALID_OPTION · INVALID_EVENT */
+/**
+ * The event that a client asks about: its channel, offset and key.
+ * @throws INVALID_REQUEST · INVALID_NAME · INVALID_OPTION
+ */
 export function checkInspected(value: unknown): InspectedEvent {
   const { key = null } = objectOf(value, 'an event') as { readonly key?: unknown }
   if (key !== null && typeof key !== 'string') throw malformed('the key of an event is text, or null')

@@ -120,7 +120,8 @@ export class ServedSubscription implements DeliverySink {
         const inBlock = blockEventOf(group[at] as Delivery)
         size += inBlock === null ? (group[at] as Delivery).text.length : inBlock.bytes
         const next = group[at + 1]
-        // Events that are in blocks, and events that are not, go in separate frames, unless these would be small.
+        // Events that are in blocks, and events that are not, go in separate frames. A frame with fewer than
+        // FRAME_EVENTS_MIN events takes both kinds.
         const alike =
           next === undefined || at + 1 - from < FRAME_EVENTS_MIN || (blockEventOf(next) === null) === (inBlock === null)
         if (size < FRAME_CHARS && next !== undefined && alike) continue

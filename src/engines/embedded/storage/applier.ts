@@ -167,7 +167,7 @@ export class Applier {
     await this.#finish(changes, totals)
   }
 
-  /** Start behind the last apply that succeeded: nothing refers to what a failed apply has written. */
+  /** Start after the last apply that succeeded: nothing refers to what a failed apply has written. */
   #beginAllocating(): void {
     this.#current = Math.max(0, ...this.#totals.keys())
   }
@@ -302,9 +302,9 @@ export class Applier {
   }
 
   /**
-   * Copy the live extents of one mostly dead segment behind the new extents.
-   * It is skipped if this apply trims anything, so that the two never meet. It never takes a segment that this apply
-   * has just filled: the index does not list its new extents yet, so they would seem dead.
+   * Copy the live extents of one mostly dead segment to the place after the new extents. It is skipped if this apply
+   * trims anything, so that the two never meet. It never takes a segment that this apply has just filled: the index
+   * does not list its new extents yet, so they would seem dead.
    */
   async #compact(
     layer: Layer<StoredBlock>,

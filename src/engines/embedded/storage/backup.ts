@@ -50,7 +50,7 @@ export class DirectoryBackup {
     await this.#copy(INDEX_FILE, null)
   }
 
-  /** Called while no segment is removed. Appends behind these bytes do not matter. */
+  /** Called while no segment is removed. Appends after these bytes do not matter. */
   async copySegments(segments: ReadonlyMap<number, SegmentTotals>): Promise<void> {
     for (const [id, { bytes }] of segments) await this.#copy(Segments.fileName(id), bytes)
     // A directory without a data file would look like one whose creation was interrupted.

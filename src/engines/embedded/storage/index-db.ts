@@ -146,7 +146,7 @@ export class IndexDb {
         encoding: 'binary',
         overlappingSync: false,
         readOnly,
-        // With it, lmdb begins a second transaction of its own, and nobody is told if that one fails.
+        // With event-turn batching, lmdb begins a second transaction of its own, and does not report if that one fails.
         eventTurnBatching: false,
         pageSize: PAGE_BYTES,
         maxReaders: 126,

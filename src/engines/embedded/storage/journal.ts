@@ -199,7 +199,7 @@ export class Journal {
     })
   }
 
-  /** The first commit in another file is synced: write the end mark into the file before. */
+  /** Called when the first commit in a new file is synced: writes the end mark into the file that was left. */
   #mark(commit: CommitName, done: (error: Error | null) => void): void {
     const { file, position, salt } = this.#turnedFrom as LeftFile
     this.#turnedFrom = null

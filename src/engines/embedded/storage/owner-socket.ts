@@ -79,8 +79,8 @@ export async function withAddress<Result>(path: string, use: (address: string) =
 }
 
 /**
- * Find out who listens at a path. An owner that ends during the question is asked again: then nobody listens, or the
- * next owner does.
+ * Find out which owner listens at a path. If it ends during the question, the path is asked again: then no process
+ * listens, or the next owner does.
  */
 export async function askOwner(path: string): Promise<OwnerAnswer> {
   for (let tries = 1; ; tries++) {
