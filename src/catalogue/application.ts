@@ -7,7 +7,7 @@ export interface Application {
   readonly name: string
 }
 
-/** With only this application as producer and reader. */
+/** The catalogue with only this application as producer and reader, and only the events and channels that it uses. */
 export function usedBy({ kind, name }: Application, catalogue: Catalogue): Catalogue {
   const isMe = (each: { readonly name: string }): boolean => each.name === name
   const events = catalogue.events.flatMap((event): CatalogueEvent[] => {

@@ -36,7 +36,7 @@ export function schemasOf(spec: ChannelSpec, type: string): readonly DeclaredSch
       ([number, schema]): DeclaredSchema => ({
         version: Number(number),
         earlier: true,
-        // Why it is not kept is not kept: the library gives none, or it does not fit.
+        // The declaration does not say why an earlier schema is missing: the library gives none, or it does not fit.
         state: schema === null ? 'opaque' : 'known',
         schema,
       }),

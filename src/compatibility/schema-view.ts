@@ -14,7 +14,7 @@ export type Schema = JsonObject | boolean
 /** Nesting of references and `allOf`. */
 const DEPTH_MAX = 64
 
-/** A schema together with the document that its references are in. */
+/** A schema, and the document in which its references (`#/…`) are looked up. */
 export interface Rooted {
   readonly schema: Schema
   readonly root: JsonObject

@@ -103,10 +103,10 @@ export function unpublishable(
   return new MillraceError('UNKNOWN_VERSION', message, { type: event.type, id: event.id, version, newest })
 }
 
-/** What was read, and its data in the newest version before the newest schema decodes it. */
+/** By event that was upcast: its data in the newest version, before the newest schema decodes it. */
 const upcastData = new WeakMap<object, unknown>()
 
-/** The text of an event for patterns, which are about the newest version; `stored` if the event was stored in it. */
+/** The text that patterns are matched with: the event in the newest version, or its stored text if that is newest. */
 export function newestText(event: StoredEvent, stored: { readonly text: string }): string {
   return upcastData.has(event) ? JSON.stringify({ ...event, data: upcastData.get(event) }) : stored.text
 }

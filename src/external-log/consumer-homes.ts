@@ -38,7 +38,7 @@ export class ConsumerHomes {
   /** The homes of a consumer in a channel, in all partitions. None if the consumer has begun in no partition. */
   async #begun(consumer: string, channel: string): Promise<readonly PartitionHome[]> {
     const homes = this.#possible(consumer, channel)
-    // Mostly the first partition tells.
+    // Usually the first partition shows it already.
     for (const home of homes) if (await this.#hasBegun(consumer, home)) return homes
     return []
   }
@@ -57,7 +57,10 @@ export class ConsumerHomes {
       : cursor !== null || records.get(consumerKeys.cursor(consumer, home.logId)) !== undefined
   }
 
-  /** Drop what the index has too much. `version` is the version of the index in which the channels were found. */
+  /**
+   * Drop channels from the index that are gone, or in which the consumer has not begun. `version` is the version of the
+   * index in which they were found.
+   */
   async #drop(consumer: string, idle: readonly string[], version: number): Promise<void> {
     const { index, registry } = this.#host
     const dropped = idle.filter((channel) => registry.isGone(channel))

@@ -29,7 +29,10 @@ export type ConsumerFigure =
   | 'durationP95'
   | 'durationP99'
 
-/** The order is that of the values in a saved slot: new figures are added at the end. */
+/**
+ * The figures of each kind of object, with how they are joined. The order is that of the values in a saved slot, so a
+ * new figure is added at the end.
+ */
 export const FIGURES: {
   readonly channel: Readonly<Record<ChannelFigure, Joining>>
   readonly consumer: Readonly<Record<ConsumerFigure, Joining>>

@@ -16,7 +16,7 @@ export interface HistoryOf {
   readonly figures: Readonly<Record<string, readonly (number | null)[]>>
 }
 
-/** The steps between two points of an answer. Each divides the next ones that matter, and a day. */
+/** The possible steps between two points of an answer. Each divides all later ones: the last is a day. */
 const POINT_STEPS_MS = [
   10_000, 30_000, 60_000, 300_000, 900_000, 1_800_000, 3_600_000, 7_200_000, 21_600_000, 86_400_000,
 ]
@@ -85,7 +85,8 @@ export class MetricsHistory {
   }
 
   /**
-   * Record a slot. An object without a row has zeros. A slot that is recorded already, or is too old, is left alone.
+   * Record a slot. Each object without a row has zeros in it. Nothing changes if the slot is recorded already or is too
+   * old.
    */
   record(step: StepName, slot: number, rows: readonly Row[]): void {
     const timeline = this.#timelines[step]
@@ -138,8 +139,9 @@ export class MetricsHistory {
   }
 
   /**
-   * The figures of an object, in at most `pointsMax` points. The day is used where it reaches back far enough, else the
-   * month. Null if nothing is known of the object.
+   * The figures of an object, in at most `pointsMax` points, and one more if the first and the last lie only in part in
+   * the time asked for. The day is used if it reaches back far enough, else the month. Null if nothing is known of the
+   * object.
    */
   of(kind: ObjectKind, name: string, fromMs: number, toMs: number, pointsMax: number): HistoryOf | null {
     const key = keyOf(kind, name)

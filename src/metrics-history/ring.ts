@@ -1,8 +1,9 @@
 /**
  * The values of one figure by slot, for a fixed number of the newest slots. A slot that is not set has zero.
  *
- * Values are kept in chunks of `CHUNK` slots, two bytes each, in a logarithmic code: a value is exact up to 1,000 and
- * within 0.06 % above. A sealed chunk whose recorded values are all equal is one number, and one of zeros is nothing.
+ * Values are kept in chunks of `CHUNK` slots, two bytes each, in a logarithmic code: a whole number up to 1,000 is
+ * exact, and any other value is within 0.07 %. A sealed chunk whose recorded values are all equal is one number, and
+ * one of zeros is nothing.
  */
 export const CHUNK = 360
 

@@ -61,7 +61,10 @@ export class Durations {
     return value >>> 0
   }
 
-  /** How many things the measured thing that has just begun stands for: itself, and those that were not measured. */
+  /**
+   * The weight of the measured thing that has just begun: 1 for itself, and 1 for each thing since the last measured
+   * one that was not measured.
+   */
   takeWeight(): number {
     const others = Math.max(0, this.#unmeasured)
     this.#unmeasured -= others
@@ -75,8 +78,9 @@ export class Durations {
   }
 
   /**
-   * A measured thing has ended. Its durations are in milliseconds; `secondMs` is NaN if it has only the first. The
-   * second duration counts `parts` times, as the commit of a call with several events does.
+   * A measured thing has ended. `firstMs` and `secondMs` are its two durations in milliseconds; `secondMs` is NaN if
+   * it has no second one. The second duration is counted `parts` times: a publish call with several events has one
+   * duration, and a commit for each of its events.
    */
   endMeasured(weight: number, firstMs: number, secondMs: number, parts = 1): void {
     this.#ended++

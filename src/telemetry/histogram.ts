@@ -8,7 +8,7 @@ export const DURATION_BOUNDS: readonly number[] = [
 /** The bounds for durable writes, most of which take less time than the smallest of `DURATION_BOUNDS`. */
 export const COMMIT_BOUNDS: readonly number[] = [0.0005, 0.001, 0.0025, ...DURATION_BOUNDS]
 
-/** The bounds for the time that events wait and are handled in: with retries it can be hours. */
+/** The bounds for the time from when an event is stored until it is settled: with retries it can be hours. */
 export const LATENCY_BOUNDS: readonly number[] = [...COMMIT_BOUNDS.slice(1), 30, 60, 300, 1800, 3600, 21_600]
 
 export class Histogram {

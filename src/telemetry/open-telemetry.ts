@@ -34,8 +34,8 @@ export interface OpenTelemetryOptions {
 
 export interface MetricProducerOptions {
   /**
-   * `cumulative`: each histogram counts from the beginning. `delta`: it counts from the last collection, as some
-   * backends want it.
+   * `cumulative`: each histogram counts from when its broker was opened. `delta`: it counts from the last collection,
+   * as some backends want it.
    * @default 'cumulative'
    */
   readonly temporality?: Temporality

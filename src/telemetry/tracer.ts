@@ -13,10 +13,11 @@ export interface TracedPublish {
   end(error: unknown): void
 }
 
-/** A traced attempt. */
+/** An attempt that has a span. */
 export interface TracedAttempt {
+  /** The attempt emits an event to a channel. Returns the trace context of the emission; null if it gets none. */
   emitting(channel: string): TraceText | null
-  /** The context of the span. */
+  /** The trace context of the span. */
   context(): TraceText
   settled(attempt: ObservedAttempt, outcome: AttemptOutcome, failure: Failure | null): void
 }

@@ -30,8 +30,9 @@ export async function eventAt(engine: Engine, channel: string, offset: number): 
 }
 
 /**
- * The newest event with the id, among the last `LIMITS.whyLookMax` offsets, or the delayed event with the id.
- * @throws UNKNOWN_CHANNEL
+ * Looks for the newest event with the id, among the last `LIMITS.whyLookMax` offsets. If a delayed event has the id,
+ * that is the answer: it is not in the channel yet.
+ * @throws UNKNOWN_CHANNEL when there is no such channel
  */
 export async function eventWithId(engine: Engine, channel: string, id: string): Promise<Found> {
   const [delayed] = await engine.delays.list(channel, { id, limit: 1 })

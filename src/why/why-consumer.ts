@@ -69,7 +69,7 @@ function workReasons(description: ConsumerDescription, lag: number): Reason[] {
   return reasons
 }
 
-/** Alarms of the store, in which nothing can be settled. */
+/** The alarms that say that the store or its server fails: while they last, nothing can be settled. */
 async function storeReasons(engine: Engine): Promise<Reason[]> {
   const alarms = await engine.alarms.ask()
   const halting = new Set(['STORE_FAILED', 'DISK_FULL', 'TOO_MANY_FILES', 'UNAVAILABLE', 'DATA_DAMAGED'])

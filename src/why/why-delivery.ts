@@ -36,9 +36,9 @@ export type AskedEvent = { readonly offset: number } | { readonly id: string }
 
 /** What the caller of a question may know. */
 export interface Asker {
-  /** Nothing is said about events of other channels. */
+  /** Nothing is said about events of channels for which this is false. */
   readonly mayRead: (channel: string) => boolean
-  /** In other channels, sensitive fields are masked. */
+  /** Sensitive fields are masked in channels for which this is false. */
   readonly maySee: MaySee
 }
 

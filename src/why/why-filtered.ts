@@ -39,7 +39,10 @@ export function unwantedReason(
   return reason('filter', `"${consumer}" does not want the event: ${first}. ${note}`, { failed: conditions.flat() })
 }
 
-/** Consumers want other versions of an event whatever its data is. That says nothing about this event. */
+/**
+ * Consumers also want events in other versions of the type, whatever their data is. That such a want does not match
+ * says nothing about this event.
+ */
 function isOfVersions({ path, holds }: { readonly path: string; readonly holds: boolean }): boolean {
   return path === 'dataversion' && !holds
 }

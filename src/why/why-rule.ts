@@ -156,7 +156,7 @@ async function actedReasons(engine: Engine, rule: Rule, { channel, event }: Judg
   return [acted, ...(await queuedReasons(engine, rule))]
 }
 
-/** What waits for the actions that have a queue: the event itself cannot be told from others there. */
+/** What waits in the queues of the rule's actions. Which of it came from this event is not known. */
 async function queuedReasons(engine: Engine, { name, actions }: Rule): Promise<Reason[]> {
   const reasons: Reason[] = []
   for (const { id, kind } of actions) {

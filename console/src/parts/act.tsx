@@ -1,6 +1,6 @@
 /**
  * A button for an action that needs a permission. Where the caller does not have it, the button is disabled and says
- * so. The gateway decides: the page only knows what it was told.
+ * so. What the page knows of permissions can be 30 s old, or not be there yet: the gateway checks each action itself.
  */
 import { type ReactNode, useSyncExternalStore } from 'react'
 import { access, api } from '../api/client.ts'

@@ -131,7 +131,7 @@ export function branchName(branch: Schema, root: Schema): string {
   return kind === 'constant' ? JSON.stringify(schema.const) : kind
 }
 
-/** Which branch of a union a value is of: the one with the fewest problems. */
+/** The index of the union's branch that fits a value best: the one with the fewest problems. */
 export function branchAt(branches: readonly Schema[], value: unknown, root: Schema): number {
   const faults = branches.map((branch) => problemsOf(branch, value, root).length)
   return Math.max(0, faults.indexOf(Math.min(...faults)))
@@ -250,7 +250,7 @@ function textProblems(
   if (length < minLength) return [minLength === 1 ? 'it is empty' : `it has less than ${minLength} characters`]
   if (length > maxLength) return [`it has more than ${maxLength} characters`]
   const [form, words] = FORMATS[format] ?? []
-  // A pattern of a schema is not tried here: it may be one that never ends. The gateway has the last word.
+  // `pattern` is not checked here, because some patterns take very long on some texts. The gateway checks it.
   return form === undefined || form.test(value) ? [] : [`it must be ${words}`]
 }
 

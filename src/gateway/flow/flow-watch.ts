@@ -1,5 +1,6 @@
 /**
- * Describes the flow while at least one client watches it: one look for all clients, and no look without a client.
+ * Describes the flow: up to four times a second while clients watch it, with one look for all of them, and once a
+ * minute while none does. A broker in memory is not looked at without a client.
  *
  * A look describes the broker, and samples new events of some channels. It takes no part in publishing or delivering.
  */

@@ -30,7 +30,7 @@ interface Weight {
   readonly certain: boolean
   weight: number
   lastMs: number
-  /** It is kept from this time on as if it were seen then: while no process ran, none could see it. */
+  /** When it was restored, else 0. It counts as seen then, because nothing could see it while no process ran. */
   keptMs: number
 }
 

@@ -71,7 +71,7 @@ export class SavedFlow {
   }
 }
 
-/** As text of limited length: the origins that were seen last, and as many parts as fit. */
+/** As text: of the origins, those that were seen last; of the parts, the first. Each list has a limited length. */
 function bounded({ origins, parts }: FlowSeen): string {
   const most = LIMITS.flowSavedChars
   const newest = [...origins].sort((a, b) => b.lastMs - a.lastMs)

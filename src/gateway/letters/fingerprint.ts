@@ -21,8 +21,8 @@ export interface Fingerprint {
 type FailureFacts = Omit<Failure, 'code'> & { readonly code?: string | null }
 
 /**
- * The folder of this package: stack frames in it are not the application's. Null in a bundle: there the package has no
- * folder of its own, and CommonJS has no URL.
+ * The folder of this package: stack frames in it are not the application's. Null in a bundle, where the package has no
+ * folder of its own. In a CommonJS bundle, `import.meta.url` is undefined too.
  */
 const OWN = ownFolder()
 /** What is read of an error's texts, which may be of any size. */

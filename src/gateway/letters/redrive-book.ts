@@ -40,8 +40,8 @@ export const redriveQueue: Queue = queue('$redrives.queue', {
 })
 
 /**
- * The latest event of each key is kept. Each process has its own keys, so a late state never replaces that of another
- * process, and the processes that ran the job before stay known.
+ * The latest event of each key is kept. Each process (`runner`) stores under keys of its own. So a late state never
+ * replaces that of another process, and it stays known which processes ran the job before.
  */
 export function redriveKey({ type, data }: { readonly type: string; readonly data?: unknown }): string {
   const { id, runner } = data as { readonly id: string; readonly runner?: string }
@@ -123,7 +123,7 @@ export class RedriveBook {
       await this.#applyFrom({ offset: this.#next })
     } catch (error) {
       if (!isMillraceError(error, 'OFFSET_OUT_OF_RANGE')) throw error
-      // The channel begins at a later offset now: the events read before were replaced.
+      // Retention has removed events, so the channel begins at a later offset than the one that is read next.
       await this.#applyFrom('beginning')
     }
   }

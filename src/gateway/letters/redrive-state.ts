@@ -36,7 +36,9 @@ export const PHASES = ['waiting', 'counting', 'one', 'ten', 'all', 'done', 'stop
 
 export type RedrivePhase = (typeof PHASES)[number]
 
-/** A place, and the time of the death that is meant. */
+/**
+ * One death of an event. An event that is redriven and dies again has another death: the same place, and a later time.
+ */
 export interface Death extends EventPlace {
   readonly deadAtMs: number
 }
