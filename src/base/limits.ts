@@ -424,7 +424,7 @@ export const LIMITS = {
    * wait.
    */
   wireUnavailableMs: 30_000,
-  /** How long `close()` waits for answers to publishes while there is no connection. */
+  /** How long `close()` of a remote broker waits for subscriptions to end and for answers to publishes. */
   wireCloseMs: 5000,
   /**
    * How long a call to NATS or Redis waits for the servers to answer or to come back, before it fails with UNAVAILABLE.
