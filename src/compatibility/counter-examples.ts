@@ -18,6 +18,7 @@ import {
   type Rooted,
   type RootedObject,
   requiredOf,
+  type Schema,
   smallest,
   type TypeName,
   typesOf,
@@ -36,6 +37,8 @@ export interface Refused {
 }
 
 const DEPTH_MAX = 6
+/** Unions of one value that are split one after the other: a branch may lead back to its own union. */
+const SPLITS_MAX = 16
 const VALUES_MAX = 48
 /** Schemas for which values are made, in one search. */
 const CALLS_MAX = 2000
@@ -103,8 +106,8 @@ class Values {
   }
 
   /** Values for the writer's schemas. `hints` are the reader's, whose limits are worth trying. */
-  of(schemas: readonly Rooted[], hints: readonly Rooted[], depth: number): unknown[] {
-    if (depth > DEPTH_MAX || ++this.#calls > CALLS_MAX) return []
+  of(schemas: readonly Rooted[], hints: readonly Rooted[], depth: number, splits = 0): unknown[] {
+    if (depth > DEPTH_MAX || splits > SPLITS_MAX || ++this.#calls > CALLS_MAX) return []
     const conjuncts = conjunctsOf(schemas)
     if (conjuncts === false || conjuncts === null) return []
     const values = finiteOf(conjuncts)
@@ -115,7 +118,7 @@ class Values {
         schema: plain(each.schema, each === union.at ? union.keyword : null),
         root: each.root,
       }))
-      return interleaved(union.branches.map((branch) => this.of([...rest, branch], hints, depth)))
+      return interleaved(union.branches.map((branch) => this.of([...rest, branch], hints, depth, splits + 1)))
     }
     const shown = hinted(hints)
     return interleaved(typesOf(conjuncts).map((type) => this.#ofType(type, conjuncts, shown, depth)))
@@ -195,12 +198,17 @@ function plain(schema: JsonObject, union: string | null): JsonObject {
   return Object.fromEntries(left)
 }
 
-/** All object schemas among the hints, also inside unions. */
-function hinted(hints: readonly Rooted[]): RootedObject[] {
+/** All object schemas among the hints, also inside unions. A branch may lead back to its own union: each is taken once. */
+function hinted(hints: readonly Rooted[], taken: Set<Schema> = new Set()): RootedObject[] {
   const found = conjunctsOf(hints.filter(({ schema }) => schema !== false))
   if (found === null || found === false) return []
-  const branches = unionsOf(found).flatMap((union) => union.branches)
-  return branches.length === 0 ? [...found] : [...found, ...branches.flatMap((branch) => hinted([branch]))]
+  const all = [...found]
+  for (const branch of unionsOf(found).flatMap((union) => union.branches)) {
+    if (taken.has(branch.schema)) continue
+    taken.add(branch.schema)
+    all.push(...hinted([branch], taken))
+  }
+  return all
 }
 
 function interleaved(lists: readonly (readonly unknown[])[]): unknown[] {

@@ -122,7 +122,8 @@ class Coverage {
 
   /** Each branch of the writer's unions is proven by itself, and each type. */
   #split(given: readonly RootedObject[], wanted: readonly RootedObject[], path: string): Unproven[] {
-    if (++this.#steps > STEPS_MAX) return [{ path, keyword: 'size' }]
+    // A branch may lead back to its own union, and then is split without end.
+    if (++this.#steps > STEPS_MAX || this.#depth >= DEPTH_MAX) return [{ path, keyword: 'size' }]
     const values = finiteOf(given)
     if (values !== null && values.length <= FINITE_MAX) return this.#finite(values, given, wanted, path)
     const [union] = unionsOf(given)
@@ -130,11 +131,14 @@ class Coverage {
       return typesOf(given).flatMap((type) => wanted.flatMap((each) => this.#conjunct(given, each, type, path)))
     const { [union.keyword]: _, ...rest } = union.at.schema
     const others = given.filter((each) => each !== union.at)
-    return union.branches.flatMap((branch) => {
+    this.#depth++
+    const found = union.branches.flatMap((branch) => {
       const chosen = conjunctsOf([...others, { schema: rest, root: union.at.root }, branch])
       if (chosen === null) return [{ path, keyword: '$ref' }]
       return chosen === false ? [] : this.#split(withoutParts(chosen), wanted, path)
     })
+    this.#depth--
+    return found
   }
 
   /** The writer has some values only: each is tried. */

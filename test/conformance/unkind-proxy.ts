@@ -64,9 +64,12 @@ export async function unkindProxy(port: number, how: Unkindness): Promise<Unkind
       client.destroy()
       onward.destroy()
     }
-    // The server has answered. On a busy machine that can take longer than a connection lives.
-    onward.once('data', () => {
-      cut = setTimeout(end, how.graceMs + random.below(how.livesMs))
+    // The server has answered the hello, which comes after the request to upgrade. On a busy machine that can take
+    // longer than a connection lives.
+    let asked = 0
+    client.on('data', () => asked++)
+    onward.on('data', () => {
+      if (asked > 1) cut ??= setTimeout(end, how.graceMs + random.below(how.livesMs))
     })
     client.on('close', () => clearTimeout(cut))
   })

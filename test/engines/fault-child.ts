@@ -7,11 +7,12 @@
 import { appendFileSync, openSync } from 'node:fs'
 import { connect, consumer, event, stream } from '../../src/index.ts'
 import { HistoryRecorder } from '../../src/testing/history/recorder.ts'
+import { machineMs } from './machine-clock.ts'
 
 const [url = '', ledger = '', name = ''] = process.argv.slice(2)
 const file = openSync(ledger, 'a')
 const recorder = new HistoryRecorder({
-  clock: () => performance.timeOrigin + performance.now(),
+  clock: machineMs,
   write: (line) => appendFileSync(file, line),
 })
 

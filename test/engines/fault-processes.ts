@@ -12,6 +12,7 @@ import { connect, consumer } from '../../src/index.ts'
 import type { Operation } from '../../src/testing/history/operation.ts'
 import { HistoryRecorder, readHistory } from '../../src/testing/history/recorder.ts'
 import { drain, expectSound } from './fault-load.ts'
+import { machineMs } from './machine-clock.ts'
 
 const CHILD = fileURLToPath(new URL('./fault-child.ts', import.meta.url))
 
@@ -30,7 +31,7 @@ export async function processesKilled(url: string, names: readonly string[]): Pr
       if (oldest !== '') await killed(children, oldest, ledger)
     }
     for (const name of [...children.keys()]) await killed(children, name, ledger)
-    const recorder = new HistoryRecorder({ clock: () => performance.timeOrigin + performance.now() })
+    const recorder = new HistoryRecorder({ clock: machineMs })
     const broker = await connect(url)
     await broker.start(lastWorker(recorder))
     await drain(broker, recorder, 60_000)
@@ -72,8 +73,5 @@ async function killed(children: Map<string, ChildProcess>, name: string, ledger:
   child?.kill('SIGKILL')
   await ended
   // Behind a line that it may not have finished.
-  appendFileSync(
-    ledger,
-    `\n${JSON.stringify({ action: 'end', process: name, time: performance.timeOrigin + performance.now() })}\n`,
-  )
+  appendFileSync(ledger, `\n${JSON.stringify({ action: 'end', process: name, time: machineMs() })}\n`)
 }
