@@ -100,6 +100,10 @@ export interface Inspection {
 /** The same without events of channels that the caller may not read, and what is said about them. */
 export function withoutPlaces(inspection: Inspection, mayRead: (channel: string) => boolean): Inspection {
   const { delivery } = inspection
+  if (delivery?.state === 'waiting') {
+    const retries = delivery.retries.filter(({ channel }) => mayRead(channel))
+    return { ...inspection, delivery: { ...delivery, retries } }
+  }
   if (delivery?.state !== 'behind' || delivery.event === null || mayRead(delivery.event.channel)) return inspection
   return { ...inspection, delivery: { ...delivery, event: null, failure: null } }
 }

@@ -1,6 +1,6 @@
 /**
  * What a caller sees of stored events: in channels whose sensitive fields the caller may not see, they are masked, also
- * where a dead letter's key and error quote them.
+ * where a dead letter's key and an error quote them.
  */
 
 import { MillraceError } from '../base/errors.ts'
@@ -8,7 +8,7 @@ import { LIMITS } from '../base/limits.ts'
 import { ChannelMask } from '../channel/channel-mask.ts'
 import { MASK } from '../event/sensitive/masked-event.ts'
 import type { DelayedEvent, DelayedQuery } from './delays.ts'
-import type { DeadLetter } from './description.ts'
+import type { DeadLetter, EventPlace } from './description.ts'
 import type { Engine, EngineReadOptions, StoredText } from './engine.ts'
 import type { Failure } from './failure.ts'
 import type { Inspection } from './inspection.ts'
@@ -106,17 +106,62 @@ export async function checkChoiceByKey(engine: Read, channels: Iterable<string>,
   throw new MillraceError('FORBIDDEN', message, { action: 'sensitive' })
 }
 
-/** What an instance says about an event, without what its failures quote of sensitive fields. */
-export function withoutQuotes(inspection: Inspection): Inspection {
+/** An inspected event; `event` is null where it is not stored any more. */
+interface InspectedText {
+  readonly channel: string
+  readonly event: Pick<StoredText, 'type' | 'text'> | null
+}
+
+/**
+ * What a consumer says about an event, as the caller sees it. Its own failures quote no masked value. Those of other
+ * events are masked whole, because the data of these is not at hand.
+ */
+export async function seenInspection(
+  engine: Read,
+  inspection: Inspection,
+  { channel, event }: InspectedText,
+  maySee: MaySee,
+): Promise<Inspection> {
   const { delivery } = inspection
   if (delivery === null) return inspection
-  const quiet = ({ name, kind }: Failure): Failure => ({ name, kind, message: MASK })
-  if (delivery.state === 'waiting') {
-    const retries = delivery.retries.map((each) => ({ ...each, failure: quiet(each.failure) }))
-    return { ...inspection, delivery: { ...delivery, retries } }
+  const mask = await lastingMask(engine, channel, maySee)
+  const own = (failure: Failure): Failure => {
+    if (mask === null) return failure
+    return event === null ? quiet(failure) : seenFailure(failure, mask.event(event.type, event.text).redact)
   }
-  if (!('failure' in delivery) || delivery.failure === null) return inspection
-  return { ...inspection, delivery: { ...delivery, failure: quiet(delivery.failure) } }
+  const another = async (failure: Failure, place: EventPlace | null): Promise<Failure> => {
+    const isHere = place === null || place.channel === channel
+    const isHidden = isHere ? mask !== null : await hidesErrors(engine, [place.channel], maySee)
+    return isHidden ? quiet(failure) : failure
+  }
+  switch (delivery.state) {
+    case 'retrying':
+    case 'dead letter':
+      return { ...inspection, delivery: { ...delivery, failure: own(delivery.failure) } }
+    case 'behind': {
+      const failure = delivery.failure === null ? null : await another(delivery.failure, delivery.event)
+      return { ...inspection, delivery: { ...delivery, failure } }
+    }
+    case 'waiting': {
+      const retries = []
+      for (const retry of delivery.retries) retries.push({ ...retry, failure: await another(retry.failure, retry) })
+      return { ...inspection, delivery: { ...delivery, retries } }
+    }
+    default:
+      delivery satisfies WithoutFailures
+      return inspection
+  }
+}
+
+/** A state with a failure is not one of these, so that the compiler finds a new one that is not masked. */
+interface WithoutFailures {
+  readonly state: string
+  readonly failure?: never
+  readonly retries?: never
+}
+
+function quiet({ name, kind }: Failure): Failure {
+  return { name, kind, message: MASK }
 }
 
 /**
@@ -130,6 +175,10 @@ export async function hidesErrors(engine: Read, channels: Iterable<string>, mayS
 
 /** A failure whose texts quote no masked value. */
 export function seenFailure(failure: Failure, redact: <Text extends string | null>(text: Text) => Text): Failure {
-  const { message, stack } = failure
-  return { ...failure, message: redact(message), ...(stack !== undefined && { stack: redact(stack) }) }
+  const { name, message, stack, code, kind } = failure
+  return {
+    ...{ name: redact(name), message: redact(message), kind },
+    ...(stack !== undefined && { stack: redact(stack) }),
+    ...(code !== undefined && { code: redact(code) }),
+  }
 }

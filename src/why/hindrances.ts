@@ -2,6 +2,7 @@
 import type { ConsumerDescription } from '../broker/description.ts'
 import type { Engine, StoredText } from '../broker/engine.ts'
 import type { DeliveryState, Inspection, RetryingEvent } from '../broker/inspection.ts'
+import { storedAt } from '../broker/stored-range.ts'
 import { durationText, type Reason, reason, timeText } from './reason.ts'
 
 type Behind = Extract<DeliveryState, { readonly state: 'behind' }>
@@ -71,7 +72,7 @@ const HELD_BY: Readonly<Record<Behind['by'], string>> = {
   event: 'waits too',
 }
 
-export function behindReason({ by, event, attempts, dueAtMs, failure }: Behind, nowMs: number): Reason {
+function behindReason({ by, event, attempts, dueAtMs, failure }: Behind, nowMs: number): Reason {
   const which =
     event === null
       ? 'an earlier event of the same key'
@@ -91,12 +92,9 @@ async function ofSameKey(
 ): Promise<Behind | null> {
   if (key === null) return null
   for (const { channel, offset, attempts, dueAtMs, failure } of retries) {
-    const reading = new AbortController()
-    const range = { from: { offset }, to: { offset: offset + 1 }, follow: false, signal: reading.signal }
-    for await (const batch of engine.read(channel, range))
-      if (batch[0]?.offset === offset && batch[0].key === key)
-        return { state: 'behind', by: 'retry', event: { channel, offset }, attempts, dueAtMs, failure }
-    reading.abort()
+    const retried = await storedAt(engine, channel, offset)
+    if (retried?.key === key)
+      return { state: 'behind', by: 'retry', event: { channel, offset }, attempts, dueAtMs, failure }
   }
   return null
 }

@@ -1,8 +1,7 @@
 /** The event that a question is about: by channel and offset, or by its id, which is searched from the newest on. */
-import { isMillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
 import type { Engine, StoredText } from '../broker/engine.ts'
-
+import { storedAt, storedBetween } from '../broker/stored-range.ts'
 import { durationText, type Reason, reason, timeText } from './reason.ts'
 
 /** The event, or why it is not there. */
@@ -24,7 +23,8 @@ export async function eventAt(engine: Engine, channel: string, offset: number): 
       `retention has removed the event: the oldest event of "${channel}" is at offset ${first}`,
       facts,
     )
-  for await (const event of between(engine, channel, offset, offset + 1)) if (event.offset === offset) return { event }
+  const event = await storedAt(engine, channel, offset)
+  if (event !== null) return { event }
   const text = `"${channel}" keeps no event at offset ${offset}: a later event of its key has replaced it, it was done (in a queue), or the offset was never used`
   return missing('removed', text, facts)
 }
@@ -47,7 +47,7 @@ export async function eventWithId(engine: Engine, channel: string, id: string): 
 
   for (let end = next; end > lowest; end -= WINDOW) {
     let found: StoredText | undefined
-    for await (const event of between(engine, channel, Math.max(lowest, end - WINDOW), end))
+    for await (const event of storedBetween(engine, channel, Math.max(lowest, end - WINDOW), end))
       if (event.id === id) found = event
     if (found !== undefined) return { event: found }
   }
@@ -60,17 +60,4 @@ const WINDOW = 2000
 
 function missing(because: Reason['because'], text: string, facts: Reason['facts']): Found {
   return { event: null, reason: reason(because, text, facts) }
-}
-
-async function* between(engine: Engine, channel: string, from: number, to: number): AsyncGenerator<StoredText> {
-  const reading = new AbortController()
-  try {
-    const range = { from: { offset: from }, to: { offset: to }, follow: false, signal: reading.signal }
-    for await (const batch of engine.read(channel, range)) yield* batch
-  } catch (error) {
-    // Retention has removed the events meanwhile.
-    if (!isMillraceError(error, 'OFFSET_OUT_OF_RANGE')) throw error
-  } finally {
-    reading.abort()
-  }
 }

@@ -9,8 +9,8 @@ import { unknownConsumer } from '../broker/consumer-errors.ts'
 import type { ConsumerDescription } from '../broker/description.ts'
 import type { Engine, StoredText } from '../broker/engine.ts'
 import { type DeliveryState, type Inspection, type InstanceState, withoutPlaces } from '../broker/inspection.ts'
-import { type MaySee, maskFor, seenFailure, seesAll } from '../broker/seen-events.ts'
-import { MASK, type MaskedEvent, unmasked } from '../event/sensitive/masked-event.ts'
+import { type MaySee, maskFor, seenInspection, seesAll } from '../broker/seen-events.ts'
+import { unmasked } from '../event/sensitive/masked-event.ts'
 import { holdingReasons, idleReasons } from './hindrances.ts'
 import { type Reason, reason } from './reason.ts'
 import { eventAt, eventWithId, type Found } from './stored-event.ts'
@@ -70,20 +70,11 @@ export async function whyDelivery(
   const whole = await engine.consumers.inspect(consumer, { channel, offset, key })
   const mask = await maskFor(engine, channel, asker.maySee)
   const seen = mask?.event(type, event.text) ?? unmasked(event.text)
-  const inspection = seenInspection(withoutPlaces(whole, asker.mayRead), mask === null ? null : seen)
+  const readable = withoutPlaces(whole, asker.mayRead)
+  const inspection = await seenInspection(engine, readable, { channel, event }, asker.maySee)
   if (description === null && inspection.instances.length === 0) throw unknownConsumer(consumer)
   const why = await explained(engine, of, { event, seen: seen.text, inspection, description, mayRead: asker.mayRead })
   return { ...of, offset, id, type, key: seen.redact(key), ...why }
-}
-
-/** What the failures of an event with masked fields say to the caller; those of another event are not shown. */
-function seenInspection(inspection: Inspection, seen: MaskedEvent | null): Inspection {
-  const { delivery } = inspection
-  if (seen === null || delivery === null || !('failure' in delivery) || delivery.failure === null) return inspection
-  const { failure } = delivery
-  const { name, kind } = failure
-  const shown = delivery.state === 'behind' ? { name, kind, message: MASK } : seenFailure(failure, seen.redact)
-  return { ...inspection, delivery: { ...delivery, failure: shown } }
 }
 
 interface Facts {

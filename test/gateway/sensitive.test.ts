@@ -184,6 +184,24 @@ test('redrives of another channel, which the consumer took before, are not liste
   expect(await of(european)).toBe('{"redrives":[]}')
 })
 
+test('over a connection, nobody finds out which events have a key that is masked', async () => {
+  running.pause()
+  await world.broker.publish(users, { ...Registered({ name: 'Bob', email: 'b' }), partitionkey: 'other' })
+  const server = await serveGateway(world.broker, { port: 0, access: { tokens: world.tokens }, drain: 0 })
+  const { engineOf } = await import('../../src/broker/engine-of.ts')
+  const stateOf = async (token: string): Promise<string | undefined> => {
+    const remote = await connect(`${server.url.replace('http', 'ws')}?access_token=${token}`)
+    try {
+      const guess = { channel: 'users', offset: 1, key: EMAIL }
+      return (await engineOf(remote).consumers.inspect('mailer', guess)).delivery?.state
+    } finally {
+      await remote.close()
+    }
+  }
+  expect([await stateOf(seer), await stateOf(reader)]).toEqual(['behind', 'waiting'])
+  await server.close()
+})
+
 test('who consumes gets whole events', async () => {
   const asked = { channels: ['users'], from: 'beginning', wait: '1s' }
   const { status, body } = await call(gateway, '/consumers/worker/pull', worker, 'POST', asked)

@@ -12,9 +12,10 @@ import {
   type MaySee,
   maskFor,
   seenDelayed,
+  seenInspection,
   seenLetters,
-  withoutQuotes,
 } from '../../broker/seen-events.ts'
+import { storedAt } from '../../broker/stored-range.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
 import { type Access, allows, localAccess, type Permission } from '../access.ts'
 import { malformed } from '../frame.ts'
@@ -191,11 +192,15 @@ export const METHODS: Readonly<Record<string, Method>> = {
   inspect: async ({ engine, access, args: [value, of] }) => {
     const event = of === null ? null : checkInspected(of)
     const consumer = await consumerOf(engine, access, 'read', value, event?.channel ?? null)
-    const inspected = withoutPlaces(await engine.consumers.inspect(consumer, event), (channel) =>
-      allows(access, 'read', channel),
-    )
-    const isQuiet = event !== null && (await maskFor(engine, event.channel, seeing(access))) !== null
-    return isQuiet ? withoutQuotes(inspected) : inspected
+    if (event === null) return engine.consumers.inspect(consumer, null)
+    const { channel, offset } = event
+    const isMasked = (await maskFor(engine, channel, seeing(access))) !== null
+    const stored = isMasked ? await storedAt(engine, channel, offset) : null
+    // Whoever may not see the key has the mask in its place. Another key would tell which events have it.
+    const asked = isMasked ? { channel, offset, key: stored?.key ?? null } : event
+    const inspected = await engine.consumers.inspect(consumer, asked)
+    const readable = withoutPlaces(inspected, (name) => allows(access, 'read', name))
+    return seenInspection(engine, readable, { channel, event: stored }, seeing(access))
   },
   delayed: async ({ engine, access, args: [channel, query] }) => {
     const name = checkName(channel, 'channel')
