@@ -45,11 +45,6 @@ export type Because =
   | 'router'
   | 'acted'
   | 'action-queue'
-  // Publishing
-  | 'waiting-for-commit'
-  | 'slow-commit'
-  | 'refused'
-  | 'fast'
 
 export interface Reason {
   readonly because: Because
