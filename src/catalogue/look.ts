@@ -1,12 +1,11 @@
 /** The facts of the catalogue, as a broker gives them: one look after the other, each reads only what is new. */
 import { isMillraceError } from '../base/errors.ts'
-import { ownerOf } from '../base/names.ts'
 import type { Broker } from '../broker/broker.ts'
 import { engineOf } from '../broker/engine-of.ts'
 import { type Rules, rulesOf } from '../rules/rules.ts'
 import { type CatalogueFacts, type CatalogueWarning, isListed } from './catalogue.ts'
-import type { Readers } from './makers.ts'
-import { type RuleFacts, ruleFacts, takesChannel } from './rule-facts.ts'
+import { readersOf } from './readers.ts'
+import { type RuleFacts, ruleFacts } from './rule-facts.ts'
 import { SeenEvents, type SeenNewest } from './seen-events.ts'
 
 /** Everything that a look has found. `visibleFacts` makes of it what a caller may see. */
@@ -34,7 +33,8 @@ export class CatalogueLook {
     }))
     const rules = await this.#ruleFacts(unread)
     const names = channels.map(({ name }) => name).sort()
-    unread.push(...(await this.#seen.look(engine, names, readersOf(consumers, rules))))
+    const writing = rules.map(({ name, on, writes }) => ({ name, on, writes: writes.map(({ channel }) => channel) }))
+    unread.push(...(await this.#seen.look(engine, names, readersOf(consumers, writing))))
     return { channels, consumers, rules, seen: this.#seen.all(), unread }
   }
 
@@ -47,18 +47,5 @@ export class CatalogueLook {
       unread.push({ code: 'not-read', message: `the rules are not read: ${error.message}` })
       return []
     }
-  }
-}
-
-function readersOf(consumers: CatalogueFacts['consumers'], rules: readonly RuleFacts[]): Readers {
-  const byChannel = new Map<string, string[]>()
-  for (const { name, channels } of consumers.filter((each) => ownerOf(each.name) !== '$rules'))
-    for (const channel of channels) byChannel.set(channel, [...(byChannel.get(channel) ?? []), name])
-  return {
-    consumersOf: (channel) => byChannel.get(channel) ?? [],
-    rulesBetween: (from, to) =>
-      rules
-        .filter(({ on, writes }) => writes.some(({ channel }) => channel === to) && takesChannel(on, from))
-        .map(({ name }) => name),
   }
 }

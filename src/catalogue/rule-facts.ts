@@ -50,9 +50,14 @@ export function ruleFacts({ name, enabled, definition }: RuleDescription): RuleF
   }
 }
 
-/** Whether one of the names and wildcards is this channel. */
+/** A test of whether a channel is one of these names, or matches one of these wildcards. */
+export function channelTest(on: readonly string[]): (channel: string) => boolean {
+  const tests = on.map((each) => (isWildcard(each) ? compileWildcard(each) : (channel: string) => channel === each))
+  return (channel) => tests.some((takes) => takes(channel))
+}
+
 export function takesChannel(on: readonly string[], channel: string): boolean {
-  return on.some((each) => (isWildcard(each) ? compileWildcard(each)(channel) : each === channel))
+  return channelTest(on)(channel)
 }
 
 /** A test of what a pattern says about the type alone. */

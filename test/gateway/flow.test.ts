@@ -7,6 +7,7 @@ import { coreOf } from '../../src/broker/engine-of.ts'
 import { addToken } from '../../src/gateway/access/token-file.ts'
 import { createGateway, type Gateway } from '../../src/gateway/index.ts'
 import { type Broker, connect, consumer, type Running, stream } from '../../src/index.ts'
+import { startRules } from '../../src/rules/index.ts'
 
 interface Flow {
   readonly parts: readonly { readonly id: string }[]
@@ -64,6 +65,23 @@ describe('the flow', () => {
         (await flowOf(gateway)).lines.flatMap(({ id, certain }) => (certain ? [] : [id])).sort()
       await expect.poll(unsure).toEqual(['consumer:audit>channel:payments', 'consumer:billing>channel:payments'])
     })
+  })
+
+  test('has a line from a rule to the channel of its emissions, also if a wildcard names what it reads', async () => {
+    await broker.declare(stream('orders.eu'), stream('copies'))
+    const rules = await startRules(broker)
+    await rules.put({ name: 'copied', on: 'orders.*', then: { emit: { channel: 'copies', type: 'order.copied' } } })
+    running.push(await broker.start(consumer('audit', 'orders.eu').onAny(() => undefined)))
+    await broker.publish('orders.eu', { type: 'order.placed', source: '/shop' })
+    await withGateway(createGateway(broker, { drain: 0 }), async (gateway) => {
+      const known = async (): Promise<unknown> => {
+        const { parts, lines, numbers } = await flowOf(gateway)
+        const origins = lines.flatMap(({ id }) => (id.endsWith('>channel:copies') ? [id] : []))
+        return { origins, rate: parts.length > 0 && 'rate' in (numbers.parts['rule:copied'] ?? {}) }
+      }
+      // Only a rule that is the origin of sampled events has a rate.
+      await expect.poll(known, { timeout: 15_000 }).toEqual({ origins: ['rule:copied>channel:copies'], rate: true })
+    }).finally(() => rules.stop())
   })
 
   test('shows removed parts for some time, and says since when they are gone', async () => {

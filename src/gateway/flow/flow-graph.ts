@@ -2,8 +2,8 @@
  * The flow as a graph: sources → channels → consumers, and rules → channels. It is made from the broker's description,
  * the rules, and what was seen in sampled events. Pure: the same facts give the same graph.
  */
-import { compileWildcard, isWildcard } from '../../base/names.ts'
 import type { BrokerDescription, ChannelDescription, ConsumerDescription } from '../../broker/description.ts'
+import { channelTest } from '../../catalogue/rule-facts.ts'
 import type { Origins } from './origins.ts'
 
 /** `source`: a CloudEvents source that publishes. `target`: a server that a rule calls. */
@@ -166,11 +166,8 @@ function drawRule(
   }
   draft.part('rule', name, numbers)
   const id = idOf('rule', name)
-  const matches = on.map((channel) =>
-    isWildcard(channel) ? compileWildcard(channel) : (one: string) => one === channel,
-  )
-  for (const channel of channels)
-    if (matches.some((match) => match(channel.name))) draft.line(idOf('channel', channel.name), id, 0)
+  const takes = channelTest(on)
+  for (const channel of channels) if (takes(channel.name)) draft.line(idOf('channel', channel.name), id, 0)
   for (const channel of writes) draft.line(id, idOf('channel', channel), 0)
   for (const server of calls) {
     draft.part('target', server, {})

@@ -9,6 +9,7 @@ import { LIMITS } from '../../base/limits.ts'
 import type { BrokerHost } from '../../broker/broker.ts'
 import type { Alarm, BrokerDescription, ChannelDescription } from '../../broker/description.ts'
 import type { EventFacts, Readers } from '../../catalogue/makers.ts'
+import { readersOf } from '../../catalogue/readers.ts'
 import { parseRule } from '../../rules/rule.ts'
 import { type RuleDescription, type Rules, rulesOf } from '../../rules/rules.ts'
 import type { GatewayHost } from '../gateway-host.ts'
@@ -122,7 +123,11 @@ export class FlowWatch {
     const nowMs = Date.now()
     if (!this.#restored) await this.#restore(nowMs)
     const rules = await this.#rulesAt(nowMs)
-    const readers = readersOf(description, rules)
+    const consumers = description.consumers.map(({ name, channels }) => ({
+      name,
+      channels: channels.map(({ channel }) => channel),
+    }))
+    const readers = readersOf(consumers, rules)
     await this.#sample(description.channels, readers)
     this.#origins.forget(new Set(description.channels.map(({ name }) => name)), nowMs - LIMITS.flowFadeMs)
     const graph = flowGraph(description, rules, this.#origins)
@@ -270,19 +275,6 @@ function serversOf(then: unknown): string[] {
     return typeof url === 'string' ? [url] : []
   })
   return [...new Set(urls.flatMap((url) => (URL.canParse(url) ? [new URL(url).host] : [])))]
-}
-
-function readersOf({ consumers }: BrokerDescription, rules: readonly FlowRule[]): Readers {
-  const byChannel = new Map<string, string[]>()
-  for (const { name, channels } of consumers) {
-    if (isOwn(name)) continue
-    for (const { channel } of channels) byChannel.set(channel, [...(byChannel.get(channel) ?? []), name])
-  }
-  return {
-    consumersOf: (channel) => byChannel.get(channel) ?? [],
-    rulesBetween: (from, to) =>
-      rules.filter(({ on, writes }) => writes.includes(to) && on.includes(from)).map(({ name }) => name),
-  }
 }
 
 async function sampleOf(host: BrokerHost, channel: string, from: number, next: number): Promise<EventFacts[]> {
