@@ -5,7 +5,12 @@
  */
 import { LIMITS } from '../base/limits.ts'
 import { VERSION } from '../base/version.ts'
-import type { BrokerDescription, ChannelDescription, ConsumerDescription } from '../broker/description.ts'
+import type {
+  BrokerDescription,
+  ChannelDescription,
+  ConsumerDescription,
+  ConsumerPosition,
+} from '../broker/description.ts'
 import { isOwn, type Meter } from './meter.ts'
 import type { Family, HistogramSample, Labels, Sample } from './prometheus-text.ts'
 import { OPERATION, systemOf } from './semantic-conventions.ts'
@@ -147,8 +152,8 @@ function ofConsumer(consumer: string, channel: string): Labels {
 }
 
 function channelFamilies(all: readonly ChannelDescription[]): Family[] {
-  const channels = bounded(all, LIMITS.metricSeriesMax)
-  const gauge = (name: string, help: string, value: (channel: ChannelDescription) => number | null): Family => ({
+  const channels = bounded<ChannelNumbers>(all, joinedChannels)
+  const gauge = (name: string, help: string, value: (channel: ChannelNumbers) => number | null): Family => ({
     name,
     type: 'gauge',
     help,
@@ -173,12 +178,15 @@ function consumerFamilies(all: readonly ConsumerDescription[], visible: Visible)
     const channels = consumer.channels.filter(({ channel }) => shown(channel, visible))
     return channels.length === 0 ? [] : [{ ...consumer, channels }]
   })
-  const consumers = bounded(own, LIMITS.metricSeriesMax)
-  const positions = bounded(
-    own.flatMap(({ name, channels }) => channels.map((position) => ({ name, ...position }))),
-    LIMITS.metricSeriesMax,
+  const consumers = bounded<ConsumerNumbers>(
+    own.map((consumer) => ({ ...consumer, stalled: consumer.stalled !== null })),
+    joinedConsumers,
   )
-  const gauge = (name: string, help: string, value: (consumer: ConsumerDescription) => number): Family => ({
+  const positions = bounded<PositionNumbers>(
+    own.flatMap(({ name, channels }) => channels.map((position) => ({ name, ...position }))),
+    joinedPositions,
+  )
+  const gauge = (name: string, help: string, value: (consumer: ConsumerNumbers) => number): Family => ({
     name,
     type: 'gauge',
     help,
@@ -204,7 +212,7 @@ function consumerFamilies(all: readonly ConsumerDescription[], visible: Visible)
     gauge('millrace_consumer_instances', 'Instances of a consumer that run, in any process.', (one) => one.instances),
     gauge('millrace_consumer_paused', '1 if a consumer is paused.', ({ paused }) => Number(paused)),
     gauge('millrace_consumer_stalled', '1 if a consumer has work and makes no progress.', ({ stalled }) =>
-      Number(stalled !== null),
+      Number(stalled),
     ),
   ]
 }
@@ -215,14 +223,58 @@ function alarms(description: BrokerDescription): Sample[] {
   return [...byCode].map(([code, count]): Sample => [{ code }, count])
 }
 
-/** The first items, and if there are more, one item with the sums of the others. */
-function bounded<Item extends { readonly name: string }>(items: readonly Item[], most: number): readonly Item[] {
-  const rest = items.slice(most)
-  const [first] = rest
-  if (first === undefined) return items
-  const sums: Record<string, unknown> = { ...first, name: OTHER, channel: OTHER, stalled: null }
-  for (const item of rest.slice(1))
-    for (const [key, value] of Object.entries(item))
-      if (typeof value === 'number') sums[key] = Number(sums[key] ?? 0) + value
-  return [...items.slice(0, most), sums as unknown as Item]
+/** The first items, and if there are more, one item that stands for the others. */
+function bounded<Item>(items: readonly Item[], joined: (others: readonly Item[]) => Item): readonly Item[] {
+  const most = LIMITS.metricSeriesMax
+  return items.length <= most ? items : [...items.slice(0, most), joined(items.slice(most))]
+}
+
+/** What is reported of a channel. */
+type ChannelNumbers = Pick<ChannelDescription, 'name' | 'first' | 'next' | 'bytes' | 'scheduled'>
+
+function joinedChannels(others: readonly ChannelNumbers[]): ChannelNumbers {
+  return {
+    name: OTHER,
+    first: sumOf(others, ({ first }) => first),
+    next: sumOf(others, ({ next }) => next),
+    bytes: others.every(({ bytes }) => bytes === null) ? null : sumOf(others, ({ bytes }) => bytes ?? 0),
+    scheduled: sumOf(others, ({ scheduled }) => scheduled),
+  }
+}
+
+/** What is reported of a consumer. */
+interface ConsumerNumbers
+  extends Pick<ConsumerDescription, 'name' | 'deadLetters' | 'retrying' | 'parked' | 'instances' | 'paused'> {
+  readonly stalled: boolean
+}
+
+function joinedConsumers(others: readonly ConsumerNumbers[]): ConsumerNumbers {
+  return {
+    name: OTHER,
+    deadLetters: sumOf(others, ({ deadLetters }) => deadLetters),
+    retrying: sumOf(others, ({ retrying }) => retrying),
+    parked: sumOf(others, ({ parked }) => parked),
+    instances: sumOf(others, ({ instances }) => instances),
+    paused: others.some(({ paused }) => paused),
+    stalled: others.some(({ stalled }) => stalled),
+  }
+}
+
+/** What is reported of a consumer in one channel. */
+interface PositionNumbers extends Pick<ConsumerPosition, 'channel' | 'lag' | 'lagMs'> {
+  readonly name: string
+}
+
+/** The age is that of the oldest event of all, so it is the largest, not the sum. */
+function joinedPositions(others: readonly PositionNumbers[]): PositionNumbers {
+  return {
+    name: OTHER,
+    channel: OTHER,
+    lag: sumOf(others, ({ lag }) => lag),
+    lagMs: others.reduce((most, { lagMs }) => Math.max(most, lagMs), 0),
+  }
+}
+
+function sumOf<Item>(items: readonly Item[], of: (item: Item) => number): number {
+  return items.reduce((sum, item) => sum + of(item), 0)
 }
