@@ -72,6 +72,11 @@ export function compileWildcard(wildcard: string): (name: string) => boolean {
   return (name) => form.test(name)
 }
 
+/** Whether the channel is one of Millrace's own, as `$rules` and `$audit` are. */
+export function isOwnChannel(channel: string): boolean {
+  return channel.startsWith('$')
+}
+
 /** The channel that configures consumers of Millrace's own. */
 type Owner = '$rules' | '$push' | '$redrives'
 

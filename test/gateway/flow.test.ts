@@ -84,6 +84,18 @@ describe('the flow', () => {
     }).finally(() => rules.stop())
   })
 
+  test('has channels whose names begin like those of consumers that run rules', async () => {
+    await broker.declare(stream('rules.changed'), stream('rule.log'))
+    await broker.publish('rule.log', { type: 'line', source: '/logger' })
+    await withGateway(createGateway(broker, { drain: 0 }), async (gateway) => {
+      const ids = async (): Promise<string[]> => idsOf(await flowOf(gateway))
+      await expect
+        .poll(ids)
+        .toEqual(expect.arrayContaining(['channel:rule.log', 'channel:rules.changed', 'source:/logger']))
+      expect((await ids()).filter((id) => id.includes('$'))).toEqual([])
+    })
+  })
+
   test('shows removed parts for some time, and says since when they are gone', async () => {
     await withGateway(createGateway(broker, { drain: 0 }), async (gateway) => {
       await flowOf(gateway)

@@ -2,6 +2,7 @@
  * The flow as a graph: sources → channels → consumers, and rules → channels. It is made from the broker's description,
  * the rules, and what was seen in sampled events. Pure: the same facts give the same graph.
  */
+import { isOwnChannel, ownerOf } from '../../base/names.ts'
 import type { BrokerDescription, ChannelDescription, ConsumerDescription } from '../../broker/description.ts'
 import { channelTest } from '../../catalogue/rule-facts.ts'
 import type { Origins } from './origins.ts'
@@ -55,9 +56,10 @@ export interface FlowRule {
 
 export const idOf = (kind: FlowKind, name: string): string => `${kind}:${name}`
 
-/** Whether a channel or consumer belongs to Millrace itself: rules and their queues, the audit trail. */
-export function isOwn(name: string): boolean {
-  return name.startsWith('$') || name.startsWith('rules.') || name.startsWith('rule.')
+/** Whether the flow leaves a consumer out: it runs rules, which are parts themselves, or redrives. */
+function isLeftOut(consumer: string): boolean {
+  const owner = ownerOf(consumer)
+  return owner === '$rules' || owner === '$redrives'
 }
 
 export function flowGraph(
@@ -66,9 +68,9 @@ export function flowGraph(
   origins: Origins,
 ): FlowGraph {
   const draft = new Draft()
-  const channels = description.channels.filter(({ name }) => !isOwn(name))
+  const channels = description.channels.filter(({ name }) => !isOwnChannel(name))
   for (const channel of channels) draft.part('channel', channel.name, channelNumbers(channel), channel.kind)
-  for (const consumer of description.consumers) if (!isOwn(consumer.name)) drawConsumer(draft, consumer, channels)
+  for (const consumer of description.consumers) if (!isLeftOut(consumer.name)) drawConsumer(draft, consumer, channels)
   for (const rule of rules) drawRule(draft, rule, channels, description.consumers)
   for (const channel of channels) drawOrigins(draft, channel, origins)
   return draft.graph()

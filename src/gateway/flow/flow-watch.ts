@@ -6,6 +6,7 @@
  */
 import { isMillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
+import { isOwnChannel } from '../../base/names.ts'
 import type { BrokerHost } from '../../broker/broker.ts'
 import type { Alarm, BrokerDescription, ChannelDescription } from '../../broker/description.ts'
 import type { EventFacts, Readers } from '../../catalogue/makers.ts'
@@ -20,7 +21,6 @@ import {
   type FlowPart,
   type FlowRule,
   flowGraph,
-  isOwn,
 } from './flow-graph.ts'
 import { Origins } from './origins.ts'
 import { type FlowSeen, SavedFlow } from './saved-flow.ts'
@@ -193,7 +193,7 @@ export class FlowWatch {
    */
   async #sample(channels: readonly ChannelDescription[], readers: Readers): Promise<void> {
     const busy = channels.filter(
-      ({ name, next, first }) => !isOwn(name) && next > Math.max(first, this.#sampled.get(name) ?? 0),
+      ({ name, next, first }) => !isOwnChannel(name) && next > Math.max(first, this.#sampled.get(name) ?? 0),
     )
     if (busy.length === 0) return
     const host = this.#host.core
