@@ -13,6 +13,8 @@ export type Schema = JsonObject | boolean
 
 /** Nesting of references and `allOf`. */
 const DEPTH_MAX = 64
+/** Branches that lead back to their own union are joined with what they were before, again and again. */
+const CONJUNCTS_MAX = 500
 
 /** A schema, and the document in which its references (`#/…`) are looked up. */
 export interface Rooted {
@@ -38,8 +40,8 @@ export function referred(root: JsonObject, reference: string): Schema | undefine
 }
 
 /**
- * The conjuncts of schemas that must hold together. `false`: no value satisfies them. `null`: too deep, or a reference
- * leads nowhere.
+ * The conjuncts of schemas that must hold together. `false`: no value satisfies them. `null`: too deep, too many, or a
+ * reference leads nowhere.
  */
 export function conjunctsOf(schemas: readonly Rooted[], depth = 0): readonly RootedObject[] | false | null {
   const all: RootedObject[] = []
@@ -58,6 +60,7 @@ export function conjunctsOf(schemas: readonly Rooted[], depth = 0): readonly Roo
     const inner = parts.length === 0 ? [] : conjunctsOf(parts, depth + 1)
     if (inner === false || inner === null) return inner
     all.push(...inner)
+    if (all.length > CONJUNCTS_MAX) return null
   }
   return all
 }

@@ -139,9 +139,9 @@ export class MetricsHistory {
   }
 
   /**
-   * The figures of an object, in at most `pointsMax` points, and one more if the first and the last lie only in part in
-   * the time asked for. The day is used if it reaches back far enough, else the month. Null if nothing is known of the
-   * object.
+   * The figures of an object, in at most `pointsMax` points. Each point begins at a multiple of the step; where that
+   * makes one point too many, the oldest is left out. The day is used where it reaches back far enough, else the month.
+   * Null if nothing is known of the object.
    */
   of(kind: ObjectKind, name: string, fromMs: number, toMs: number, pointsMax: number): HistoryOf | null {
     const key = keyOf(kind, name)
@@ -152,11 +152,11 @@ export class MetricsHistory {
     const span = Math.max(timeline.stepMs, toMs - fromMs)
     const wanted = Math.max(timeline.stepMs, span / pointsMax)
     const stepMs = POINT_STEPS_MS.find((step) => step >= wanted) ?? Math.ceil(wanted / 86_400_000) * 86_400_000
-    const first = Math.floor(fromMs / stepMs)
-    const count = Math.min(pointsMax + 1, Math.ceil(toMs / stepMs) - first)
+    const end = Math.ceil(toMs / stepMs)
+    const first = Math.max(Math.floor(fromMs / stepMs), end - pointsMax)
     const per = stepMs / timeline.stepMs
     const since = timeline.since.get(key) ?? Number.POSITIVE_INFINITY
-    const points = Array.from({ length: Math.max(0, count) }, (_, point) =>
+    const points = Array.from({ length: Math.max(0, end - first) }, (_, point) =>
       Array.from({ length: per }, (_, index) => (first + point) * per + index).filter(
         (slot) => slot >= since && timeline.has(slot),
       ),

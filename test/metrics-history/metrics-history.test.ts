@@ -123,6 +123,25 @@ describe('the rings', () => {
     expect(history.joined(begin / 30 + 5)).toBe(null)
   })
 
+  test('an answer has at most as many points as were asked for, and these are the newest', () => {
+    const history = new MetricsHistory()
+    for (let slot = 0; slot < 400; slot++) history.record('day', START + slot, [consumerRow('a', slot, 0)])
+    for (const points of [1, 2, 7, 60, 399, 400])
+      for (const [shift, slots] of [
+        [0, 400],
+        [3, 360],
+        [3.5, 360],
+        [29.9, 60],
+      ] as const) {
+        const toMs = (START + shift + slots) * STEP
+        const found = history.of('consumer', 'a', (START + shift) * STEP, toMs, points)
+        const lags = found?.figures['lag'] ?? []
+        const asked = `${points} points of ${slots} slots from ${shift}`
+        expect(lags.length, asked).toBeLessThanOrEqual(points)
+        expect((found?.fromMs ?? 0) + lags.length * (found?.stepMs ?? 0), asked).toBeGreaterThanOrEqual(toMs)
+      }
+  })
+
   test('a time before the day comes from the month', () => {
     const history = new MetricsHistory()
     history.record('month', 600_000, [consumerRow('a', 12, 300)])
