@@ -286,7 +286,7 @@ export const LIMITS = {
   historyUnsavedMax: 360,
   /** Newest events of a channel that the catalogue reads, to learn who publishes them and to find examples. */
   catalogueEventsMax: 200,
-  /** Bytes of one channel's events that the catalogue reads. */
+  /** Bytes of one channel's events that one look of the catalogue reads; the next look reads older ones. */
   catalogueChannelBytes: 262_144,
   /** Bytes of events that one look of the catalogue reads; the next look continues with other channels. */
   catalogueLookBytes: 16_777_216,

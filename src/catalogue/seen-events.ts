@@ -1,7 +1,7 @@
 /**
  * What a look at retained events shows: who publishes each type, and the newest event of each type as an example. Each
- * look reads the newest events of each channel, and only those that came since the look before. Channels, types and
- * publishers are bounded.
+ * look reads the newest events of each channel, and only those that no look has read before: first those that came
+ * since, then those that the looks before had no bytes left for. Channels, types and publishers are bounded.
  */
 import { isMillraceError } from '../base/errors.ts'
 import { type JsonObject, jsonObject } from '../base/json-object.ts'
@@ -11,6 +11,7 @@ import { boundsIn } from '../broker/bounds.ts'
 import type { Engine, StoredText } from '../broker/engine.ts'
 import type { CatalogueWarning, SeenType } from './catalogue.ts'
 import { type EventFacts, type Maker, Makers, type Readers } from './makers.ts'
+import { readNewestFirst, type Span } from './newest-first.ts'
 
 interface Known {
   readonly channel: string
@@ -25,6 +26,14 @@ interface Read extends EventFacts {
   readonly stored: StoredText
 }
 
+/** What was looked at in a channel. */
+interface Progress {
+  /** The offset after the newest event when the last look began. */
+  readonly next: number
+  /** Below it, what is not read yet, the newest first. */
+  readonly left: readonly Span[]
+}
+
 /** The newest event of a type, before anything is masked. */
 export interface NewestEvent {
   readonly offset: number
@@ -35,8 +44,8 @@ export type SeenNewest = Omit<SeenType, 'example'> & { readonly newest: NewestEv
 
 export class SeenEvents {
   readonly #makers = new Makers()
-  /** By channel: the offset after the last event that was read. */
-  readonly #looked = new Map<string, number>()
+  /** By channel. */
+  readonly #looked = new Map<string, Progress>()
   /** By channel and type. */
   readonly #known = new Map<string, Map<string, Known>>()
   #turn = 0
@@ -84,21 +93,20 @@ export class SeenEvents {
     const bounds = await boundsIn(engine, channel)
     if (bounds === null) return 0
     const { first, next } = bounds
-    const looked = this.#looked.get(channel) ?? 0
     // A channel that begins again under the same name has lower offsets.
-    if (looked > next) this.#forget(channel)
+    if ((this.#looked.get(channel)?.next ?? 0) > next) this.#forget(channel)
     for (const known of this.#known.get(channel)?.values() ?? [])
       if (known.newest !== null && known.newest.offset < first) known.newest = null
-    const from = Math.max(first, looked > next ? 0 : looked, next - LIMITS.catalogueEventsMax)
-    if (from >= next) return 0
-    let bytes = 0
-    for await (const stored of textsOf(engine, channel, from, next)) {
-      bytes += stored.text.length
+    const looked = this.#looked.get(channel) ?? { next: 0, left: [] }
+    const oldest = Math.max(first, next - LIMITS.catalogueEventsMax)
+    const spans = [{ from: looked.next, to: next }, ...looked.left].flatMap(({ from, to }) =>
+      to > oldest && to > from ? [{ from: Math.max(from, oldest), to }] : [],
+    )
+    const { bytes, left } = await readNewestFirst(engine, channel, spans, LIMITS.catalogueChannelBytes, (stored) => {
       const fact = factOf(channel, stored)
       if (fact !== null) into.push(fact)
-      if (bytes > LIMITS.catalogueChannelBytes) break
-    }
-    this.#looked.set(channel, next)
+    })
+    this.#looked.set(channel, { next, left })
     return bytes
   }
 
@@ -129,19 +137,6 @@ export class SeenEvents {
     const made: Known = { channel, type, makers: new Map(), newest: null }
     types.set(type, made)
     return made
-  }
-}
-
-async function* textsOf(engine: Engine, channel: string, from: number, next: number): AsyncGenerator<StoredText> {
-  const reading = new AbortController()
-  const range = { from: { offset: from }, to: { offset: next }, follow: false, signal: reading.signal }
-  try {
-    for await (const batch of engine.read(channel, range)) yield* batch
-  } catch (error) {
-    // The events were removed by retention meanwhile, or the channel was removed: there is nothing to read.
-    if (!isMillraceError(error, 'UNKNOWN_CHANNEL') && !isMillraceError(error, 'OFFSET_OUT_OF_RANGE')) throw error
-  } finally {
-    reading.abort()
   }
 }
 

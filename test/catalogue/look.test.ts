@@ -114,6 +114,30 @@ describe('a look', () => {
     expect(events.filter(({ channels }) => channels.includes('payments'))).toHaveLength(LIMITS.catalogueTypesMax)
   })
 
+  test('reads the newest of large events first, and those before them in later looks', async () => {
+    const look = new CatalogueLook(broker)
+    const each = LIMITS.catalogueChannelBytes / 16
+    for (let at = 0; at < 10; at++)
+      await broker.publish(
+        payments,
+        Array.from({ length: 10 }, (_, n) => ({
+          type: 'large',
+          source: `/${Math.floor((at * 10 + n) / 25)}`,
+          data: 'x'.repeat(each),
+        })),
+      )
+    await broker.publish(payments, { type: 'small', source: '/newest' })
+    const first = await seenBy(look)
+    expect(makersOf(first, 'small')).toEqual([['source', '/newest', true]])
+    expect(makersOf(first, 'large').map(([, name]) => name)).toEqual(['/3'])
+    await broker.publish(payments, { type: 'small', source: '/later' })
+    expect(makersOf(await seenBy(look), 'small').map(([, name]) => name)).toEqual(['/later', '/newest'])
+    for (let looks = 0; looks < 8; looks++) await seenBy(look)
+    const last = await seenBy(look)
+    expect(makersOf(last, 'large').map(([, name]) => name)).toEqual(['/0', '/1', '/2', '/3'])
+    expect(last.events.find(({ type }) => type === 'small')?.examples).toMatchObject([{ offset: 101 }])
+  })
+
   test('is not stopped by what other systems write', async () => {
     await broker.publish(payments, { type: 'odd', source: '/a', data: '"}{', extensions: { causationid2: 'x' } })
     expect(makersOf(await seenBy(new CatalogueLook(broker)), 'odd')).toEqual([['source', '/a', true]])
