@@ -198,7 +198,7 @@ function plain(schema: JsonObject, union: string | null): JsonObject {
   return Object.fromEntries(left)
 }
 
-/** All object schemas among the hints, also inside unions. A branch may lead back to its own union: each is taken once. */
+/** All object schemas among the hints, also inside unions; each once, as a branch may lead back to its own union. */
 function hinted(hints: readonly Rooted[], taken: Set<Schema> = new Set()): RootedObject[] {
   const found = conjunctsOf(hints.filter(({ schema }) => schema !== false))
   if (found === null || found === false) return []
