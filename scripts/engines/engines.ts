@@ -1,12 +1,15 @@
-/** The servers that engines run on, with the settings that clause 1 needs: an answer only after the sync. */
-import { execFileSync } from 'node:child_process'
+/**
+ * The servers that engines and databases of users run on, with the settings that clause 1 needs: an answer only after
+ * the sync.
+ */
+import { execFileSync, spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { installedNats, kafka, newestNats, redisServer } from './programs.ts'
-import { freePort, Server, type ServerKind } from './server.ts'
+import { installedNats, kafka, mariadbServer, newestNats, postgresFolder, redisServer } from './programs.ts'
+import { freePort, Server, type ServerKind, serverUser } from './server.ts'
 
-export const ENGINES = ['nats', 'redis', 'kafka'] as const
+export const ENGINES = ['nats', 'redis', 'kafka', 'postgres', 'mariadb'] as const
 export type EngineName = (typeof ENGINES)[number]
 
 export interface NatsOptions {
@@ -145,9 +148,67 @@ function withListener(settings: Record<string, string>, proxied: ProxiedListener
   }
 }
 
+/** Everybody on the loopback is the owner of the database `postgres`. @throws Missing */
+export function postgresKind(settings: Readonly<Record<string, string>> = {}): ServerKind {
+  const programs = postgresFolder()
+  const user = serverUser('postgres')
+  return {
+    name: 'postgres',
+    readyMs: 30_000,
+    program: join(programs, 'postgres'),
+    url: (port) => `postgres://millrace@127.0.0.1:${port}/postgres`,
+    user,
+    // A clean stop by SIGTERM would wait until all clients have left.
+    stopSignal: 'SIGINT',
+    hasChildren: true,
+    isReady: (port) => succeeds(join(programs, 'pg_isready'), ['-q', '-h', '127.0.0.1', '-p', String(port)]),
+    prepare: async (folder, port) => {
+      const data = join(folder, 'data')
+      const options = ['-D', data, '-U', 'millrace', '-A', 'trust', '-E', 'UTF8', '--locale=C', '--no-sync']
+      execFileSync(join(programs, 'initdb'), options, { stdio: 'pipe', cwd: folder, ...user })
+      const all = { listen_addresses: '127.0.0.1', port: String(port), unix_socket_directories: '', ...settings }
+      return ['-D', data, ...Object.entries(all).flatMap(([name, value]) => ['-c', `${name}=${value}`])]
+    },
+  }
+}
+
+/** Everybody on the loopback is root, and there is a database `test`. @throws Missing */
+export function mariadbKind(settings: Readonly<Record<string, string>> = {}): ServerKind {
+  const { server, install } = mariadbServer()
+  const user = serverUser('mysql')
+  return {
+    name: 'mariadb',
+    readyMs: 30_000,
+    program: server,
+    url: (port) => `mysql://root@127.0.0.1:${port}/test`,
+    user,
+    prepare: async (folder, port) => {
+      const data = join(folder, 'data')
+      const options = [`--datadir=${data}`, '--auth-root-authentication-method=normal']
+      execFileSync(install, ['--no-defaults', ...options], { stdio: 'pipe', cwd: folder, ...user })
+      const synced = { 'innodb-flush-log-at-trx-commit': '1', 'sync-binlog': '1' }
+      const own = { datadir: data, port: String(port), 'bind-address': '127.0.0.1', socket: join(folder, 'socket') }
+      const all = { ...own, ...synced, ...settings }
+      return ['--no-defaults', ...Object.entries(all).map(([name, value]) => `--${name}=${value}`)]
+    },
+  }
+}
+
+function succeeds(program: string, args: readonly string[]): boolean {
+  return spawnSync(program, args, { stdio: 'ignore' }).status === 0
+}
+
+const KINDS: Readonly<Record<EngineName, () => ServerKind>> = {
+  nats: natsKind,
+  redis: redisKind,
+  kafka: kafkaKind,
+  postgres: postgresKind,
+  mariadb: mariadbKind,
+}
+
 /** An engine's server with default settings. @throws Missing */
 export function kindFor(name: EngineName): ServerKind {
-  return name === 'nats' ? natsKind() : name === 'redis' ? redisKind() : kafkaKind()
+  return KINDS[name]()
 }
 
 /** @throws Missing */

@@ -19,6 +19,9 @@ if (unknown.length > 0) {
   process.exit(2)
 }
 
+/** Servers that no engine runs on: databases of users, beside which events are published. */
+const DATABASES: ReadonlySet<EngineName> = new Set(['postgres', 'mariadb'])
+
 const servers: Server[] = []
 let missing = 0
 for (const name of wanted.length > 0 ? (wanted as EngineName[]) : ENGINES) {
@@ -29,7 +32,7 @@ for (const name of wanted.length > 0 ? (wanted as EngineName[]) : ENGINES) {
     }
     const server = await startEngine(name)
     servers.push(server)
-    console.log(`BROKER_URL=${server.url}`)
+    console.log(`${DATABASES.has(name) ? 'DATABASE_URL' : 'BROKER_URL'}=${server.url}`)
   } catch (error) {
     missing++
     console.error(`${name} was not started: ${(error as Error).message}`)

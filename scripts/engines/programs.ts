@@ -6,9 +6,11 @@
 import { execFileSync } from 'node:child_process'
 import { accessSync, constants, existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { homedir } from 'node:os'
-import { delimiter, join } from 'node:path'
+import { delimiter, dirname, join } from 'node:path'
 
 export const KAFKA_VERSION = '4.3.1'
+/** Where Debian installs Postgres, a folder for each version. */
+const DEBIAN_POSTGRES = '/usr/lib/postgresql'
 const NATS_MODULE = 'github.com/nats-io/nats-server/v2@latest'
 
 const cache = join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'millrace-engines')
@@ -63,6 +65,25 @@ export function redisServer(): string {
   const program = programOf('redis-server')
   if (program === null) throw new Missing('there is no redis-server: apt-get install redis-server')
   return program
+}
+
+/** The folder of the newest installed Postgres' programs. Debian keeps them out of the PATH. @throws Missing */
+export function postgresFolder(): string {
+  const versions = existsSync(DEBIAN_POSTGRES) ? readdirSync(DEBIAN_POSTGRES) : []
+  const folders = versions.sort((a, b) => Number(b) - Number(a)).map((version) => join(DEBIAN_POSTGRES, version, 'bin'))
+  const initdb = programOf('initdb', folders)
+  if (initdb === null || programOf('postgres', [dirname(initdb)]) === null)
+    throw new Missing('there is no Postgres server: apt-get install postgresql')
+  return dirname(initdb)
+}
+
+/** @throws Missing */
+export function mariadbServer(): { readonly server: string; readonly install: string } {
+  const server = programOf('mariadbd')
+  const install = programOf('mariadb-install-db')
+  if (server === null || install === null)
+    throw new Missing('there is no MariaDB server: apt-get install mariadb-server')
+  return { server, install }
 }
 
 /** Java, and the folder of Kafka's jars, which Maven fetches once. @throws Missing */

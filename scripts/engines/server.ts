@@ -5,11 +5,12 @@
  * of faults need it.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { chownSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { Missing } from './programs.ts'
 
 const STOP_MS = 20_000
 
@@ -23,6 +24,31 @@ export interface ServerKind {
   prepare(folder: string, port: number): Promise<readonly string[]>
   /** The URL for `connect`. */
   url(port: number): string
+  /** The user that the server runs as, and that owns its folder. @default the user of this process */
+  readonly user?: ServerUser
+  /** The signal that stops it cleanly. @default 'SIGTERM' */
+  readonly stopSignal?: NodeJS.Signals
+  /** Whether it works in child processes, which end with it, but do not pause with it. @default false */
+  readonly hasChildren?: boolean
+  /** Whether it serves clients. @default when it accepts connections */
+  isReady?(port: number): boolean
+}
+
+export interface ServerUser {
+  readonly uid?: number
+  readonly gid?: number
+}
+
+/** A user of the system for servers that refuse to run as root. Without root, it is the user of this process. */
+export function serverUser(name: string): ServerUser {
+  if (process.getuid?.() !== 0) return {}
+  const line = readFileSync('/etc/passwd', 'utf8')
+    .split('\n')
+    .find((each) => each.startsWith(`${name}:`))
+  if (line === undefined)
+    throw new Missing(`there is no user ${name} to run the server as: start this as another user than root`)
+  const [, , uid, gid] = line.split(':')
+  return { uid: Number(uid), gid: Number(gid) }
 }
 
 export class Server {
@@ -47,6 +73,7 @@ export class Server {
   /** Start a server with its own folder, which is removed with it. */
   static async start(kind: ServerKind): Promise<Server> {
     const folder = mkdtempSync(join(tmpdir(), `millrace-${kind.name}-`))
+    if (kind.user?.uid !== undefined) chownSync(folder, kind.user.uid, kind.user.gid ?? kind.user.uid)
     const port = await freePort()
     const server = new Server(kind, folder, port, await kind.prepare(folder, port))
     await server.start()
@@ -54,13 +81,17 @@ export class Server {
   }
 
   readonly #atExit = (): void => {
+    const children = this.#children()
     this.#child?.kill('SIGKILL')
+    // A child that is paused does not see that its server has ended.
+    signal(children, 'SIGKILL')
     rmSync(this.folder, { recursive: true, force: true })
   }
 
   /** Start it (again), and wait until it accepts connections. */
   async start(): Promise<void> {
-    const child = spawn(this.#kind.program, this.#args, { stdio: ['ignore', 'pipe', 'pipe'], cwd: this.folder })
+    const { program, user } = this.#kind
+    const child = spawn(program, this.#args, { stdio: ['ignore', 'pipe', 'pipe'], cwd: this.folder, ...user })
     this.#child = child
     this.#said = ''
     for (const output of [child.stdout, child.stderr]) {
@@ -74,7 +105,7 @@ export class Server {
     this.#ended = new Promise((resolve) => child.once('close', () => resolve()))
     const end = performance.now() + this.#kind.readyMs
     while (performance.now() < end && child.exitCode === null && child.pid !== undefined) {
-      if (await listening(this.port)) return
+      if (this.#kind.isReady?.(this.port) ?? (await listening(this.port))) return
       await sleep(20)
     }
     child.kill('SIGKILL')
@@ -90,16 +121,24 @@ export class Server {
   /** Make it hang: its connections stay open and nothing answers. */
   pause(): void {
     this.#child?.kill('SIGSTOP')
+    signal(this.#children(), 'SIGSTOP')
   }
 
   resume(): void {
+    signal(this.#children(), 'SIGCONT')
     this.#child?.kill('SIGCONT')
+  }
+
+  /** The process ids of the server's children. */
+  #children(): readonly number[] {
+    const parent = this.#child?.pid
+    return this.#kind.hasChildren === true && parent !== undefined ? childrenOf(parent) : []
   }
 
   /** End it cleanly. Its folder stays. */
   async halt(): Promise<void> {
     this.resume()
-    this.#child?.kill('SIGTERM')
+    this.#child?.kill(this.#kind.stopSignal ?? 'SIGTERM')
     const force = setTimeout(() => this.#child?.kill('SIGKILL'), STOP_MS)
     await this.#ended
     clearTimeout(force)
@@ -110,6 +149,34 @@ export class Server {
     await this.halt()
     process.removeListener('exit', this.#atExit)
     rmSync(this.folder, { recursive: true, force: true })
+  }
+}
+
+function childrenOf(parent: number): number[] {
+  const found: number[] = []
+  if (!existsSync('/proc')) return found
+  for (const name of readdirSync('/proc')) {
+    if (!/^\d+$/.test(name)) continue
+    try {
+      // The name of the program, in parentheses, may hold anything.
+      const fields = readFileSync(`/proc/${name}/stat`, 'utf8')
+        .replace(/^.*\) /s, '')
+        .split(' ')
+      if (Number(fields[1]) === parent) found.push(Number(name))
+    } catch {
+      // The process has ended.
+    }
+  }
+  return found
+}
+
+function signal(processes: readonly number[], name: NodeJS.Signals): void {
+  for (const each of processes) {
+    try {
+      process.kill(each, name)
+    } catch {
+      // The process has ended.
+    }
   }
 }
 

@@ -1,6 +1,6 @@
 import { connect } from 'node:net'
 import { describe, expect, test } from 'vitest'
-import { kafkaKind, natsKind, redisKind } from '../../scripts/engines/engines.ts'
+import { kafkaKind, mariadbKind, natsKind, postgresKind, redisKind } from '../../scripts/engines/engines.ts'
 import type { Server } from '../../scripts/engines/server.ts'
 import { kindOf, withServer } from './servers.ts'
 
@@ -9,6 +9,8 @@ const kinds = [
   ['nats, as installed', kindOf('nats, as installed', () => natsKind({ version: 'installed' }))],
   ['redis', kindOf('redis', () => redisKind())],
   ['kafka', kindOf('kafka', () => kafkaKind())],
+  ['postgres', kindOf('postgres', () => postgresKind())],
+  ['mariadb', kindOf('mariadb', () => mariadbKind())],
 ] as const
 
 function takesConnections({ port }: Server): Promise<boolean> {
