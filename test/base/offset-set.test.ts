@@ -10,6 +10,7 @@ const TOP = 5000
 
 class Model {
   readonly #settled = new Set<number>()
+  #cleared = 0
   floor: number
 
   constructor(floor: number) {
@@ -28,6 +29,8 @@ class Model {
 
   #advance(): void {
     while (this.#settled.has(this.floor)) this.floor++
+    if (this.floor === this.#cleared) return
+    this.#cleared = this.floor
     for (const offset of this.#settled) if (offset < this.floor) this.#settled.delete(offset)
   }
 

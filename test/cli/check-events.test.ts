@@ -1,4 +1,3 @@
-import { execFile } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -8,6 +7,7 @@ import { z } from 'zod'
 import { connect, consumer, event, stream } from '../../src/index.ts'
 import { parseRuleFile } from '../../src/rules/folder/rule-file.ts'
 import { rulesOf } from '../../src/rules/rules.ts'
+import { type Ran, runMillrace } from './command-line.ts'
 
 const ROOT = join(import.meta.dirname, '../..')
 const folder = mkdtempSync(join(tmpdir(), 'millrace-check-events-'))
@@ -32,13 +32,8 @@ interface Report {
   readonly lock: { readonly current: boolean }
 }
 
-async function checkEvents(...args: string[]): Promise<{ code: number; out: string; err: string; json: Report }> {
-  const ran = await new Promise<{ code: number; out: string; err: string }>((resolve) => {
-    const all = [join(ROOT, 'dist/cli/main.js'), 'check-events', ...args]
-    execFile(process.execPath, all, (error, out, err) =>
-      resolve({ code: error === null ? 0 : Number(error.code), out, err }),
-    )
-  })
+async function checkEvents(...args: string[]): Promise<Ran & { json: Report }> {
+  const ran = await runMillrace(['check-events', ...args])
   return { ...ran, json: (args.includes('--json') ? JSON.parse(ran.out) : {}) as Report }
 }
 

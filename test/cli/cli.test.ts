@@ -1,28 +1,16 @@
-import { execFile, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
 import { z } from 'zod'
 import { connect, consumer, event, stream } from '../../src/index.ts'
+import { MAIN, type Ran, runMillrace } from './command-line.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'millrace-cli-'))
-const main = join(import.meta.dirname, '../../dist/cli/main.js')
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
-interface Ran {
-  readonly code: number
-  readonly out: string
-  readonly err: string
-}
-
-function millrace(...args: string[]): Promise<Ran> {
-  return new Promise((resolve) => {
-    execFile(process.execPath, [main, ...args], (error, out, err) =>
-      resolve({ code: error === null ? 0 : Number(error.code), out, err }),
-    )
-  })
-}
+const millrace = (...args: string[]): Promise<Ran> => runMillrace(args)
 
 test('`publish` takes arguments and files, prints receipts, and `tail` shows the events', async () => {
   const data = join(folder, 'one')
@@ -101,7 +89,7 @@ test('`tail` reads and follows a directory that another process has open', async
   const notes = stream('notes', { events: [Noted] })
   await broker.publish(notes, Noted({ n: 0 }))
   const follower = spawn(process.execPath, [
-    main,
+    MAIN,
     'tail',
     'notes',
     '--data',
@@ -194,7 +182,7 @@ test('`dead` lists, shows, redrives and drops dead letters', async () => {
 
 test('the commands work on a broker by its URL, also one from the environment', async () => {
   const data = join(folder, 'served')
-  const server = spawn(process.execPath, [main, 'serve', '--data', data, '--port', '0', '--json'])
+  const server = spawn(process.execPath, [MAIN, 'serve', '--data', data, '--port', '0', '--json'])
   const line = await new Promise<string>((resolve) =>
     server.stdout.once('data', (chunk: Buffer) => resolve(chunk.toString())),
   )
@@ -272,7 +260,7 @@ test('`tokens` makes a token, shows it once, lists and removes it, and `serve` a
   expect((await millrace('publish', 'carts', '--data', data, '--create', '--type', 't', '--payload', '{}')).code).toBe(
     0,
   )
-  const server = spawn(process.execPath, [main, 'serve', '--data', data, '--port', '0', '--json'])
+  const server = spawn(process.execPath, [MAIN, 'serve', '--data', data, '--port', '0', '--json'])
   const line = await new Promise<string>((resolve) =>
     server.stdout.once('data', (chunk: Buffer) => resolve(chunk.toString())),
   )
@@ -373,7 +361,7 @@ test('`tail` shows several channels in the order of time, and follows all that a
     ['orders.placed', '3'],
   ])
   const follower = spawn(process.execPath, [
-    main,
+    MAIN,
     'tail',
     'orders.>',
     '--data',

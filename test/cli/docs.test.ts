@@ -1,33 +1,21 @@
 /** `millrace docs`, as an operator uses it. */
-import { execFile } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { z } from 'zod'
 import { type Broker, connect, event, stream } from '../../src/index.ts'
+import { type Ran, runMillrace } from './command-line.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'millrace-cli-docs-'))
 const data = join(folder, 'data')
 const out = join(folder, 'out')
 const file = join(folder, 'file')
 writeFileSync(file, '')
-const main = join(import.meta.dirname, '../../dist/cli/main.js')
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
-interface Ran {
-  readonly code: number
-  readonly out: string
-  readonly err: string
-}
+const docs = (...args: string[]): Promise<Ran> => runMillrace(['docs', '--data', data, ...args])
 
-function docs(...args: string[]): Promise<Ran> {
-  return new Promise((resolve) => {
-    execFile(process.execPath, [main, 'docs', '--data', data, ...args], (error, stdout, err) =>
-      resolve({ code: error === null ? 0 : Number(error.code), out: stdout, err }),
-    )
-  })
-}
 async function withBroker(act: (broker: Broker) => Promise<unknown>): Promise<void> {
   const broker = await connect(`file:${data}`)
   await act(broker).finally(() => broker.close())

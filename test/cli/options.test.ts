@@ -2,31 +2,18 @@
  * Invalid options of the command line: each is refused with a message and the exit code of wrong usage, and nothing is
  * changed or created.
  */
-import { execFile } from 'node:child_process'
 import { mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { connect, consumer, stream } from '../../src/index.ts'
 import { eventually } from '../rules/support.ts'
+import { type Ran, runMillrace } from './command-line.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'millrace-options-'))
-const main = join(import.meta.dirname, '../../dist/cli/main.js')
 const { BROKER_URL: _, ...env } = process.env
 
-interface Ran {
-  readonly code: number
-  readonly out: string
-  readonly err: string
-}
-
-function millrace(...args: readonly string[]): Promise<Ran> {
-  return new Promise((resolve) => {
-    execFile(process.execPath, [main, ...args], { cwd: folder, env, timeout: 30_000 }, (error, out, err) =>
-      resolve({ code: error === null ? 0 : Number(error.code), out, err }),
-    )
-  })
-}
+const millrace = (...args: readonly string[]): Promise<Ran> => runMillrace(args, { cwd: folder, env })
 
 beforeAll(async () => {
   writeFileSync(join(folder, 'lines.jsonl'), '{"type":"t","id":"from-file"}\n')

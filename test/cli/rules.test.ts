@@ -1,5 +1,4 @@
 /** `millrace rules`, as an operator uses it. */
-import { execFile } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -7,25 +6,13 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { connect, stream } from '../../src/index.ts'
 import { startRules } from '../../src/rules/index.ts'
 import { published } from '../rules/support.ts'
+import { type Ran, runMillrace } from './command-line.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'millrace-cli-rules-'))
 const data = join(folder, 'data')
-const main = join(import.meta.dirname, '../../dist/cli/main.js')
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
-interface Ran {
-  readonly code: number
-  readonly out: string
-  readonly err: string
-}
-
-function rules(...args: string[]): Promise<Ran> {
-  return new Promise((resolve) => {
-    execFile(process.execPath, [main, 'rules', ...args, '--data', data], (error, out, err) =>
-      resolve({ code: error === null ? 0 : Number(error.code), out, err }),
-    )
-  })
-}
+const rules = (...args: string[]): Promise<Ran> => runMillrace(['rules', ...args, '--data', data])
 
 const file = join(folder, 'large.yaml')
 const RULE = `name: large

@@ -2,7 +2,7 @@
  * `millrace copy`, killed repeatedly at any moment, ends with the same result: no event twice, none missing, consumers
  * and dead letters at their positions.
  */
-import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -11,29 +11,17 @@ import { engineOf } from '../../src/broker/engine-of.ts'
 import { copyBroker } from '../../src/copy/copy.ts'
 import { eventsOf } from '../../src/copy/source-events.ts'
 import { connect } from '../../src/index.ts'
+import { MAIN, type Ran, runMillrace } from '../cli/command-line.ts'
 import { carts, fill, keyOf, Noted } from './fixture.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'millrace-copy-kill-'))
-const main = join(import.meta.dirname, '../../dist/cli/main.js')
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
-interface Ran {
-  readonly code: number
-  readonly out: string
-  readonly err: string
-}
-
-function millrace(...args: string[]): Promise<Ran> {
-  return new Promise((resolve) => {
-    execFile(process.execPath, [main, ...args], { cwd: folder }, (error, out, err) =>
-      resolve({ code: error === null ? 0 : Number(error.code), out, err }),
-    )
-  })
-}
+const millrace = (...args: string[]): Promise<Ran> => runMillrace(args, { cwd: folder })
 
 /** Start a copy, and kill it this long after its first output. Returns whether it was killed before it ended. */
 async function killed(args: readonly string[], afterMs: number): Promise<boolean> {
-  const child: ChildProcess = spawn(process.execPath, [main, ...args], {
+  const child: ChildProcess = spawn(process.execPath, [MAIN, ...args], {
     cwd: folder,
     stdio: ['ignore', 'pipe', 'pipe'],
   })

@@ -39,7 +39,10 @@ export class Receiver {
     await new Promise((resolve) => this.#server.close(resolve))
   }
 
+  /** The ids of the events received. The request before the first event, which asks for permission, carries none. */
   get ids(): string[] {
-    return this.received.map(({ body }) => (JSON.parse(body) as StoredEvent).id)
+    return this.received
+      .filter(({ method }) => method === 'POST')
+      .map(({ body }) => (JSON.parse(body) as StoredEvent).id)
   }
 }
