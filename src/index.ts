@@ -102,6 +102,7 @@ export type { Logger } from './broker/logger.ts'
 export type { From } from './broker/position.ts'
 export type { Readable, ReadOptions, TailedEvent } from './broker/reading.ts'
 export type { Receipt, ScheduledReceipt, StoredReceipt } from './broker/receipt.ts'
+export type { FollowOptions, Table, TableChange, TableEntry, TableQuery, TableSource, TableValue } from './broker/table.ts'
 export {
   type Channel,
   type ChannelOptions,
@@ -132,7 +133,9 @@ export type {
   RetryOptions,
   Running,
   RunSummary,
+  StateContext,
 } from './consumer/consumer-types.ts'
+export type { EarlierState, StateOptions } from './consumer/state/state-types.ts'
 export {
   attribute,
   type CloudEvent,

@@ -22,6 +22,12 @@ export const LIMITS = {
   attributeNameCharsMax: 100,
   /** Longest key, in UTF-8 bytes. */
   keyBytesMax: 1024,
+  /** Characters of the states of keys that an engine keeps in memory, of all consumers together. */
+  stateCacheChars: 16 * 1024 * 1024,
+  /** Largest state of a key unless `maxBytes` says otherwise, as the CloudEvents JSON that is stored. */
+  stateBytesDefault: 1024 * 1024,
+  /** Most entries of a table that are read at a time. */
+  tablePageMax: 1000,
   /** Most attributes of one event. */
   eventAttributesMax: 256,
   /** Deepest nesting of an event's data, and of a rule's template. */

@@ -72,6 +72,16 @@ export function compileWildcard(wildcard: string): (name: string) => boolean {
   return (name) => form.test(name)
 }
 
+/** The channel in which a consumer keeps its state: an event for each key. */
+export function stateChannelOf(consumer: string): string {
+  return `$state.${consumer}`
+}
+
+/** Whether the channel holds the state of a consumer. Only that consumer's completions write it. */
+export function isStateChannel(channel: string): boolean {
+  return channel.startsWith('$state.')
+}
+
 /** Whether the channel is one of Millrace's own, as `$rules` and `$audit` are. */
 export function isOwnChannel(channel: string): boolean {
   return channel.startsWith('$')

@@ -25,6 +25,7 @@ import type { BrokerObserver } from './observer.ts'
 import type { From } from './position.ts'
 import type { Readable, ReadOptions, TailedEvent } from './reading.ts'
 import type { Receipt } from './receipt.ts'
+import type { Table, TableSource, TableValue } from './table.ts'
 
 /** Delays the event: no reader and no consumer gets it before it is due. Give one of the two, or none for "now". */
 export interface PublishOptions {
@@ -213,6 +214,24 @@ export interface Broker extends AsyncDisposable {
    * @throws INVALID_OPTION when it is not a consumer or a name · INVALID_NAME when the text cannot be a name
    */
   consumer(consumer: string | { readonly name: string }): ConsumerHandle
+  /**
+   * A table: the state that a consumer keeps for each key, or the latest event of each key of a stream with
+   * `retain: { latestByKey: true }`. By key, by the beginning of keys, or followed. With the definition of the consumer
+   * or of the stream, values are decoded, migrated and typed; with the name of either, they come as they are stored. A
+   * name is that of a consumer with state, or else of a stream.
+   *
+   * @throws INVALID_OPTION when it is neither, or keeps nothing by key · INVALID_NAME when the text cannot be a name
+   * @example
+   * ```ts no-run
+   * import { connect } from 'millrace'
+   *
+   * const broker = await connect('file:./data')
+   * const stock = broker.table('stock')
+   * console.log((await stock.get('tea'))?.value)
+   * for await (const { key, value } of stock.entries({ prefix: 'tea-' })) console.log(key, value)
+   * ```
+   */
+  table<Source extends TableSource>(of: Source): Table<TableValue<Source>>
   /** The dead letters of a consumer: the same as `broker.consumer(consumer).deadLetters`. */
   deadLetters(consumer: string | { readonly name: string }): DeadLetters
   /**

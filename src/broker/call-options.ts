@@ -4,6 +4,7 @@ import { LIMITS } from '../base/limits.ts'
 import { checkName } from '../base/names.ts'
 import { shown } from '../base/shown.ts'
 import { knownOptions, wholeNumber } from '../base/units.ts'
+import type { StateChoice } from './consumers.ts'
 import type { DelayedQuery } from './delays.ts'
 import { DEAD_LETTERS_MAX, type DeadLetterQuery, type EventPlace, type LetterPlace } from './description.ts'
 
@@ -112,4 +113,12 @@ export function refuseUndefined(options: object, of: string, widened: string): v
 export function noFiles(engine: string): MillraceError {
   const message = `${engine} keeps no data directory on this machine: use the backup of its server, or millrace copy`
   return new MillraceError('INVALID_OPTION', message, { engine })
+}
+
+/** What a rewind does with the state of the consumer. @throws INVALID_OPTION */
+export function checkStateChoice(state: unknown): asserts state is StateChoice {
+  if (state === 'keep' || state === 'reset') return
+  throw new MillraceError('INVALID_OPTION', `state of a rewind is 'keep' or 'reset'; it is ${shown(state)}`, {
+    option: 'state',
+  })
 }

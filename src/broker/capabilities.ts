@@ -22,6 +22,7 @@ export const CLAUSES = {
   16: 'wildcards',
   17: 'discovery',
   18: 'errors',
+  19: 'state',
 } as const
 
 export type Clause = keyof typeof CLAUSES

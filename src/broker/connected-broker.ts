@@ -7,6 +7,7 @@ import { isMillraceError, MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
 import { shown } from '../base/shown.ts'
 import type { Channel } from '../channel/channel.ts'
+import { refuseStateChannel } from '../channel/state-channel.ts'
 import type { Encodable } from '../event/encode.ts'
 import { AlarmList } from './alarm-list.ts'
 import type { Backup, Broker, Publishable, PublishOptions, ReceiptOf, Startable, Stoppable } from './broker.ts'
@@ -15,6 +16,7 @@ import { type RelatedEvents, type RelatedOptions, relatedEvents } from './causal
 import { ConnectedChannel } from './connected-channel.ts'
 import { ConnectedConsumer } from './connected-consumer.ts'
 import { ConnectedReads } from './connected-reads.ts'
+import { ConnectedTable } from './connected-table.ts'
 import type { Alarm, BrokerDescription } from './description.ts'
 import { dueAt } from './due-at.ts'
 import type { EncodedEvent } from './encoded-event.ts'
@@ -33,6 +35,7 @@ import { Log } from './log.ts'
 import type { PublishCall, Published } from './observer.ts'
 import type { From } from './position.ts'
 import type { Readable, ReadOptions, TailedEvent } from './reading.ts'
+import type { Table, TableSource, TableValue } from './table.ts'
 import type { Telemetry } from './telemetry.ts'
 
 export interface ConnectedBrokerOptions {
@@ -137,6 +140,7 @@ export class ConnectedBroker implements Broker {
     call: PublishCall | null,
   ): Promise<unknown> {
     const name = typeof channel === 'string' ? channel : channel.name
+    refuseStateChannel(name)
     if (Array.isArray(event)) return this.#publishBatch(name, event, dueAtMs, call)
     const encoded = this.#encoder.encode(name, event as Encodable, call?.traces?.[0])
     if (encoded instanceof Promise) return encoded.then((settled) => this.#store(name, settled, dueAtMs, call))
@@ -265,6 +269,10 @@ export class ConnectedBroker implements Broker {
 
   consumer(consumer: string | { readonly name: string }): ConsumerHandle {
     return new ConnectedConsumer(consumer, () => this.#opened())
+  }
+
+  table<Source extends TableSource>(of: Source): Table<TableValue<Source>> {
+    return new ConnectedTable(of, () => this.#opened()) as Table<TableValue<Source>>
   }
 
   deadLetters(consumer: string | { readonly name: string }): DeadLetters {

@@ -1,6 +1,7 @@
 /** A channel's handle over an engine: checks options, and asks the engine for this channel only. */
 import { nameOf } from '../base/names.ts'
 import type { Channel } from '../channel/channel.ts'
+import { refuseStateChannel } from '../channel/state-channel.ts'
 import { checkedDelayedId, checkedDelayedQuery } from './call-options.ts'
 import type { ChannelState } from './description.ts'
 import type { Bounds, Engine } from './engine.ts'
@@ -47,6 +48,7 @@ export class ConnectedChannel<C extends Channel | string> implements ChannelHand
   }
 
   async remove(): Promise<void> {
+    refuseStateChannel(this.name, 'remove the consumer to delete it')
     await this.#host.engine().removeChannel(this.name)
     this.#host.forget(this.name)
   }

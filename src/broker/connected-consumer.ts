@@ -3,7 +3,7 @@ import { MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
 import { checkConsumerName, nameOf } from '../base/names.ts'
 import { knownOptions } from '../base/units.ts'
-import { checkedQuery, refuseUndefined } from './call-options.ts'
+import { checkedQuery, checkStateChoice, refuseUndefined } from './call-options.ts'
 import { unknownConsumer } from './consumer-errors.ts'
 import type { ConsumerDescription } from './description.ts'
 import type { Engine } from './engine.ts'
@@ -35,10 +35,12 @@ export class ConnectedConsumer implements ConsumerHandle {
 
   async rewind(to: From, options: RewindOptions = {}): Promise<void> {
     const engine = this.#engine()
-    knownOptions(options, ['channel'], 'rewind')
+    knownOptions(options, ['channel', 'state'], 'rewind')
     refuseUndefined(options, 'rewind', 'every channel of the consumer')
+    const { state = null } = options
+    if (state !== null) checkStateChoice(state)
     const channel = options.channel === undefined ? null : nameOf(options.channel, 'channel')
-    await engine.consumers.rewind(this.name, position(to, engine.clock.now(), 'to'), channel)
+    await engine.consumers.rewind(this.name, position(to, engine.clock.now(), 'to'), channel, state)
   }
 
   async pause(options: PauseOptions = {}): Promise<void> {

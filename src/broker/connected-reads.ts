@@ -99,7 +99,7 @@ export class ConnectedReads {
 /**
  * The events, for a reader that can leave while it waits for the next one. A generator alone would wait for it first.
  */
-function leavable<T>(events: AsyncGenerator<T>, left: AbortController): AsyncIterableIterator<T> {
+export function leavable<T>(events: AsyncGenerator<T>, left: AbortController): AsyncIterableIterator<T> {
   return {
     next: () => events.next(),
     return: () => {

@@ -3,15 +3,19 @@ import type { ConsumerDescription, ConsumerPause, DeadLetter, DeadLetterQuery, E
 import type { InspectedEvent, Inspection } from './inspection.ts'
 import type { Position } from './position.ts'
 
+/** What a rewind does with the state that a consumer keeps: nothing, or all of it is deleted. */
+export type StateChoice = 'keep' | 'reset'
+
 export interface Consumers {
   /** One consumer; null if no consumer of that name has begun. */
   describe(consumer: string): Promise<ConsumerDescription | null>
   /**
-   * Move a consumer to a position, in one channel or (null) all of its streams. Deliveries in flight are revoked.
+   * Move a consumer to a position, in one channel or (null) all of its streams. Deliveries in flight are revoked. If
+   * the consumer keeps state, `state` says what happens to it.
    * @throws UNKNOWN_CONSUMER · UNKNOWN_CHANNEL · INVALID_OPTION when there is no stream of it to rewind ·
    * OFFSET_OUT_OF_RANGE
    */
-  rewind(consumer: string, to: Position, channel: string | null): Promise<void>
+  rewind(consumer: string, to: Position, channel: string | null, state: StateChoice | null): Promise<void>
   /**
    * Pause a consumer as a whole, in every process, also for instances that start later; null resumes it. Durable.
    * Deliveries in flight can still be settled.

@@ -20,6 +20,7 @@ import type { EncodedEvent } from './encoded-event.ts'
 import type { Failure } from './failure.ts'
 import type { Position } from './position.ts'
 import type { Receipt } from './receipt.ts'
+import type { Tables } from './tables.ts'
 import type { Want } from './want.ts'
 
 /** A stored event as an engine reads it. */
@@ -73,6 +74,11 @@ export interface ConsumerSpec {
   readonly versions?: Readonly<Record<string, number>>
   /** Reported as stalled when it has work and makes no progress for this time. */
   readonly stallMs: number
+  /**
+   * The consumer keeps state for each key (clause 19), in this channel, which the engine declares. A completion sets
+   * the state of its event's key by an emission into the channel.
+   */
+  readonly state?: ChannelSpec
 }
 
 /** One event that is in flight in one instance, until it is settled. */
@@ -157,6 +163,12 @@ export interface Subscription {
    * attached.
    */
   hold(delivery: Delivery, needs: TypeVersion): boolean
+  /**
+   * The state of the delivery's key, as the last completion of an event of this key left it, durable or not; null if
+   * there is none. Only with `state` in the spec, and with a delivery that has a key and is in flight here.
+   * @throws and rejects as a read does
+   */
+  stateOf(delivery: Delivery): EncodedEvent | null | Promise<EncodedEvent | null>
   /** Renews the instance's lease. The runner calls it several times in each `leaseMs`. */
   renew(): void
   /** No new deliveries until `resume`; deliveries in flight may be settled. */
@@ -209,6 +221,8 @@ export interface Engine {
   readonly consumers: Consumers
   /** Lists and cancels delayed events. */
   readonly delays: Delays
+  /** Reads the latest event of a key. */
+  readonly tables: Tables
   /**
    * Store events that are in encoded blocks, all or none, in order, next to each other. Their bytes are stored as they
    * are. `waiter` gets the result before any consumer gets an event, so that a server can send the receipt first.

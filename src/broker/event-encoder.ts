@@ -47,6 +47,11 @@ export class EventEncoder {
     this.#stampMs = stampMs
   }
 
+  /** The CloudEvents `source` of events that have none. */
+  get source(): string {
+    return this.#source
+  }
+
   /** Whether events can be encoded for the channel without waiting. */
   isReady(channel: Channel | string): boolean {
     if (typeof channel === 'string') return this.#ready.has(channel) && !this.#isOld(channel)

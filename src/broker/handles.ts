@@ -3,6 +3,7 @@
  * each call costs what it asks for, whatever other channels and consumers there are.
  */
 import type { Channel } from '../channel/channel.ts'
+import type { StateChoice } from './consumers.ts'
 import type { DelayedEvent, DelayedQuery } from './delays.ts'
 import type { ChannelState, ConsumerDescription, DeadLetter, DeadLetterQuery } from './description.ts'
 import type { Bounds } from './engine.ts'
@@ -54,6 +55,12 @@ export interface DeadLetters {
 export interface RewindOptions {
   /** In this channel only. @default every stream that it consumes */
   readonly channel?: string | { readonly name: string }
+  /**
+   * What happens to the state of a consumer that keeps any: `'keep'` leaves it, so handlers see events again that have
+   * changed it already; `'reset'` deletes all of it in the same commit. It must be said for such a consumer.
+   * @default undefined, for a consumer without state
+   */
+  readonly state?: StateChoice
 }
 
 export interface PauseOptions {

@@ -3,7 +3,7 @@
  */
 import { MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
-import { checkName } from '../base/names.ts'
+import { checkName, isStateChannel } from '../base/names.ts'
 import { shown } from '../base/shown.ts'
 import {
   type Duration,
@@ -152,6 +152,7 @@ function channel<Kind extends ChannelKind, Definition extends AnyEventDefinition
   options: ChannelOptions<Definition, Path>,
 ): Channel<Kind, Definition> {
   checkName(name, 'channel')
+  if (isStateChannel(name)) throw stateName(name)
   const known =
     kind === 'stream'
       ? ['events', 'key', 'retain', 'dedupe', 'maxEventBytes']
@@ -174,6 +175,11 @@ function channel<Kind extends ChannelKind, Definition extends AnyEventDefinition
       ...(versions !== undefined && { versions }),
     },
   }
+}
+
+function stateName(name: string): MillraceError {
+  const message = `"${name}" cannot be the name of a channel: names that begin with "$state." are of the states of consumers. Choose another name; to read a state, use broker.table(consumer)`
+  return new MillraceError('INVALID_NAME', message, { name, of: 'channel' })
 }
 
 /** @throws INVALID_OPTION */

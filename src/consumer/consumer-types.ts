@@ -8,6 +8,7 @@ import type { From } from '../broker/position.ts'
 import type { Channel } from '../channel/channel.ts'
 import type { StoredEvent } from '../event/cloud-event.ts'
 import type { OutputOf, TypeOf } from '../event/event.ts'
+import type { StateOptions } from './state/state-types.ts'
 
 /** How often, and after which delays, a failed event is tried again. */
 export interface RetryOptions {
@@ -83,6 +84,12 @@ export interface ConsumerOptions {
    * @default '30s'
    */
   readonly stall?: Duration
+  /**
+   * State that the consumer keeps for each key (clause 19): handlers get it in `ctx.state`, and set the next one with
+   * `ctx.setState`. It is stored in the same commit as the completion of the event. Every event needs a key.
+   * @default none
+   */
+  readonly state?: StateOptions
   /** Functions that are called after failed attempts, retries, dead letters and stalls of this instance. */
   readonly on?: ConsumerHooks
 }
@@ -201,13 +208,36 @@ export interface HandlerContext {
   retryAfter(delay: Duration, reason?: unknown): never
 }
 
+/** What a handler of a consumer with state knows and can do. */
+export interface StateContext<State = unknown, Next = State> extends HandlerContext {
+  /**
+   * The state of the event's key, as the last event of this key that was done has left it, or as this attempt has set
+   * it. Changing the object changes nothing: call `setState`. In a batch, an event sees what earlier events of its key
+   * have set.
+   */
+  readonly state: State
+  /**
+   * Set the state of the event's key. It is stored in the same commit as the completion of the event, or not at all: a
+   * failed attempt changes nothing. The last call counts.
+   * @throws SCHEMA_MISMATCH when the schema refuses it · INVALID_EVENT when JSON cannot carry it · EVENT_TOO_LARGE when
+   * it is larger than `maxBytes` · LEASE_LOST when the event no longer belongs to this handler · CLOSED when the handler
+   * has finished
+   */
+  setState(next: Next): void
+  /** Delete the state of the event's key, in the same way. */
+  deleteState(): void
+}
+
 /** The event that a handler of this event type gets. */
 export type EventOf<Definition> = StoredEvent<TypeOf<Definition>, OutputOf<Definition>>
 /**
  * Handles an event. The event is done when the handler returns, or when its promise resolves. If it throws or rejects,
  * the attempt has failed.
  */
-export type Handler<Event = StoredEvent> = (event: Event, ctx: HandlerContext) => unknown
+export type Handler<Event = StoredEvent, Context extends HandlerContext = HandlerContext> = (
+  event: Event,
+  ctx: Context,
+) => unknown
 
 /** An event of a batch, with its context. */
 export interface BatchItem {
@@ -243,9 +273,9 @@ export type BatchOutcome = undefined | null | 'done' | Error
  * Handles a batch of events. It returns nothing if all events are done, or one outcome for each event, in order. If it
  * throws, all attempts of the batch fail.
  */
-export type BatchHandler<Event = StoredEvent> = (
+export type BatchHandler<Event = StoredEvent, Context extends HandlerContext = HandlerContext> = (
   events: readonly Event[],
-  contexts: readonly HandlerContext[],
+  contexts: readonly Context[],
 ) => undefined | readonly BatchOutcome[] | Promise<undefined | readonly BatchOutcome[]> | Promise<void> | void
 
 /** The options of a batch handler. */

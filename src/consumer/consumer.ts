@@ -10,23 +10,40 @@ import type { Channel, DefinitionsOf, Stream } from '../channel/channel.ts'
 import { typeNotCarried } from '../channel/channel-errors.ts'
 import type { StoredEvent } from '../event/cloud-event.ts'
 import { type AnyEventDefinition, type EventFilter, isDefinition, type TypeOf } from '../event/event.ts'
+import type { VersionedDefinition } from '../event/event-version.ts'
 import { parsePattern } from '../pattern/pattern-parser.ts'
 import type { PatternJson } from '../pattern/pattern-type.ts'
+import type { StandardSchemaV1 } from '@standard-schema/spec'
 import type {
   BatchHandler,
   BatchOptions,
   ConsumerOptions,
   EventOf,
   Handler,
+  HandlerContext,
   Middleware,
   Running,
+  StateContext,
 } from './consumer-types.ts'
 import { type BatchRoute, checkChannels, planOf, type Route } from './plan.ts'
 import { Runner } from './runner.ts'
+import type { StateOptions } from './state/state-types.ts'
+
+/** The type of a consumer's states, with its versions. */
+export interface StateDefinition<Context> extends VersionedDefinition {
+  /** For the type system only: what handlers get, and what they set. */
+  readonly types?: { readonly output: Context extends StateContext<infer State> ? State : never }
+}
 
 /** A consumer: handlers are added with `on`, then it is started with `broker.start`. */
-export class Consumer<Definition extends AnyEventDefinition = AnyEventDefinition> implements Startable<Running> {
+export class Consumer<
+  Definition extends AnyEventDefinition = AnyEventDefinition,
+  Context extends HandlerContext = HandlerContext,
+> implements Startable<Running>
+{
   readonly name: string
+  /** The type of its states, for `broker.table`; null for a consumer without state. */
+  readonly state: StateDefinition<Context> | null
   readonly #channels: readonly (Channel | string)[]
   readonly #options: ConsumerOptions
   readonly #routes: (Route | BatchRoute)[] = []
@@ -38,7 +55,7 @@ export class Consumer<Definition extends AnyEventDefinition = AnyEventDefinition
     this.#channels = channels
     this.#options = options
     checkChannels(name, channels)
-    planOf(name, channels, options, [])
+    this.state = (planOf(name, channels, options, []).state?.definition ?? null) as StateDefinition<Context> | null
   }
 
   /**
@@ -48,13 +65,13 @@ export class Consumer<Definition extends AnyEventDefinition = AnyEventDefinition
    * @throws INVALID_OPTION when an argument is wrong, the type has a batch handler, or the consumer was started before
    * · TYPE_NOT_CARRIED when none of the channels carries the type · INVALID_PATTERN when the pattern is malformed
    */
-  on<D extends Definition>(event: D, handler: Handler<EventOf<D>>): this
+  on<D extends Definition>(event: D, handler: Handler<EventOf<D>, Context>): this
   on<Type extends TypeOf<Definition>, Output>(
     event: EventFilter<Type, Output>,
-    handler: Handler<StoredEvent<Type, Output>>,
+    handler: Handler<StoredEvent<Type, Output>, Context>,
   ): this
-  on(event: AnyEventDefinition | EventFilter, handler: Handler<never>): this {
-    this.#add({ ...this.#target(event, 'on'), handler, batch: null })
+  on(event: AnyEventDefinition | EventFilter, handler: Handler<never, never>): this {
+    this.#add({ ...this.#target(event, 'on'), handler: handler as Route['handler'], batch: null })
     return this
   }
 
@@ -62,8 +79,8 @@ export class Consumer<Definition extends AnyEventDefinition = AnyEventDefinition
    * Handle every event of the channels for which there is no other handler.
    * @throws INVALID_OPTION when the handler is not a function, or the consumer was started before
    */
-  onAny(handler: Handler<StoredEvent>): this {
-    this.#add({ definition: null, pattern: null, handler, batch: null })
+  onAny(handler: Handler<StoredEvent, Context>): this {
+    this.#add({ definition: null, pattern: null, handler: handler as Handler<never, never> as Handler<never>, batch: null })
     return this
   }
 
@@ -75,13 +92,13 @@ export class Consumer<Definition extends AnyEventDefinition = AnyEventDefinition
    * @throws INVALID_OPTION when an argument is wrong, the type has a handler, or the consumer was started before ·
    * TYPE_NOT_CARRIED when none of the channels carries the type
    */
-  onBatch<D extends Definition>(event: D, options: BatchOptions, handler: BatchHandler<EventOf<D>>): this
-  onBatch(event: AnyEventDefinition, options: BatchOptions, handler: BatchHandler<never>): this {
+  onBatch<D extends Definition>(event: D, options: BatchOptions, handler: BatchHandler<EventOf<D>, Context>): this
+  onBatch(event: AnyEventDefinition, options: BatchOptions, handler: BatchHandler<never, never>): this {
     knownOptions(options, ['size', 'wait'], `onBatch of consumer "${this.name}"`)
     const size = wholeNumber(options.size, 'size', 1, LIMITS.handlerBatchMax)
     this.#add({
       ...this.#target(event, 'onBatch'),
-      handler,
+      handler: handler as BatchHandler<never>,
       batch: { size, waitMs: durationMs(options.wait ?? 0, 'wait') },
     })
     return this
@@ -216,8 +233,12 @@ export class Consumer<Definition extends AnyEventDefinition = AnyEventDefinition
  * Every event of a stream is delivered to each consumer name at least once, in publish order for each key; a queue's
  * events each go to one worker. Instances with the same name, in any number of processes, share the work.
  *
+ * With `state` it keeps state for each key (clause 19), stored in the same commit as the completion of the event that
+ * set it.
+ *
  * @throws INVALID_NAME when the name, a channel's name or a wildcard is malformed · INVALID_OPTION when an option is
- * wrong, or there is no channel
+ * wrong, or there is no channel · SCHEMA_MISMATCH when the initial state does not satisfy its schema · INVALID_EVENT
+ * when JSON cannot carry the initial state
  * @example
  * ```ts
  * import { connect, consumer, event, stream } from 'millrace'
@@ -235,14 +256,49 @@ export class Consumer<Definition extends AnyEventDefinition = AnyEventDefinition
  * await running.stop()
  * await broker.close()
  * ```
+ * @example
+ * ```ts
+ * import { connect, consumer, event, stream } from 'millrace'
+ * import { z } from 'zod'
+ *
+ * const Sold = event('item.sold', z.object({ sku: z.string(), quantity: z.int() }))
+ * const sales = stream('sales', { events: [Sold], key: 'data.sku' })
+ *
+ * const totals = consumer('totals', sales, { state: { schema: z.object({ sold: z.int() }), initial: { sold: 0 } } })
+ *   .on(Sold, ({ data }, ctx) => ctx.setState({ sold: ctx.state.sold + data.quantity }))
+ *
+ * const broker = await connect('memory:')
+ * const running = await broker.start(totals)
+ * await broker.publish(sales, [Sold({ sku: 'tea', quantity: 2 }), Sold({ sku: 'tea', quantity: 3 })])
+ * await running.stop()
+ * const tea = await broker.table(totals).get('tea')
+ * tea?.value.sold // 5
+ * await broker.close()
+ * ```
  */
-export function consumer<const C extends Channel | string | readonly (Channel | string)[]>(
+export function consumer<const C extends ConsumerChannels, Schema extends StandardSchemaV1>(
   name: string,
   channels: C,
-  options: ConsumerOptions = {},
-): Consumer<DefinitionsIn<C>> {
+  options: ConsumerOptions & { readonly state: StateOptions<Schema> & Required<Pick<StateOptions<Schema>, 'initial'>> },
+): Consumer<DefinitionsIn<C>, StateContext<StandardSchemaV1.InferOutput<Schema>, StandardSchemaV1.InferInput<Schema>>>
+export function consumer<const C extends ConsumerChannels, Schema extends StandardSchemaV1>(
+  name: string,
+  channels: C,
+  options: ConsumerOptions & { readonly state: StateOptions<Schema> },
+): Consumer<
+  DefinitionsIn<C>,
+  StateContext<StandardSchemaV1.InferOutput<Schema> | undefined, StandardSchemaV1.InferInput<Schema>>
+>
+export function consumer<const C extends ConsumerChannels>(
+  name: string,
+  channels: C,
+  options?: ConsumerOptions,
+): Consumer<DefinitionsIn<C>>
+export function consumer(name: string, channels: ConsumerChannels, options: ConsumerOptions = {}): Consumer {
   return new Consumer(name, (Array.isArray(channels) ? channels : [channels]) as readonly (Channel | string)[], options)
 }
+
+type ConsumerChannels = Channel | string | readonly (Channel | string)[]
 
 /**
  * The definitions that a consumer of these channels can handle: any, if one of the channels is known by its name only.

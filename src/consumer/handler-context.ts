@@ -12,11 +12,13 @@ import type { Delivery, Emission } from '../broker/engine.ts'
 import type { EventEncoder } from '../broker/event-encoder.ts'
 import type { Log } from '../broker/log.ts'
 import type { Channel } from '../channel/channel.ts'
+import { refuseStateChannel } from '../channel/state-channel.ts'
 import type { Encodable } from '../event/encode.ts'
 import { type Cause, caused, causeOf, traced } from './cause.ts'
 import type { BatchItem, ContextLog, Emit, MiddlewareContext } from './consumer-types.ts'
 import { contextLog } from './context-log.ts'
 import { Rejected, RetryAfter } from './failure.ts'
+import type { HandledState } from './state/handled-state.ts'
 import { WatchedPromise } from './watched-promise.ts'
 
 export interface ContextHost {
@@ -48,6 +50,8 @@ export class DeliveryContext implements MiddlewareContext {
   batch: readonly BatchItem[] | null = null
   /** For the broker's observer: what it knows of the attempt. */
   observed: unknown = null
+  /** The state of its key; null where the consumer keeps none, or before it is loaded. */
+  keptState: HandledState | null = null
   /** The time limit has passed: the attempt has failed with this error, and is settled when the handler has ended. */
   timedOut: Error | null = null
   readonly #host: ContextHost
@@ -113,6 +117,40 @@ export class DeliveryContext implements MiddlewareContext {
     this.#over = true
   }
 
+  get state(): unknown {
+    return this.#ofKey().value
+  }
+
+  /** @throws LEASE_LOST · CLOSED · SCHEMA_MISMATCH · INVALID_EVENT · EVENT_TOO_LARGE */
+  setState(next: unknown): void {
+    this.#mayEmit()
+    const state = this.#ofKey()
+    state.set(next)
+    if (state.judging === null) return
+    this.emitting ??= []
+    this.emitting.push(WatchedPromise.watch(state.judging))
+  }
+
+  /** @throws LEASE_LOST · CLOSED */
+  deleteState(): void {
+    this.#mayEmit()
+    this.#ofKey().delete()
+  }
+
+  #ofKey(): HandledState {
+    if (this.keptState !== null) return this.keptState
+    const message = `consumer "${this.consumer}" keeps no state: declare it, consumer(name, channels, { state: { schema } })`
+    throw new MillraceError('INVALID_OPTION', message, { consumer: this.consumer, option: 'state' })
+  }
+
+  /** What takes effect with its completion: its emissions, and the new state of its key. */
+  get effects(): readonly MadeEmission[] | null {
+    const next = this.keptState === null ? null : this.keptState.next
+    if (next === null || this.keptState === null) return this.emissions
+    const { channel } = this.keptState
+    return [...(this.emissions ?? []), { channel, event: next, dueAtMs: null, target: channel }]
+  }
+
   /** A function that can be passed on without its context. */
   get emit(): Emit {
     return (channel, event, options) => this.#started(channel, event as Encodable | readonly Encodable[], options)
@@ -158,6 +196,7 @@ export class DeliveryContext implements MiddlewareContext {
     const { encoder, nowMs } = this.#host
     const dueAtMs = dueAt(options, nowMs(), 'ctx.emit')
     const name = nameOf(channel, 'channel')
+    refuseStateChannel(name)
     await this.#prepare(channel)
     const made: EncodedEvent[] = []
     this.#cause ??= causeOf(this.delivery.id, this.delivery.text)
@@ -201,9 +240,14 @@ export class DeliveryContext implements MiddlewareContext {
     for (const target of new Set(this.emissions?.map(({ target }) => target))) await this.#host.encoder.renew(target)
   }
 
-  #mayEmit(): void {
+  /** @throws LEASE_LOST */
+  refuseAborted(): void {
     if (this.#aborted !== null)
       throw new MillraceError('LEASE_LOST', this.#aborted.message, { channel: this.channel, offset: this.offset })
+  }
+
+  #mayEmit(): void {
+    this.refuseAborted()
     if (this.#over) {
       throw new MillraceError('CLOSED', 'the handler has finished: await ctx.emit inside it', {
         channel: this.channel,

@@ -12,6 +12,7 @@ import type { AnyEventDefinition } from '../event/event.ts'
 import type { PatternJson } from '../pattern/pattern-type.ts'
 import type { BatchHandler, ConsumerHooks, ConsumerOptions, Handler, Middleware } from './consumer-types.ts'
 import { retryPolicy } from './retry-policy.ts'
+import { type StatePlan, statePlan } from './state/state-plan.ts'
 
 /** A handler, and the events that it handles. */
 export interface Route {
@@ -42,6 +43,8 @@ export interface ConsumerPlan {
   readonly drainMs: number
   readonly stallMs: number
   readonly hooks: ConsumerHooks
+  /** The state that it keeps for each key; null for none. */
+  readonly state: StatePlan | null
   /** The outermost first. */
   readonly middleware: readonly Middleware[]
   /** Handlers get the delivery with the event as text. Nothing is parsed. */
@@ -58,7 +61,7 @@ export function planOf(
 ): ConsumerPlan {
   knownOptions(
     options,
-    ['concurrency', 'retry', 'onDead', 'from', 'timeout', 'lease', 'drain', 'stall', 'on'],
+    ['concurrency', 'retry', 'onDead', 'from', 'timeout', 'lease', 'drain', 'stall', 'on', 'state'],
     `consumer "${name}"`,
   )
   const { onDead = null, from = 'beginning', timeout } = options
@@ -88,6 +91,7 @@ export function planOf(
     drainMs: durationMs(options.drain ?? LIMITS.drainMsDefault, 'drain'),
     stallMs: durationMs(options.stall ?? LIMITS.stallMsDefault, 'stall'),
     hooks: hooksOf(name, options.on),
+    state: options.state === undefined ? null : statePlan(name, options.state),
     middleware,
   }
 }

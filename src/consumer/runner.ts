@@ -29,6 +29,8 @@ import { NewerVersions } from './newer-versions.ts'
 import type { BatchRoute, ConsumerPlan } from './plan.ts'
 import { Settlement } from './settlement.ts'
 import { StallWatch } from './stall-watch.ts'
+import { StateLoading } from './state/state-loading.ts'
+import { refuseWithoutState, stateVersion } from './state/state-plan.ts'
 import { waitingCallers } from './waiting-callers.ts'
 
 export class Runner implements Running, DeliverySink {
@@ -42,6 +44,8 @@ export class Runner implements Running, DeliverySink {
   readonly #handlers: HandlerTable
   readonly #decoder = new EventDecoder('handled')
   readonly #batcher: Batcher | null
+  /** Null for a consumer without state. */
+  #states: StateLoading | null = null
   readonly #report: ConsumerReport
   readonly #watch: HandlerWatch | null
   readonly #stalls: StallWatch
@@ -77,7 +81,7 @@ export class Runner implements Running, DeliverySink {
     this.#batcher = this.#handlers.batches
       ? new Batcher(plan, {
           clock: this.#clock,
-          call: (route, events, contexts) => this.#callBatch(route, events, contexts),
+          call: (route, events, contexts) => this.#giveBatch(route, events, contexts),
           settle: (contexts, outcomes) => this.#settleBatch(contexts, outcomes),
         })
       : null
@@ -123,9 +127,11 @@ export class Runner implements Running, DeliverySink {
       perKey: this.#batcher?.perKey ?? 1,
       leaseMs: plan.leaseMs,
       attemptsMax: plan.retry.attempts,
-      ...(plan.undecoded !== true && { versions: this.#decoder.versions }),
+      ...(plan.undecoded !== true && { versions: { ...this.#decoder.versions, ...stateVersion(plan.state) } }),
       stallMs: plan.stallMs,
+      ...(plan.state !== null && { state: plan.state.channel }),
     }
+    if (plan.state !== null) refuseWithoutState(plan.name, engine)
     this.#subscription = await encoder.with(named, () => engine.subscribe(spec, this))
     this.#settlement = new Settlement(
       {
@@ -138,6 +144,11 @@ export class Runner implements Running, DeliverySink {
       },
       this.#subscription,
     )
+    if (plan.state !== null) {
+      const { clock } = engine
+      const host = { clock, source: encoder.source, nowMs: () => clock.now(), subscription: this.#subscription }
+      this.#states = new StateLoading(plan.state, host)
+    }
     this.#renewEvery(plan.leaseMs / 3)
     this.#stalls.begin()
     // A running consumer keeps its process alive, as a listening server does.
@@ -208,7 +219,7 @@ export class Runner implements Running, DeliverySink {
           ? undecoded(context.delivery)
           : this.#decoder.decode(context.delivery, context.channel)
       const result =
-        event instanceof Promise ? event.then((decoded) => this.#call(decoded, context)) : this.#call(event, context)
+        event instanceof Promise ? event.then((decoded) => this.#give(decoded, context)) : this.#give(event, context)
       this.#await(result, context)
     } catch (error) {
       this.#settlement.failed(context, error)
@@ -216,12 +227,15 @@ export class Runner implements Running, DeliverySink {
   }
 
   #collect(batcher: Batcher, context: DeliveryContext): void {
+    const failed = (error: unknown): void => this.#settlement.failed(context, error)
     const add = (event: StoredEvent): void => {
       const route = this.#handlers.batchRoute(event)
-      if (route !== null) batcher.add(route, event, context)
-      else this.#await(this.#call(event, context), context)
+      if (route === null) return this.#await(this.#give(event, context), context)
+      // A state that cannot be had fails this event alone. The batch loads the states when it is called.
+      const checking = this.#states?.check(context) ?? null
+      if (checking === null) batcher.add(route, event, context)
+      else checking.then(() => this.#gather(batcher, route, event, context), failed)
     }
-    const failed = (error: unknown): void => this.#settlement.failed(context, error)
     try {
       const event = this.#decoder.decode(context.delivery, context.channel)
       if (event instanceof Promise) event.then(add).catch(failed)
@@ -229,6 +243,19 @@ export class Runner implements Running, DeliverySink {
     } catch (error) {
       failed(error)
     }
+  }
+
+  /** Meanwhile the delivery may have been taken away. */
+  #gather(batcher: Batcher, route: BatchRoute, event: StoredEvent, context: DeliveryContext): void {
+    if (context.isAborted || contextOf(context.delivery) !== context) return
+    batcher.add(route, event, context)
+    batcher.delivered()
+  }
+
+  /** Call the handlers of an event, after the state of its key is loaded if the consumer keeps any. */
+  #give(event: StoredEvent, context: DeliveryContext): unknown {
+    const loading = this.#states === null ? null : this.#states.load([context])
+    return loading === null ? this.#call(event, context) : loading.then(() => this.#call(event, context))
   }
 
   /** Settle the delivery when the promise that its handler returned has settled. */
@@ -267,6 +294,12 @@ export class Runner implements Running, DeliverySink {
       contexts: [context],
       handle: () => this.#handlers.handle(event, context, context.delivery),
     })
+  }
+
+  #giveBatch(route: BatchRoute, events: readonly StoredEvent[], contexts: readonly DeliveryContext[]): unknown {
+    const loading = this.#states === null ? null : this.#states.load(contexts)
+    if (loading === null) return this.#callBatch(route, events, contexts)
+    return loading.then(() => this.#callBatch(route, events, contexts))
   }
 
   #callBatch(route: BatchRoute, events: readonly StoredEvent[], contexts: readonly DeliveryContext[]): unknown {

@@ -53,7 +53,7 @@ export class Settlement {
     context.end()
     let done: boolean
     try {
-      done = this.#subscription.complete(context.delivery, context.emissions)
+      done = this.#subscription.complete(context.delivery, context.effects)
       if (done) this.counts.completed++
     } catch (error) {
       return this.#notCompleted(context, error)

@@ -53,6 +53,7 @@ import { Publishing } from './publish/publishing.ts'
 import { FollowedLogs } from './read/followed-logs.ts'
 import { readChannel } from './read/reading.ts'
 import { Registry } from './registry.ts'
+import { NO_STATES, refusedState, refusedTables } from './states.ts'
 
 const PARTITIONS_DEFAULT = 16
 
@@ -76,6 +77,7 @@ export class ExternalLogEngine implements Engine {
   readonly carriage: Carriage
   readonly consumers: Consumers
   readonly delays: Engine['delays']
+  readonly tables: Engine['tables']
   readonly #backend: LogBackend
   readonly #registry: Registry
   readonly #logs: FollowedLogs
@@ -145,6 +147,7 @@ export class ExternalLogEngine implements Engine {
       append: (channel, items) => appenders.of(channel).append(items, false),
     })
     this.delays = new ExternalLogDelays({ backend, registry, publishing, homes, open, flushed })
+    this.tables = refusedTables(this.name)
     this.#instanceHost = this.#makeInstanceHost()
   }
 
@@ -191,6 +194,7 @@ export class ExternalLogEngine implements Engine {
     return {
       clock: this.clock,
       keys: new KeyTables(),
+      states: NO_STATES,
       checkEmissions: (emissions) =>
         checkEmissions(emissions, (channel) => this.#registry.known(channel), this.#backend.limits.entryBytes),
       emit: (emissions, cursor) => this.#partitions.ownedBy(cursor)?.ownership.emit(emissions),
@@ -278,6 +282,7 @@ export class ExternalLogEngine implements Engine {
 
   async subscribe(spec: ConsumerSpec, sink: DeliverySink): Promise<Subscription> {
     this.#open()
+    if (spec.state !== undefined) throw refusedState(this.name, `the state of consumer "${spec.name}"`)
     for (const name of spec.channels) if (!isWildcard(name)) await this.#registry.current(name)
     const instance = await this.#subscribe(spec, sink)
     instance.begin()

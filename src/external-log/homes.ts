@@ -93,6 +93,13 @@ export class ExternalLogHomes implements CarriedHomes<PartitionHome> {
     await this.#consumers.of(consumer)
   }
 
+  /** Returns false: no consumer keeps state on servers. */
+  async keepsState(): Promise<boolean> {
+    return false
+  }
+
+  resetState(): void {}
+
   async list(): Promise<readonly PartitionHome[]> {
     const entries = new Map(this.#host.registry.shown.map((entry) => [entry.spec.name, entry]))
     const consumerLogs = await this.#host.backend.consumerLogs()

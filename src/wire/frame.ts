@@ -43,6 +43,7 @@ export const FRAME = {
   readMore: 24,
   readStop: 25,
   mark: 26,
+  states: 27,
   result: 32,
   error: 33,
   receipts: 34,

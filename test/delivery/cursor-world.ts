@@ -11,6 +11,7 @@ import type { CursorHost } from '../../src/delivery/cursor-host.ts'
 import type { DeliveryLog, EventBlock, LogListener } from '../../src/delivery/delivery-log.ts'
 import { KeyTables } from '../../src/delivery/dispatch/consumer-keys.ts'
 import { Instance } from '../../src/delivery/dispatch/instance.ts'
+import { NO_STATES } from '../../src/external-log/states.ts'
 
 export const FAILED: Failure = { name: 'Error', message: 'failed', kind: 'error' }
 
@@ -168,6 +169,7 @@ export class CursorWorld {
       {
         clock,
         keys: new KeyTables(),
+        states: NO_STATES,
         checkEmissions: () => undefined,
         emit: () => undefined,
         flushed: () => Promise.resolve(),

@@ -93,6 +93,10 @@ export interface Homes<H extends Home = Home> {
   remove(home: H): Promise<void>
   /** All that the consumer had is deleted. */
   removed(consumer: string): Promise<void>
+  /** Whether the consumer keeps state (clause 19). */
+  keepsState(consumer: string): Promise<boolean>
+  /** Delete all states of the consumer. They are gone with the changes that are made in this turn. */
+  resetState(consumer: string): void
   /** The offset that a position names in the home's log. @throws OFFSET_OUT_OF_RANGE */
   seek(home: H, position: Position): Promise<number>
   /** The log of a channel that has the event at an offset. */

@@ -5,7 +5,7 @@
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import { unknownConsumer } from '../../broker/consumer-errors.ts'
-import type { Consumers } from '../../broker/consumers.ts'
+import type { Consumers, StateChoice } from '../../broker/consumers.ts'
 import {
   type ConsumerDescription,
   type ConsumerPause,
@@ -35,13 +35,15 @@ export class Interventions<H extends Home> implements Consumers {
     return describeConsumer(this.#homes, consumer, await this.#homes.of(consumer))
   }
 
-  async rewind(consumer: string, to: Position, channel: string | null): Promise<void> {
+  async rewind(consumer: string, to: Position, channel: string | null, state: StateChoice | null): Promise<void> {
     const all = await this.#homesOf(consumer)
     // The error names the declared channels.
     if (channel !== null && !all.some((home) => home.channel.name === channel)) await this.#homes.look()
     const homes = rewindable(all, { consumer, channel, declared: this.#homes.declared })
+    if (state === null && (await this.#homes.keepsState(consumer))) throw unsaidState(consumer)
     // All offsets are found first: if one home does not have its offset, no home is moved.
     const targets = await Promise.all(homes.map(async (home) => [home, await this.#homes.seek(home, to)] as const))
+    if (state === 'reset') this.#homes.resetState(consumer)
     await allDone(targets, ([home, offset]) =>
       this.#homes.change(home, async ({ cursor, flushed }) => {
         cursor.rewind(offset)
@@ -174,6 +176,12 @@ export class Interventions<H extends Home> implements Consumers {
     if (homes.length === 0 && this.#homes.pauseOf(consumer) === null) throw unknownConsumer(consumer)
     return homes
   }
+}
+
+/** Events that are handled again would change the state again: the caller says what is meant. */
+function unsaidState(consumer: string): MillraceError {
+  const message = `consumer "${consumer}" keeps state, which its handlers would change again: say state: 'reset' to delete all of its states with the rewind, or state: 'keep' if its handlers expect to see events again`
+  return new MillraceError('INVALID_OPTION', message, { consumer, option: 'state' })
 }
 
 /** The dead letters of a home, for reading. */

@@ -1,6 +1,7 @@
 /** One instance of a consumer: its credit, the deliveries that it holds, its pauses and its lease. */
 import type { Clock } from '../../base/clock.ts'
 import { LIMITS } from '../../base/limits.ts'
+import { isStateChannel } from '../../base/names.ts'
 import { SlotSet } from '../../base/slot-set.ts'
 import { afterThis, nextTick, nextTurn } from '../../base/timers.ts'
 import type {
@@ -12,7 +13,9 @@ import type {
   HeldClaim,
   Subscription,
 } from '../../broker/engine.ts'
+import type { EncodedEvent } from '../../broker/encoded-event.ts'
 import type { Failure } from '../../broker/failure.ts'
+import { refuseStateChannel } from '../../channel/state-channel.ts'
 import type { TypeVersion } from '../../event/event-version.ts'
 import { backlogOf, stallOf } from '../cursor/stall.ts'
 import { type Shape, shapeOf } from './agreement.ts'
@@ -40,6 +43,8 @@ export interface InstanceHost {
   checkEmissions(emissions: readonly Emission[]): void
   /** Publish the emissions in one commit with what the cursor settles in this turn. */
   emit(emissions: readonly Emission[], cursor: DeliveringCursor): void
+  /** The states of keys; they are asked for, and emitted to, only where a spec has `state`. */
+  readonly states: States
   /** Resolves when everything that the instance has settled is durable. */
   flushed(instance: Instance): Promise<void>
   /**
@@ -47,6 +52,23 @@ export interface InstanceHost {
    * known.
    */
   closed(instance: Instance): Promise<void>
+}
+
+/**
+ * A completion sets the state of its own consumer, and of its event's key, only.
+ * @throws FORBIDDEN
+ */
+function checkStates(emissions: readonly Emission[], own: string | null, key: string | null): void {
+  for (const { channel, event, dueAtMs } of emissions)
+    if (isStateChannel(channel) && (channel !== own || event.key !== key || dueAtMs !== null))
+      refuseStateChannel(channel)
+}
+
+/** The state of each key (clause 19), by the channel that holds it. */
+export interface States {
+  stateOf(channel: string, key: string): EncodedEvent | null | Promise<EncodedEvent | null>
+  /** These emissions were made in this turn. Those into the channel set states. */
+  emitted(channel: string, emissions: readonly Emission[]): void
 }
 
 export class Instance implements Subscription, HoldingInstance {
@@ -190,11 +212,24 @@ export class Instance implements Subscription, HoldingInstance {
   complete(delivery: Delivery, emissions: readonly Emission[] | null): boolean {
     const held = this.#own(delivery)
     if (held === null) return false
-    if (emissions !== null && emissions.length > 0) this.#host.checkEmissions(emissions)
+    const { state } = this.spec
+    if (emissions !== null && emissions.length > 0) {
+      checkStates(emissions, state?.name ?? null, held.key)
+      this.#host.checkEmissions(emissions)
+    }
     if (!held.cursor.complete(held)) return false
     this.tally.completed(this.#host.clock.now() - held.timeMs, this.#tookMs(held))
-    if (emissions !== null && emissions.length > 0) this.#host.emit(emissions, held.cursor)
+    if (emissions !== null && emissions.length > 0) {
+      this.#host.emit(emissions, held.cursor)
+      if (state !== undefined) this.#host.states.emitted(state.name, emissions)
+    }
     return true
+  }
+
+  stateOf(delivery: Delivery): EncodedEvent | null | Promise<EncodedEvent | null> {
+    const { state } = this.spec
+    const { key } = delivery
+    return state === undefined || key === null ? null : this.#host.states.stateOf(state.name, key)
   }
 
   retry(delivery: Delivery, delayMs: number, failure: Failure): boolean {

@@ -22,6 +22,7 @@ export const fileCapabilities: Capabilities = {
   16: native('wildcards are matched when a channel is declared'),
   17: native('read from the engine’s own state'),
   18: native('typed errors'),
+  19: native('the state of a key is the latest event of a stream, in the commit of the completion'),
 }
 
 export const memoryCapabilities: Capabilities = {

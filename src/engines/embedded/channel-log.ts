@@ -168,7 +168,7 @@ export class ChannelLog implements DeliveryLog {
     firstOffset: number,
     into: (readonly [key: string, value: Uint8Array])[],
   ): void {
-    if (!this.spec.retain.latestByKey) return
+    if (!this.spec.retain.latestByKey || this.removed) return
     for (let index = 0; index < events.length; index++) {
       const { key } = events[index] as EncodedEvent
       if (key !== null) into.push([keys.latest(this.id, key), toFloat(firstOffset + index)])

@@ -93,7 +93,7 @@ export class Channels {
   remove(log: ChannelLog): void {
     const { store, committer } = this.#host
     for (const key of channelRecords(store, log.id)) committer.record(key, null)
-    committer.trim(log.id, log.committed)
+    committer.trim(log.id, log.tail)
     committer.record(keys.channel(log.name), null)
     this.byName.delete(log.name)
     this.byId.delete(log.id)

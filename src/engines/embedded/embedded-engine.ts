@@ -7,7 +7,7 @@
 import type { Clock } from '../../base/clock.ts'
 import { DueQueue } from '../../base/due-queue.ts'
 import { isMillraceError, MillraceError } from '../../base/errors.ts'
-import { compileWildcard, isWildcard } from '../../base/names.ts'
+import { compileWildcard, isWildcard, stateChannelOf } from '../../base/names.ts'
 import { realInterval } from '../../base/timers.ts'
 import { AlarmList } from '../../broker/alarm-list.ts'
 import type { Capabilities } from '../../broker/capabilities.ts'
@@ -46,6 +46,7 @@ import { EmbeddedHomes } from './homes.ts'
 import { Publishing } from './publishing.ts'
 import { readLog } from './reading.ts'
 import { Retention } from './retention.ts'
+import { EmbeddedStates } from './states.ts'
 import type { Store } from './store.ts'
 
 /** How often a reader looks for changes that the owner of its directory has written. */
@@ -59,6 +60,7 @@ export class EmbeddedEngine implements Engine {
   readonly carriage: Carriage
   readonly consumers: Consumers
   readonly delays: Engine['delays']
+  readonly tables: EmbeddedStates
   readonly #options: EmbeddedEngineOptions
   readonly #store: Store<Block>
   readonly #committer: Committer
@@ -115,6 +117,14 @@ export class EmbeddedEngine implements Engine {
       open: () => this.#open(),
     })
     this.delays = this.#publishing.delays
+    this.tables = new EmbeddedStates({
+      store,
+      find: (name) => this.#channels.byName.get(name),
+      log: (name) => {
+        this.#open()
+        return this.#channels.log(name)
+      },
+    })
     this.#homes = this.#makeHomes()
     this.consumers = new Interventions(this.#homes)
     this.carriage = new EmbeddedCarriage(this.#homes, {
@@ -172,13 +182,32 @@ export class EmbeddedEngine implements Engine {
       },
       log: (name) => this.#channels.log(name),
       open: () => this.#open(),
+      states: {
+        kept: (consumer) => this.#channels.byName.has(stateChannelOf(consumer)),
+        drop: (consumer, again) => this.#dropState(stateChannelOf(consumer), again),
+      },
     })
+  }
+
+  /** In one turn, so that it is in one commit with other changes of this turn. */
+  #dropState(channel: string, again: boolean): void {
+    const log = this.#channels.byName.get(channel)
+    if (log === undefined) return
+    log.removed = true
+    this.#homes.removeChannel(log)
+    this.#channels.remove(log)
+    this.tables.forget(channel)
+    if (again) this.#channels.add(log.spec)
   }
 
   #makeInstanceHost(): InstanceHost {
     return {
       clock: this.clock,
       keys: new KeyTables(),
+      states: {
+        stateOf: (channel, key) => this.tables.stateOf(channel, key),
+        emitted: (channel, emissions) => this.tables.emitted(channel, emissions),
+      },
       checkEmissions: (emissions) => emissions.forEach(({ channel }) => void this.#channels.log(channel)),
       emit: (emissions) => this.#publishing.emit(emissions),
       flushed: () => this.#committer.flushed(),
@@ -279,6 +308,7 @@ export class EmbeddedEngine implements Engine {
       if (matches === null) logs.add(this.#channels.log(name))
       else for (const log of this.#channels.byName.values()) if (matches(log.name)) logs.add(log)
     }
+    if (spec.state !== undefined) await this.declare(spec.state)
     const instance = new Instance(spec, sink, this.#instanceHost)
     // What was in flight before a crash must be known before the first delivery (clause 5).
     for (const log of logs) this.#homes.attach(instance, log, spec.from)
@@ -302,6 +332,7 @@ export class EmbeddedEngine implements Engine {
     await this.#committer.flushed()
     this.#homes.removeChannel(log)
     this.#channels.remove(log)
+    this.tables.forget(channel)
     await this.#committer.flushed()
   }
 

@@ -44,6 +44,12 @@ export interface HomesParts {
   log(name: string): ChannelLog
   /** @throws CLOSED */
   open(): void
+  /** The states that consumers keep (clause 19). */
+  readonly states: {
+    kept(consumer: string): boolean
+    /** Delete all states of the consumer, in this turn. `again`: it begins to keep new ones. */
+    drop(consumer: string, again: boolean): void
+  }
 }
 
 export class EmbeddedHomes implements CarriedHomes<EmbeddedHome> {
@@ -133,8 +139,19 @@ export class EmbeddedHomes implements CarriedHomes<EmbeddedHome> {
     return this.#all(null)
   }
 
-  /** Does nothing: a consumer is known by its records. */
-  async removed(): Promise<void> {}
+  /** A consumer is known by its records: only its state is left. */
+  async removed(consumer: string): Promise<void> {
+    this.#parts.states.drop(consumer, false)
+    await this.flushed()
+  }
+
+  async keepsState(consumer: string): Promise<boolean> {
+    return this.#parts.states.kept(consumer)
+  }
+
+  resetState(consumer: string): void {
+    this.#parts.states.drop(consumer, true)
+  }
 
   #all(group: string | null): EmbeddedHome[] {
     const byId = new Map([...this.#parts.logs.values()].map((log) => [log.id, log]))

@@ -81,5 +81,6 @@ export function kafkaCapabilities(durability: Durability): Capabilities {
       cost: 'a lag of more than 20,000 events in a partition is estimated',
     },
     18: { support: 'native', reason: 'the protocol’s error codes become typed errors' },
+    19: { support: 'refused', reason: 'the engine over servers does not keep state yet; file: does' },
   }
 }

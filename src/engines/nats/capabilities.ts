@@ -54,5 +54,6 @@ export function natsCapabilities(known: Durable): Capabilities {
     16: emulated('the streams are listed every second', 'a new channel is found within a second'),
     17: native('from the streams, the consumer logs and the heartbeats of members'),
     18: native('JetStream’s error numbers become typed errors'),
+    19: { support: 'refused', reason: 'the engine over servers does not keep state yet; file: does' },
   }
 }

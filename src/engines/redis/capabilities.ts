@@ -46,5 +46,6 @@ export function redisCapabilities(durable: Capability, partitions: number): Capa
     16: native('wildcards are matched in the registry of channels, which is read every second'),
     17: native('from the registry, the streams and the consumer logs'),
     18: native('Redis’ error replies become typed errors'),
+    19: { support: 'refused', reason: 'the engine over servers does not keep state yet; file: does' },
   }
 }

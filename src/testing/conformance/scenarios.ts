@@ -29,6 +29,7 @@ import { discovery } from './clauses/17-discovery.ts'
 import { declarations } from './clauses/18-declarations.ts'
 import { errors } from './clauses/18-errors.ts'
 import { versions } from './clauses/18-versions.ts'
+import { state } from './clauses/19-state.ts'
 import type { Scenario } from './scenario.ts'
 
 /**
@@ -70,4 +71,5 @@ export const SCENARIOS: readonly Scenario[] = [
   ...errors,
   ...declarations,
   ...versions,
+  ...state,
 ]

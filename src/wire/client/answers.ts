@@ -5,7 +5,7 @@
  * An error thrown here ends the connection and fails the call.
  */
 import type { ChannelState, ConsumerDescription, EngineDescription } from '../../broker/description.ts'
-import type { Bounds, EventAttempt } from '../../broker/engine.ts'
+import type { Bounds, EventAttempt, StoredText } from '../../broker/engine.ts'
 import type { Failure } from '../../broker/failure.ts'
 import type { Inspection } from '../../broker/inspection.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
@@ -53,6 +53,33 @@ export function channelOf(value: unknown): { readonly spec: ChannelSpec; readonl
     throw malformed('an answer is not a channel')
   numberOf(eventBytesMax)
   return { spec: spec as ChannelSpec, end: numberOf(end) }
+}
+
+/** A stored event from the server; null if there is none. @throws INVALID_REQUEST when it is malformed */
+export function storedOf(value: unknown): StoredText | null {
+  if (value === null) return null
+  const { id, type, text, offset } = objectOf<Partial<Record<keyof StoredText, unknown>>>(value)
+  if ([id, type, text].every((each) => typeof each === 'string') && Number.isSafeInteger(offset))
+    return value as StoredText
+  throw malformed('an answer is not an event')
+}
+
+/**
+ * The state of a delivery's key, with the key; `state` is null if the key has none. Null: the server does not know the
+ * delivery.
+ */
+export type SentState = readonly [key: string, state: { readonly type: string; readonly text: string } | null] | null
+
+/** The states of the keys of deliveries. @throws INVALID_REQUEST when the answer is malformed */
+export function statesOf(value: unknown, count: number): readonly SentState[] {
+  const isState = (each: unknown): boolean => {
+    if (each === null) return true
+    if (!Array.isArray(each) || typeof each[0] !== 'string') return false
+    const state = each[1] as { readonly type?: unknown; readonly text?: unknown } | null
+    return state === null || (isObject(state) && typeof state.type === 'string' && typeof state.text === 'string')
+  }
+  if (Array.isArray(value) && value.length === count && value.every(isState)) return value as SentState[]
+  throw malformed('an answer is not a list of states')
 }
 
 /** What the server reports about an event that it dead-lettered. @throws INVALID_REQUEST */

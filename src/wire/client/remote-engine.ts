@@ -38,6 +38,7 @@ import type {
 } from '../../broker/engine.ts'
 import type { InspectedEvent, Inspection } from '../../broker/inspection.ts'
 import type { Receipt } from '../../broker/receipt.ts'
+import type { Tables } from '../../broker/tables.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
 import { unknownChannel } from '../../channel/channel-errors.ts'
 import type { Welcome } from '../access.ts'
@@ -53,6 +54,9 @@ import {
   listOf,
   numberOf,
   objectOf,
+  type SentState,
+  statesOf,
+  storedOf,
   truthOf,
 } from './answers.ts'
 import { RemoteCarriage } from './remote-carriage.ts'
@@ -87,6 +91,8 @@ const REPEATABLE = new Set([
     'delayed',
     'rewind',
     'setPause',
+    'tables.get',
+    'tables.scan',
   ],
   ...['accepts', 'consumers', 'letters', 'scheduled', 'putConsumer', 'putLetters'].map((call) => `carriage.${call}`),
 ])
@@ -99,7 +105,7 @@ export class RemoteEngine implements Engine {
   )
   readonly consumers: Consumers = {
     describe: (consumer) => this.#describeConsumer(consumer),
-    rewind: (consumer, to, channel) => this.#call('rewind', anything<void>, consumer, to, channel),
+    rewind: (consumer, to, channel, state) => this.#call('rewind', anything<void>, consumer, to, channel, state),
     setPause: (consumer, pause) => this.#call('setPause', anything<void>, consumer, pause),
     remove: (consumer) => this.#call('removeConsumer', anything<void>, consumer),
     deadLetters: (consumer, query) => this.#call('deadLetters', listOf<DeadLetter>, consumer, query),
@@ -111,6 +117,10 @@ export class RemoteEngine implements Engine {
   readonly delays: Delays = {
     list: (channel, query) => this.#call('delayed', listOf<DelayedEvent>, channel, query),
     cancel: (channel, id) => this.#call('cancelDelayed', truthOf, channel, id),
+  }
+  readonly tables: Tables = {
+    get: (channel, key) => this.#table('get', storedOf, channel, key),
+    scan: (channel, query) => this.#table('scan', listOf<StoredText>, channel, query),
   }
   capabilities: Capabilities = {} as Capabilities
   readonly #options: RemoteEngineOptions
@@ -151,6 +161,7 @@ export class RemoteEngine implements Engine {
         if (this.#publishing.gathered) this.#client.link.flush()
       },
       ask: (type, subscription) => this.#askSubscription(type, subscription),
+      states: (subscription, numbers) => this.#askStates(subscription, numbers),
       mark: (subscription, done) => this.#mark(subscription, done),
       ended: (subscription) => this.#subscriptions.delete(subscription.number),
     }
@@ -250,6 +261,17 @@ export class RemoteEngine implements Engine {
     await this.#ask((request) => subscriptionFrame(type, request, subscription))
   }
 
+  async #askStates(subscription: number, numbers: readonly number[]): Promise<readonly SentState[]> {
+    const frame = (request: number): Buffer => {
+      const asking = newFrame(FRAME.states, 8 + 4 * numbers.length)
+      let at = FRAME_HEADER_BYTES
+      for (const value of [request, subscription, ...numbers]) at = asking.writeUInt32LE(value, at)
+      return asking
+    }
+    // The numbers have no meaning in another session.
+    return this.#ask(frame, (value) => statesOf(value, numbers.length), false)
+  }
+
   #mark(subscription: number, done: () => void): void {
     const request = this.#client.number()
     const frame = subscriptionFrame(FRAME.mark, request, subscription)
@@ -317,6 +339,15 @@ export class RemoteEngine implements Engine {
       'UNAVAILABLE',
       'the server is of an older version, which cannot say where the delivery of an event stands: update it',
     )
+  }
+
+  async #table<Answer>(
+    call: keyof Tables,
+    answerOf: (value: unknown) => Answer,
+    ...args: readonly unknown[]
+  ): Promise<Answer> {
+    if (this.#methods.has(`tables.${call}`)) return this.#call(`tables.${call}`, answerOf, ...args)
+    throw new MillraceError('UNAVAILABLE', 'the server is of an older version, which has no tables: update it')
   }
 
   publish(channel: string, event: EncodedEvent, dueAtMs: number | null): Promise<Receipt> {

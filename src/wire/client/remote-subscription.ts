@@ -10,6 +10,7 @@
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import { SlotSet } from '../../base/slot-set.ts'
+import type { EncodedEvent } from '../../broker/encoded-event.ts'
 import type {
   ClaimOutcome,
   ConsumerSpec,
@@ -25,7 +26,7 @@ import { errorOfWire } from '../access.ts'
 import { EventColumns } from '../event-columns.ts'
 import { FRAME, FRAME_HEADER_BYTES, jsonOf, malformed, newFrame } from '../frame.ts'
 import { SettleBatch, type SettleDetail, VERB } from '../settle-frame.ts'
-import { buriedOf } from './answers.ts'
+import { buriedOf, type SentState } from './answers.ts'
 import { Orphans } from './orphans.ts'
 import { RemoteDelivery } from './remote-delivery.ts'
 import { type Settled, Unconfirmed } from './unconfirmed.ts'
@@ -39,6 +40,8 @@ export interface SubscriptionLink {
   flushPublished(): void
   /** Send a request and wait for its answer. */
   ask(type: number, subscription: number): Promise<void>
+  /** Ask for the states of the keys of deliveries, by their numbers. */
+  states(subscription: number, numbers: readonly number[]): Promise<readonly SentState[]>
   /**
    * Calls `done` when the server has handled everything sent before this call. Frames that the server sends later
    * arrive after it.
@@ -84,6 +87,9 @@ export class RemoteSubscription implements Subscription {
   /** The server has accepted it, so a new session must subscribe again. */
   established = false
   #closing: Promise<void> | null = null
+  /** The deliveries whose states are asked for in this turn, and the answer. */
+  #statesOf: number[] = []
+  #states: Promise<readonly SentState[]> | null = null
   /** A settlement made since the last `flushed` was lost with its session. */
   #lost = false
 
@@ -281,6 +287,28 @@ export class RemoteSubscription implements Subscription {
     if (this.#settled.size > 0) this.#link.send(this.#settled.take(this.number))
   }
 
+  /** All states that are asked for in one turn are one request. The server has everything that was settled before. */
+  stateOf(delivery: Delivery): Promise<EncodedEvent | null> {
+    const { number } = delivery as RemoteDelivery
+    this.#states ??= this.#askStates()
+    const index = this.#statesOf.push(number) - 1
+    return this.#states.then((states) => {
+      const [key, state] = states[index] ?? [null, null]
+      // In a new session the number is not the delivery's before its claim is answered.
+      if (key === null || key !== delivery.key) throw stateUnknown(delivery)
+      return state === null ? null : { id: '', key, ...state }
+    })
+  }
+
+  async #askStates(): Promise<readonly SentState[]> {
+    await Promise.resolve()
+    const numbers = this.#statesOf
+    this.#statesOf = []
+    this.#states = null
+    this.collect()
+    return this.#link.states(this.number, numbers)
+  }
+
   renew(): void {
     this.#renewedMs = performance.now()
     this.#sendRenewal()
@@ -374,4 +402,9 @@ export class RemoteSubscription implements Subscription {
       this.#link.ended(this)
     }
   }
+}
+
+function stateUnknown({ channel, offset }: Delivery): MillraceError {
+  const message = `the server does not know the delivery at offset ${offset} of channel "${channel}" at the moment, whose key's state is needed`
+  return new MillraceError('UNAVAILABLE', message, { channel, offset })
 }

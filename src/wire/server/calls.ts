@@ -3,7 +3,7 @@ import { isAbsolute } from 'node:path'
 import { isMillraceError, MillraceError } from '../../base/errors.ts'
 import { checkName, ownerOf } from '../../base/names.ts'
 import { boundsIn } from '../../broker/bounds.ts'
-import { checkedDelayedId, checkedDelayedQuery, checkedQuery, noFiles } from '../../broker/call-options.ts'
+import { checkedDelayedId, checkedDelayedQuery, checkedQuery, checkStateChoice, noFiles } from '../../broker/call-options.ts'
 import type { CountedConsumer, DeadLetterQuery, EngineDescription } from '../../broker/description.ts'
 import type { Engine } from '../../broker/engine.ts'
 import { withoutPlaces } from '../../broker/inspection.ts'
@@ -17,9 +17,11 @@ import {
 } from '../../broker/seen-events.ts'
 import { storedAt } from '../../broker/stored-range.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
+import { refuseStateChannel } from '../../channel/state-channel.ts'
 import { type Access, allows, localAccess, type Permission } from '../access.ts'
 import { malformed } from '../frame.ts'
 import { CARRIAGE_CALLS } from './carriage-calls.ts'
+import { TABLE_CALLS } from './table-calls.ts'
 import {
   checkChannelSpec,
   checkInspected,
@@ -103,10 +105,13 @@ export const LATER_METHODS: readonly string[] = [
   'alarms',
   'pending',
   'inspect',
+  'tables.get',
+  'tables.scan',
 ]
 
 export const METHODS: Readonly<Record<string, Method>> = {
   ...CARRIAGE_CALLS,
+  ...TABLE_CALLS,
   declare: async ({ engine, access, args: [value] }) => {
     const spec = checkChannelSpec(value)
     if (allows(access, 'manage', spec.name)) await engine.declare(spec)
@@ -149,10 +154,12 @@ export const METHODS: Readonly<Record<string, Method>> = {
     const described = await engine.consumers.describe(checkName(value, 'consumer'))
     return described === null ? null : (visibleConsumer(described, access) ?? null)
   },
-  rewind: async ({ engine, access, args: [value, to, channel] }) => {
+  rewind: async ({ engine, access, args: [value, to, channel, state = null] }) => {
     const consumer = await consumerOf(engine, access, 'manage', value, channel)
     if (ownerOf(consumer) !== null && !allows(access, 'manage', '>')) throw notYours(access, 'manage', consumer)
-    await engine.consumers.rewind(consumer, checkPosition(to), channel === null ? null : checkName(channel, 'channel'))
+    if (state !== null) checkStateChoice(state)
+    const named = channel === null ? null : checkName(channel, 'channel')
+    await engine.consumers.rewind(consumer, checkPosition(to), named, state)
   },
   setPause: async ({ engine, access, args: [value, pause] }) => {
     const consumer = await consumerOf(engine, access, 'manage', value, null)
@@ -166,6 +173,7 @@ export const METHODS: Readonly<Record<string, Method>> = {
   },
   removeChannel: async ({ engine, access, args: [channel] }) => {
     access.check('manage', checkName(channel, 'channel'))
+    refuseStateChannel(channel as string, 'remove the consumer to delete it')
     await engine.removeChannel(channel as string)
   },
   deadLetters: async ({ engine, access, args: [value, query] }) => {

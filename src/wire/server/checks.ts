@@ -18,6 +18,7 @@ import type { Position } from '../../broker/position.ts'
 import type { Want } from '../../broker/want.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
 import { typeNotCarried } from '../../channel/channel-errors.ts'
+import { stateChannelSpec } from '../../channel/state-channel.ts'
 import { fitting, fittingVersions, type KeptSchemas, type KeptVersions } from '../../channel/kept-schemas.ts'
 import { checkKeyPath, type KeySpec } from '../../channel/key-path.ts'
 import { eventText } from '../../event/event-text.ts'
@@ -206,7 +207,16 @@ export function checkConsumerSpec(value: unknown): ConsumerSpec {
     leaseMs: whole('leaseMs', LIMITS.leaseMsMin, Number.MAX_SAFE_INTEGER),
     attemptsMax: whole('attemptsMax', 1, LIMITS.attemptsMax),
     stallMs: whole('stallMs', 0, Number.MAX_SAFE_INTEGER),
+    ...(spec.state !== undefined && { state: checkState(spec.state, spec.name) }),
   }
+}
+
+/** The channel in which a consumer keeps its state. @throws INVALID_REQUEST · INVALID_OPTION */
+function checkState(value: unknown, consumer: string): ChannelSpec {
+  const given = checkChannelSpec(value)
+  const { name, kind, types, retain, dedupe } = stateChannelSpec(consumer, given.eventBytesMax)
+  if (given.name !== name) throw malformed(`the state of consumer "${consumer}" is in channel "${name}"`)
+  return { ...given, kind, types, retain, dedupe }
 }
 
 /** The engine compiles the pattern, and so checks it. */

@@ -32,11 +32,17 @@ export class InFlightDeliveries {
     return (this.#first + this.#window.push(delivery) - 1) >>> 0
   }
 
+  /** The delivery with this number. */
+  get(number: number): Delivery | undefined {
+    const slot = (number - this.#first) >>> 0
+    return slot < this.#window.length ? this.#window[slot] : this.#left.get(number)
+  }
+
   /** Remove the delivery with this number and return it. */
   take(number: number): Delivery | undefined {
-    const slot = (number - this.#first) >>> 0
-    const delivery = slot < this.#window.length ? this.#window[slot] : this.#left.get(number)
+    const delivery = this.get(number)
     if (delivery === undefined) return undefined
+    const slot = (number - this.#first) >>> 0
     if (slot < this.#window.length) this.#window[slot] = undefined
     else this.#left.delete(number)
     this.#size--

@@ -10,10 +10,12 @@
 
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
+import { isStateChannel } from '../../base/names.ts'
 import { boundsIn } from '../../broker/bounds.ts'
 import type { EncodedEvent } from '../../broker/encoded-event.ts'
 import type { Engine, PublishWaiter } from '../../broker/engine.ts'
 import type { Receipt } from '../../broker/receipt.ts'
+import { refuseStateChannel } from '../../channel/state-channel.ts'
 import { eventsIn } from '../../event/event-in-block.ts'
 import { type Access, type WireError, wireErrorOf } from '../access.ts'
 import { FRAME, numberedFrame } from '../frame.ts'
@@ -103,6 +105,7 @@ export class ServedPublishing {
     if (dueAtMs !== null || since !== null || this.#behind !== null || !this.#access().trusted) return false
     try {
       this.#access().check('publish', channel)
+      if (isStateChannel(channel)) return false
       return this.#engine.publishBlocks(channel, eventsIn(block), waiter)
     } catch {
       return false
@@ -138,6 +141,7 @@ export class ServedPublishing {
 
   #store(publish: Given): Promise<PublishOutcome[]> {
     this.#access().check('publish', publish.channel)
+    refuseStateChannel(publish.channel)
     const judged = this.#behind === null && publish.since === null ? this.#judgedNow(publish) : null
     if (judged !== null) return this.#give(publish.channel, judged.events, publish.dueAtMs)
     const looked = (this.#behind ?? Promise.resolve()).then(() => this.#look(publish))

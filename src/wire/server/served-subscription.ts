@@ -242,6 +242,22 @@ export class ServedSubscription implements DeliverySink {
     this.#subscription.renew()
   }
 
+  /**
+   * The states of the keys of these deliveries, with the keys, after everything that the client settled before. Null
+   * for a number that is not in flight: the delivery was revoked meanwhile, or is of a lost session.
+   */
+  async states(numbers: readonly number[]): Promise<readonly (readonly [key: string, state: object | null] | null)[]> {
+    if (this.#behind !== null) await this.#behind
+    return Promise.all(
+      numbers.map(async (number) => {
+        const delivery = this.#inFlight.get(number)
+        if (delivery === undefined || delivery.key === null) return null
+        const state = await this.#subscription.stateOf(delivery)
+        return [delivery.key, state === null ? null : { type: state.type, text: state.text }] as const
+      }),
+    )
+  }
+
   /** The client pauses or resumes. */
   switch(paused: boolean): void {
     this.#pausedByClient = paused

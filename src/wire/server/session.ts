@@ -193,6 +193,8 @@ export class Session {
         return this.#subscriptions.get(body.readUInt32LE(4))?.flushed()
       case FRAME.mark:
         return this.#subscriptions.get(body.readUInt32LE(4))?.marked()
+      case FRAME.states:
+        return this.#subscriptions.get(body.readUInt32LE(4))?.states(numbersOf(body, 8))
       case FRAME.unsubscribe:
         return this.#unsubscribe(body.readUInt32LE(4))
       case FRAME.read:
@@ -221,7 +223,7 @@ export class Session {
       again: again === true,
       knows: (channels) => channels.length === 0 || this.access.trusted || this.#host.channels.areFresh(channels),
       look: (channels) => this.#host.channels.lookAt(channels),
-      checkedEmissions: (emissions, keyed) => this.#checkedEmissions(emissions, keyed),
+      checkedEmissions: (emissions, keyed) => this.#checkedEmissions(emissions, keyed, spec.state?.name ?? null),
     })
     this.#beginning.add(number)
     const subscription = await this.#host.engine.subscribe(spec, served).finally(() => this.#beginning.delete(number))
@@ -239,10 +241,11 @@ export class Session {
    * A completion is never refused because of the caller's rate, since that would cost the event an attempt. Instead,
    * deliveries pause for a while.
    */
-  #checkedEmissions(emissions: readonly Emission[], keyed: boolean): readonly Emission[] {
+  #checkedEmissions(emissions: readonly Emission[], keyed: boolean, state: string | null): readonly Emission[] {
     const restMs = this.access.charge?.() ?? 0
     if (restMs > 0) this.#rest(restMs)
-    for (const { channel } of emissions) this.access.check('publish', channel)
+    // Whoever consumes with state may set it. The engine checks that it is the state of the event's key.
+    for (const { channel } of emissions) if (channel !== state) this.access.check('publish', channel)
     if (this.access.trusted) return emissions
     return emissions.map(({ channel, event, dueAtMs }) => ({
       channel,
@@ -321,6 +324,14 @@ export class Session {
     this.#transport?.end()
     this.#host.ended(this)
   }
+}
+
+/** @throws INVALID_REQUEST when there are more numbers than deliveries can be in flight */
+function numbersOf(body: Buffer, from: number): number[] {
+  const numbers: number[] = []
+  for (let at = from; at + 4 <= body.length; at += 4) numbers.push(body.readUInt32LE(at))
+  if (numbers.length > LIMITS.concurrencyMax) throw malformed('states of more deliveries than can be in flight')
+  return numbers
 }
 
 function tooMany(what: string): MillraceError {

@@ -14,6 +14,7 @@ import type { CursorHost } from '../../../src/delivery/cursor-host.ts'
 import { KeyTables } from '../../../src/delivery/dispatch/consumer-keys.ts'
 import { Instance, type InstanceHost } from '../../../src/delivery/dispatch/instance.ts'
 import { LeaseWatch } from '../../../src/delivery/dispatch/lease-watch.ts'
+import { NO_STATES } from '../../../src/external-log/states.ts'
 import type { ModelLog } from './account.ts'
 import type { SimClock } from './sim-clock.ts'
 import type { SimLog } from './sim-log.ts'
@@ -66,6 +67,7 @@ export class Room {
     this.#instanceHost = {
       clock,
       keys: new KeyTables(),
+      states: NO_STATES,
       checkEmissions: () => undefined,
       emit: () => undefined,
       flushed: () => store.flushed(),

@@ -338,7 +338,7 @@ export class ServedPlayer {
     const offset = first + (at % (Math.max(0, end - first) + 1))
     this.#say(`    to ${offset}`)
     void this.#process?.engine.consumers
-      .rewind(spec.name, { offset }, of)
+      .rewind(spec.name, { offset }, of, null)
       .catch((error: unknown) => this.#say(`    rewind fails: ${String(error)}`))
   }
 
