@@ -102,7 +102,15 @@ export type { Logger } from './broker/logger.ts'
 export type { From } from './broker/position.ts'
 export type { Readable, ReadOptions, TailedEvent } from './broker/reading.ts'
 export type { Receipt, ScheduledReceipt, StoredReceipt } from './broker/receipt.ts'
-export type { FollowOptions, Table, TableChange, TableEntry, TableQuery, TableSource, TableValue } from './broker/table.ts'
+export type {
+  FollowOptions,
+  Table,
+  TableChange,
+  TableEntry,
+  TableQuery,
+  TableSource,
+  TableValue,
+} from './broker/table.ts'
 export {
   type Channel,
   type ChannelOptions,

@@ -97,7 +97,8 @@ export class ConnectedTable implements Table {
     if (typeof given !== 'string') return definedSource(given)
     const state = stateChannelOf(given)
     const isConsumer = !isStateChannel(given) && (await engine.channel(state)) !== undefined
-    if (isConsumer) return { channel: state, defined: false, value: (event) => decodeEvent(event.text, event.offset).data }
+    if (isConsumer)
+      return { channel: state, defined: false, value: (event) => decodeEvent(event.text, event.offset).data }
     return { channel: given, defined: false, value: (event) => decodeEvent(event.text, event.offset) }
   }
 }

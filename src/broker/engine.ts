@@ -20,7 +20,6 @@ import type { EncodedEvent } from './encoded-event.ts'
 import type { Failure } from './failure.ts'
 import type { Position } from './position.ts'
 import type { Receipt } from './receipt.ts'
-import type { Tables } from './tables.ts'
 import type { Want } from './want.ts'
 
 /** A stored event as an engine reads it. */
@@ -166,7 +165,6 @@ export interface Subscription {
   /**
    * The state of the delivery's key, as the last completion of an event of this key left it, durable or not; null if
    * there is none. Only with `state` in the spec, and with a delivery that has a key and is in flight here.
-   * @throws and rejects as a read does
    */
   stateOf(delivery: Delivery): EncodedEvent | null | Promise<EncodedEvent | null>
   /** Renews the instance's lease. The runner calls it several times in each `leaseMs`. */
@@ -199,6 +197,25 @@ export interface Subscription {
    * Releases the deliveries in flight, waits until everything that was settled is durable, and ends the subscription.
    */
   close(): Promise<void>
+}
+
+export interface TableScan {
+  /** The keys begin with this text. */
+  readonly prefix: string
+  /** Begin after this key; null: at the first one. */
+  readonly after: string | null
+  readonly limit: number
+}
+
+/** Reads the latest event of a key, in streams that keep only this one. */
+export interface Tables {
+  /**
+   * The latest durable event of a key; null if there is none.
+   * @throws UNKNOWN_CHANNEL · INVALID_OPTION when the stream keeps all events · CLAUSE_REFUSED where the engine cannot
+   */
+  get(channel: string, key: string): Promise<StoredText | null>
+  /** The latest durable event of each key, in the order of the keys' code points. @throws as `get` */
+  scan(channel: string, query: TableScan): Promise<readonly StoredText[]>
 }
 
 /** The alarms that have begun and have not ended. */

@@ -21,7 +21,7 @@ export interface TableChange<Value = unknown> extends Omit<TableEntry<Value>, 'v
 export interface TableQuery {
   /** Only keys that begin with this text. @default '' */
   readonly prefix?: string
-  /** Begin after this key. @default at the first one */
+  /** Begin after this key. @default undefined: at the first one */
   readonly after?: string
 }
 

@@ -220,8 +220,8 @@ export interface StateContext<State = unknown, Next = State> extends HandlerCont
    * Set the state of the event's key. It is stored in the same commit as the completion of the event, or not at all: a
    * failed attempt changes nothing. The last call counts.
    * @throws SCHEMA_MISMATCH when the schema refuses it · INVALID_EVENT when JSON cannot carry it · EVENT_TOO_LARGE when
-   * it is larger than `maxBytes` · LEASE_LOST when the event no longer belongs to this handler · CLOSED when the handler
-   * has finished
+   * it is larger than `maxBytes` · INVALID_OPTION when it is undefined · LEASE_LOST when the event no longer belongs to
+   * this handler · CLOSED when the handler has finished
    */
   setState(next: Next): void
   /** Delete the state of the event's key, in the same way. */

@@ -1,4 +1,6 @@
 /** `consumer()`: a named, durable subscription with its handlers. */
+
+import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
 import { checkConsumerName } from '../base/names.ts'
@@ -13,7 +15,6 @@ import { type AnyEventDefinition, type EventFilter, isDefinition, type TypeOf } 
 import type { VersionedDefinition } from '../event/event-version.ts'
 import { parsePattern } from '../pattern/pattern-parser.ts'
 import type { PatternJson } from '../pattern/pattern-type.ts'
-import type { StandardSchemaV1 } from '@standard-schema/spec'
 import type {
   BatchHandler,
   BatchOptions,
@@ -80,7 +81,12 @@ export class Consumer<
    * @throws INVALID_OPTION when the handler is not a function, or the consumer was started before
    */
   onAny(handler: Handler<StoredEvent, Context>): this {
-    this.#add({ definition: null, pattern: null, handler: handler as Handler<never, never> as Handler<never>, batch: null })
+    this.#add({
+      definition: null,
+      pattern: null,
+      handler: handler as Handler<never, never> as Handler<never>,
+      batch: null,
+    })
     return this
   }
 

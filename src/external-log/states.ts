@@ -1,6 +1,6 @@
 /** State and tables (clause 19) are refused on servers: this engine cannot find the latest event of a key yet. */
 import { MillraceError } from '../base/errors.ts'
-import type { Tables } from '../broker/tables.ts'
+import type { Tables } from '../broker/engine.ts'
 import type { States } from '../delivery/dispatch/instance.ts'
 
 export function refusedState(engine: string, what: string): MillraceError {

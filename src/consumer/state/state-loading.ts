@@ -61,7 +61,9 @@ export class StateLoading {
   #value(context: DeliveryContext, key: string): unknown {
     const stored = this.#host.subscription.stateOf(context.delivery)
     if (!(stored instanceof Promise)) return decodedState(this.#plan, key, stored)
-    return stored.catch((error: unknown) => this.#again(context, error)).then((read) => decodedState(this.#plan, key, read))
+    return stored
+      .catch((error: unknown) => this.#again(context, error))
+      .then((read) => decodedState(this.#plan, key, read))
   }
 
   async #again(context: DeliveryContext, first: unknown): Promise<EncodedEvent | null> {

@@ -90,7 +90,10 @@ export function stateVersion(plan: StatePlan | null): Readonly<Record<string, nu
 }
 
 /** @throws CLAUSE_REFUSED */
-export function refuseWithoutState(consumer: string, { name, capabilities }: Pick<Engine, 'name' | 'capabilities'>): void {
+export function refuseWithoutState(
+  consumer: string,
+  { name, capabilities }: Pick<Engine, 'name' | 'capabilities'>,
+): void {
   // A server of an older version does not say.
   const capability: Capability | undefined = capabilities[19]
   if (capability !== undefined && capability.support !== 'refused') return

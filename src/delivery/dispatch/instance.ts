@@ -4,6 +4,7 @@ import { LIMITS } from '../../base/limits.ts'
 import { isStateChannel } from '../../base/names.ts'
 import { SlotSet } from '../../base/slot-set.ts'
 import { afterThis, nextTick, nextTurn } from '../../base/timers.ts'
+import type { EncodedEvent } from '../../broker/encoded-event.ts'
 import type {
   ClaimOutcome,
   ConsumerSpec,
@@ -13,7 +14,6 @@ import type {
   HeldClaim,
   Subscription,
 } from '../../broker/engine.ts'
-import type { EncodedEvent } from '../../broker/encoded-event.ts'
 import type { Failure } from '../../broker/failure.ts'
 import { refuseStateChannel } from '../../channel/state-channel.ts'
 import type { TypeVersion } from '../../event/event-version.ts'

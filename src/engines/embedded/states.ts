@@ -5,8 +5,7 @@
  */
 import { MillraceError } from '../../base/errors.ts'
 import type { EncodedEvent } from '../../broker/encoded-event.ts'
-import type { Emission, StoredText } from '../../broker/engine.ts'
-import type { Tables, TableScan } from '../../broker/tables.ts'
+import type { Emission, StoredText, TableScan, Tables } from '../../broker/engine.ts'
 import { fromFloat, under } from '../../delivery/consumer-records.ts'
 import type { EventBlock } from '../../delivery/delivery-log.ts'
 import type { States } from '../../delivery/dispatch/instance.ts'
@@ -62,14 +61,14 @@ export class EmbeddedStates implements States, Tables {
   async scan(channel: string, { prefix, after, limit }: TableScan): Promise<readonly StoredText[]> {
     const log = this.#table(channel)
     const before = keys.latest(log.id, '')
-    const [first, end] = under(before)
-    const from = after !== null && after > prefix ? `${before}${after}` : `${before}${prefix}`
+    const [, end] = under(before)
+    const from = after !== null && Buffer.compare(Buffer.from(after), Buffer.from(prefix)) > 0 ? after : prefix
     const found: StoredText[] = []
     // One more, because the first one may be `after` itself.
-    for (const [record] of this.#parts.store.range(from < first ? first : from, end, limit + 1)) {
+    for (const [record] of this.#parts.store.range(`${before}${from}`, end, limit + 1)) {
       const key = record.slice(before.length)
       if (!key.startsWith(prefix) || found.length === limit) break
-      if (after !== null && key <= after) continue
+      if (key === after) continue
       const event = await this.#latest(log, key)
       if (event !== null) found.push(event)
     }

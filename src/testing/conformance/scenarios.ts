@@ -30,6 +30,8 @@ import { declarations } from './clauses/18-declarations.ts'
 import { errors } from './clauses/18-errors.ts'
 import { versions } from './clauses/18-versions.ts'
 import { state } from './clauses/19-state.ts'
+import { stateChanges } from './clauses/19-state-changes.ts'
+import { tables } from './clauses/19-tables.ts'
 import type { Scenario } from './scenario.ts'
 
 /**
@@ -72,4 +74,6 @@ export const SCENARIOS: readonly Scenario[] = [
   ...declarations,
   ...versions,
   ...state,
+  ...stateChanges,
+  ...tables,
 ]

@@ -35,10 +35,10 @@ import type {
   LastingAlarms,
   StoredText,
   Subscription,
+  Tables,
 } from '../../broker/engine.ts'
 import type { InspectedEvent, Inspection } from '../../broker/inspection.ts'
 import type { Receipt } from '../../broker/receipt.ts'
-import type { Tables } from '../../broker/tables.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
 import { unknownChannel } from '../../channel/channel-errors.ts'
 import type { Welcome } from '../access.ts'

@@ -406,5 +406,5 @@ export class RemoteSubscription implements Subscription {
 
 function stateUnknown({ channel, offset }: Delivery): MillraceError {
   const message = `the server does not know the delivery at offset ${offset} of channel "${channel}" at the moment, whose key's state is needed`
-  return new MillraceError('UNAVAILABLE', message, { channel, offset })
+  return new MillraceError('UNAVAILABLE', message, { channel })
 }

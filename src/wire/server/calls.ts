@@ -3,7 +3,13 @@ import { isAbsolute } from 'node:path'
 import { isMillraceError, MillraceError } from '../../base/errors.ts'
 import { checkName, ownerOf } from '../../base/names.ts'
 import { boundsIn } from '../../broker/bounds.ts'
-import { checkedDelayedId, checkedDelayedQuery, checkedQuery, checkStateChoice, noFiles } from '../../broker/call-options.ts'
+import {
+  checkedDelayedId,
+  checkedDelayedQuery,
+  checkedQuery,
+  checkStateChoice,
+  noFiles,
+} from '../../broker/call-options.ts'
 import type { CountedConsumer, DeadLetterQuery, EngineDescription } from '../../broker/description.ts'
 import type { Engine } from '../../broker/engine.ts'
 import { withoutPlaces } from '../../broker/inspection.ts'
@@ -21,7 +27,6 @@ import { refuseStateChannel } from '../../channel/state-channel.ts'
 import { type Access, allows, localAccess, type Permission } from '../access.ts'
 import { malformed } from '../frame.ts'
 import { CARRIAGE_CALLS } from './carriage-calls.ts'
-import { TABLE_CALLS } from './table-calls.ts'
 import {
   checkChannelSpec,
   checkInspected,
@@ -31,6 +36,7 @@ import {
   checkPosition,
   objectOf,
 } from './checks.ts'
+import { TABLE_CALLS } from './table-calls.ts'
 
 export interface Call {
   readonly method: string

@@ -1,19 +1,16 @@
 /**
- * Clause 19, state: a consumer keeps state for each key. It is given to the handler and stored in the same commit as the
- * completion and its emissions.
+ * Clause 19, state: a consumer keeps state for each key. It is given to the handler, and stored in the same commit as
+ * the completion and its emissions.
  */
 import assert from 'node:assert/strict'
-import type { StandardSchemaV1 } from '@standard-schema/spec'
-import { isMillraceError } from '../../../base/errors.ts'
-import type { Broker } from '../../../broker/broker.ts'
 import type { Channel } from '../../../channel/channel.ts'
-import { type Consumer, consumer } from '../../../consumer/consumer.ts'
-import type { ConsumerOptions, StateContext } from '../../../consumer/consumer-types.ts'
+import { consumer } from '../../../consumer/consumer.ts'
+import type { StateContext } from '../../../consumer/consumer-types.ts'
 import {
   Calls,
   gate,
-  hang,
   HASTY,
+  hang,
   holds,
   idle,
   numbers,
@@ -25,70 +22,20 @@ import {
   placedMany,
   QUICK,
   readNs,
-  refused,
-  unkeyedStream,
 } from '../fixtures.ts'
 import { randomFrom } from '../random.ts'
 import { clause, type Scenario } from '../scenario.ts'
-import type { World } from '../world.ts'
-
-/** The numbers of the events of a key that were handled. */
-interface Seen {
-  readonly ns: readonly number[]
-}
-
-const seenSchema: StandardSchemaV1<Seen, Seen> = {
-  '~standard': {
-    version: 1,
-    vendor: 'millrace-conformance',
-    validate: (value) =>
-      Array.isArray((value as Partial<Seen> | null)?.ns)
-        ? { value: value as Seen }
-        : { issues: [{ message: 'ns must be a list', path: ['ns'] }] },
-  },
-}
-
-const seen = { schema: seenSchema, initial: { ns: [] } } as const
-
-type Recording = Consumer<Placed | Paid, StateContext<Seen>>
-type Step = (n: number, ctx: StateContext<Seen>) => unknown
-
-/** Adds the number of each event to the state of its key, and then does `after`. */
-function recording(
-  name: string,
-  channel: Channel<'stream' | 'queue', Placed | Paid>,
-  after: Step = () => undefined,
-  options: ConsumerOptions = {},
-): Recording {
-  return consumer(name, channel, { ...options, state: seen }).on(Placed, ({ data: { n } }, ctx) => {
-    ctx.setState({ ns: [...ctx.state.ns, n] })
-    return after(n, ctx)
-  }) as Recording
-}
-
-/** The numbers in the state of a key. */
-async function kept(broker: Broker, of: Recording, key: string): Promise<readonly number[] | undefined> {
-  return (await broker.table(of).get(key))?.value.ns
-}
-
-/** The numbers of all keys. */
-async function table(broker: Broker, of: Recording): Promise<Record<string, readonly number[]>> {
-  const all: Record<string, readonly number[]> = {}
-  for await (const { key, value } of broker.table(of).entries()) all[key] = value.ns
-  return all
-}
-
-/** Of `count` events over `keys` keys, the numbers of each key. */
-function byKey(count: number, keys: number): Record<string, number[]> {
-  return Object.fromEntries(
-    numbers(keys).map((key) => [`k${key}`, numbers(count).filter((n) => n % keys === key)] as const),
-  )
-}
-
-async function settledTable(world: World, broker: Broker, of: Recording, count: number, keys: number): Promise<void> {
-  await idle(world, broker, of.name)
-  await world.eventually(async () => assert.deepEqual(await table(broker, of), byKey(count, keys)))
-}
+import {
+  byKey,
+  kept,
+  type Recording,
+  recording,
+  type Seen,
+  seen,
+  seenSchema,
+  settledTable,
+  table,
+} from '../state-fixtures.ts'
 
 export const state: readonly Scenario[] = clause(19, {
   'each-event-gets-the-state-that-the-one-before-left': async (world) => {
@@ -280,10 +227,14 @@ export const state: readonly Scenario[] = clause(19, {
       ctx.setState({ ns: [...ctx.state.ns, n] })
     }) as unknown as Recording
     await broker.start(of)
-    for (const n of numbers(40)) await broker.publish(channels[n % 2] as Channel<'stream', Placed | Paid>, placed('k', n))
+    for (const n of numbers(40))
+      await broker.publish(channels[n % 2] as Channel<'stream', Placed | Paid>, placed('k', n))
     await idle(world, broker, of.name)
     await world.eventually(async () =>
-      assert.deepEqual([...((await kept(broker, of, 'k')) ?? [])].sort((a, b) => a - b), numbers(40)),
+      assert.deepEqual(
+        [...((await kept(broker, of, 'k')) ?? [])].sort((a, b) => a - b),
+        numbers(40),
+      ),
     )
   },
 
@@ -317,254 +268,6 @@ export const state: readonly Scenario[] = clause(19, {
     await broker.start(of)
     await broker.publish(orders, placedMany(40, 2))
     await settledTable(world, broker, of, 40, 2)
-  },
-
-  'a-redriven-letter-is-handled-with-the-present-state': async (world) => {
-    const broker = await world.connect()
-    const orders = orderStream(world.name('orders'))
-    let rejecting = true
-    const of = recording(
-      world.name('worker'),
-      orders,
-      (n, ctx) => {
-        if (n === 1 && rejecting) ctx.reject('later')
-      },
-      { onDead: 'skip' },
-    )
-    await broker.start(of)
-    await broker.publish(orders, placedMany(4))
-    await idle(world, broker, of.name)
-    await world.eventually(async () => assert.deepEqual(await kept(broker, of, 'k0'), [0, 2, 3]))
-    rejecting = false
-    await broker.deadLetters(of).redrive()
-    await world.eventually(async () => assert.deepEqual(await kept(broker, of, 'k0'), [0, 2, 3, 1]))
-  },
-
-  'events-behind-a-letter-see-its-state-after-the-redrive': async (world) => {
-    const broker = await world.connect()
-    const orders = orderStream(world.name('orders'))
-    let rejecting = true
-    const of = recording(world.name('worker'), orders, (n, ctx) => {
-      if (n === 1 && rejecting) ctx.reject('later')
-    })
-    await broker.start(of)
-    await broker.publish(orders, placedMany(4))
-    await world.eventually(async () => assert.equal((await broker.deadLetters(of).list()).length, 1))
-    assert.deepEqual(await kept(broker, of, 'k0'), [0])
-    rejecting = false
-    await broker.deadLetters(of).redrive()
-    await settledTable(world, broker, of, 4, 1)
-  },
-
-  'state-can-be-deleted': async (world) => {
-    const broker = await world.connect()
-    const orders = orderStream(world.name('orders'))
-    const of = recording(world.name('worker'), orders, (n, ctx) => {
-      if (n === 2) ctx.deleteState()
-    })
-    await broker.start(of)
-    await broker.publish(orders, placedMany(3))
-    await idle(world, broker, of.name)
-    await world.eventually(async () => assert.equal(await kept(broker, of, 'k0'), undefined))
-    assert.deepEqual(await table(broker, of), {})
-    await broker.publish(orders, placed('k0', 3))
-    await world.eventually(async () => assert.deepEqual(await kept(broker, of, 'k0'), [3]))
-  },
-
-  'a-rewind-says-what-happens-with-the-state': async (world) => {
-    const broker = await world.connect()
-    const orders = orderStream(world.name('orders'))
-    const of = recording(world.name('worker'), orders)
-    await broker.start(of)
-    await broker.publish(orders, placedMany(6, 2))
-    await settledTable(world, broker, of, 6, 2)
-    await refused(() => broker.consumer(of).rewind('beginning'), 'INVALID_OPTION', 'keeps state')
-    await broker.consumer(of).rewind('beginning', { state: 'reset' })
-    await world.eventually(async () => assert.deepEqual(await table(broker, of), byKey(6, 2)))
-    await broker.consumer(of).rewind('beginning', { state: 'keep' })
-    await world.eventually(async () =>
-      assert.deepEqual(await table(broker, of), { k0: [0, 2, 4, 0, 2, 4], k1: [1, 3, 5, 1, 3, 5] }),
-    )
-  },
-
-  'a-removed-consumer-leaves-no-state': async (world) => {
-    const broker = await world.connect()
-    const orders = orderStream(world.name('orders'))
-    const of = (): Recording => recording(world.name('worker'), orders)
-    const running = await broker.start(of())
-    await broker.publish(orders, placedMany(6, 2))
-    await settledTable(world, broker, of(), 6, 2)
-    await running.stop()
-    await broker.consumer(of()).remove()
-    assert.deepEqual(await table(broker, of()), {})
-    await broker.start(of())
-    await settledTable(world, broker, of(), 6, 2)
-  },
-
-  'state-of-an-earlier-version-is-migrated': [
-    ['reopen'],
-    async (world) => {
-      const broker = await world.connect()
-      const orders = orderStream(world.name('orders'))
-      const first = consumer(world.name('worker'), orders, { state: { schema: seenSchema } }).on(Placed, (each, ctx) =>
-        ctx.setState({ ns: [each.data.n] }),
-      )
-      await broker.start(first)
-      await broker.publish(orders, placedMany(2, 2))
-      await idle(world, broker, first.name)
-      const again = await world.reopen(broker)
-      const third = consumer(world.name('worker'), orders, {
-        state: {
-          schema: seenSchema,
-          initial: { ns: [] },
-          version: 3,
-          migrate: {
-            1: ({ ns }) => ({ list: ns }),
-            2: ({ list }) => ({ ns: [...(list as number[]), 100] }),
-          },
-        },
-      }).on(Placed, ({ data: { n } }, ctx) => ctx.setState({ ns: [...ctx.state.ns, n] })) as unknown as Recording
-      assert.deepEqual(await kept(again, third, 'k1'), [1, 100], 'a table migrates too')
-      await again.start(third)
-      await again.publish(orders, placed('k0', 2))
-      await idle(world, again, third.name)
-      await world.eventually(async () =>
-        assert.deepEqual(await table(again, third), { k0: [0, 100, 2], k1: [1, 100] }),
-      )
-    },
-  ],
-
-  'an-event-waits-while-the-state-is-in-an-unknown-version': [
-    ['reopen'],
-    async (world) => {
-      const broker = await world.connect()
-      const orders = orderStream(world.name('orders'))
-      const at = (version: number): Recording =>
-        consumer(world.name('worker'), orders, {
-          state: { ...seen, version, ...(version === 2 && { migrate: { 1: (each) => each } }) },
-        }).on(Placed, ({ data: { n } }, ctx) => ctx.setState({ ns: [...ctx.state.ns, n] })) as unknown as Recording
-      await broker.start(at(2))
-      await broker.publish(orders, placed('new', 0))
-      await idle(world, broker, at(2).name)
-      const again = await world.reopen(broker)
-      const old = await again.start(at(1))
-      await again.publish(orders, [placed('new', 1), placed('other', 2)])
-      await world.eventually(async () => assert.deepEqual(await kept(again, at(2), 'other'), [2]))
-      await world.eventually(async () =>
-        holds((await again.alarms()).some(({ code }) => code === 'UNKNOWN_VERSION')),
-      )
-      assert.deepEqual([await kept(again, at(2), 'new'), await again.deadLetters(at(1)).list()], [[0], []])
-      await again.start(at(2))
-      await old.stop()
-      await world.eventually(async () => assert.deepEqual(await kept(again, at(2), 'new'), [0, 1]))
-    },
-  ],
-
-  'a-state-that-its-schema-refuses-fails-the-attempt': async (world) => {
-    const broker = await world.connect()
-    const orders = orderStream(world.name('orders'))
-    const small = consumer(world.name('small'), orders, { state: { ...seen, maxBytes: 1024 }, retry: { attempts: 1 } }).on(
-      Placed,
-      (each, ctx) => {
-        if (each.data.n === 1) ctx.setState({ ns: 'wrong' as never })
-        if (each.data.n === 2) ctx.setState({ ns: ['x'.repeat(3000) as never] })
-        if (each.data.n === 3) ctx.setState(undefined as never)
-        ctx.setState({ ns: [...ctx.state.ns, each.data.n] })
-      },
-    ) as unknown as Recording
-    await broker.start(small)
-    await broker.publish(orders, placedMany(5, 5))
-    await idle(world, broker, small.name)
-    await world.eventually(async () => {
-      const letters = await broker.deadLetters(small).list()
-      assert.deepEqual(letters.map(({ failure }) => failure.code).sort(), [
-        'EVENT_TOO_LARGE',
-        'INVALID_OPTION',
-        'SCHEMA_MISMATCH',
-      ])
-    })
-    assert.deepEqual(await table(broker, small), { k0: [0], k4: [4] })
-  },
-
-  'an-event-without-a-key-is-a-dead-letter': async (world) => {
-    const broker = await world.connect()
-    const orders = unkeyedStream(world.name('orders'))
-    const of = recording(world.name('worker'), orders)
-    await broker.start(of)
-    await broker.publish(orders, placed('k0', 0))
-    await world.eventually(async () => {
-      const [letter] = await broker.deadLetters(of).list()
-      holds(letter?.failure.message.includes('has no key') === true, `it is not reported: ${letter?.failure.message}`)
-    })
-  },
-
-  'nobody-else-writes-state': async (world) => {
-    const broker = await world.connect()
-    const orders = orderStream(world.name('orders'))
-    const of = recording(world.name('worker'), orders, () => undefined, { retry: { attempts: 1 } })
-    await broker.start(of)
-    await broker.publish(orders, placed('k0', 0))
-    await settledTable(world, broker, of, 1, 1)
-    const channel = broker.table(of).channel
-    await refused(() => broker.publish(channel, { type: channel, data: { ns: [9] } }), 'FORBIDDEN', channel)
-    await refused(() => broker.publish(channel, [{ type: 'any' }]), 'FORBIDDEN', channel)
-    await refused(() => orderStream(channel), 'INVALID_NAME', channel)
-    await refused(() => broker.channel(channel).remove(), 'FORBIDDEN', channel)
-    const errors: unknown[] = []
-    const other = consumer(world.name('other'), orders).on(Placed, async (_, ctx) => {
-      await ctx.emit(channel, { type: channel, data: { ns: [9] } }).catch((error: unknown) => errors.push(error))
-    })
-    await broker.start(other)
-    await world.eventually(() => assert.equal(errors.length, 1))
-    holds(isMillraceError(errors[0], 'FORBIDDEN'))
-    assert.deepEqual(await table(broker, of), { k0: [0] })
-  },
-
-  'a-table-is-read-by-key-by-prefix-and-followed': async (world) => {
-    const broker = await world.connect()
-    const orders = orderStream(world.name('orders'))
-    const of = recording(world.name('worker'), orders, (n, ctx) => {
-      if (n === 9) ctx.deleteState()
-    })
-    assert.equal(await broker.table(of).get('a-1'), undefined, 'a consumer that was never started has an empty table')
-    await refused(() => broker.table(world.name('nothing')).get('a'), 'UNKNOWN_CHANNEL')
-    await broker.start(of)
-    await broker.publish(orders, ['a-1', 'a-2', 'b-1', 'a-10', 'ä'].map((key, n) => placed(key, n)))
-    await idle(world, broker, of.name)
-    await world.eventually(async () => assert.equal(Object.keys(await table(broker, of)).length, 5))
-    const found: string[] = []
-    for await (const { key } of broker.table(of).entries({ prefix: 'a-' })) found.push(key)
-    assert.deepEqual(found, ['a-1', 'a-10', 'a-2'])
-    const later: string[] = []
-    for await (const { key } of broker.table(of).entries({ after: 'a-10' })) later.push(key)
-    assert.deepEqual(later, ['a-2', 'b-1', 'ä'])
-    const byName = await broker.table(of.name).get('b-1')
-    assert.deepEqual([byName?.key, byName?.value], ['b-1', { ns: [2] }], 'a name is enough')
-    const changes: unknown[] = []
-    for await (const { key, value } of broker.table(of).follow()) {
-      changes.push([key, value?.ns])
-      if (changes.length === 5) await broker.publish(orders, [placed('b-1', 8), placed('a-1', 9)])
-      if (changes.length === 7) break
-    }
-    assert.deepEqual(
-      changes.slice(5).sort((a, b) => String(b).localeCompare(String(a))),
-      [
-        ['b-1', [2, 8]],
-        ['a-1', undefined],
-      ],
-    )
-  },
-
-  'a-stream-that-keeps-the-latest-event-is-a-table': async (world) => {
-    const broker = await world.connect()
-    const orders = orderStream(world.name('orders'), { retain: { latestByKey: true } })
-    await broker.publish(orders, placedMany(10, 2))
-    const entry = await broker.table(orders).get('k1')
-    assert.deepEqual([entry?.value.type, entry?.value.data.n], ['order.placed', 9])
-    const all: number[] = []
-    for await (const { value } of broker.table(orders).entries()) all.push(value.data.n)
-    assert.deepEqual(all, [8, 9])
-    await refused(() => broker.table(orderStream(world.name('other'))), 'INVALID_OPTION', 'keeps all events')
   },
 
   'a-handler-that-is-stopped-keeps-the-state-before-it': async (world) => {
