@@ -211,7 +211,8 @@ export interface TableScan {
 export interface Tables {
   /**
    * The latest durable event of a key; null if there is none.
-   * @throws UNKNOWN_CHANNEL · INVALID_OPTION when the stream keeps all events · CLAUSE_REFUSED where the engine cannot
+   * @throws UNKNOWN_CHANNEL when there is no such channel · INVALID_OPTION when the stream keeps all events ·
+   * CLAUSE_REFUSED when the engine has no tables
    */
   get(channel: string, key: string): Promise<StoredText | null>
   /** The latest durable event of each key, in the order of the keys' code points. @throws as `get` */
