@@ -30,6 +30,7 @@ const GUIDE = [
   'first-event',
   'streams-or-queues',
   'order-and-parallelism',
+  'limits-and-fairness',
   'retries-and-dead-letters',
   'changing-a-schema',
   'testing',

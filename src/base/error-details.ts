@@ -153,6 +153,8 @@ export interface DetailsByCode {
     readonly clause?: number
     readonly setting?: string
     readonly refusals?: readonly string[]
+    readonly channel?: string
+    readonly consumer?: string
   }
   readonly MISSING_DEPENDENCY: { readonly library: string; readonly version: string | null }
   readonly CLOSED: {

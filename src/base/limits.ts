@@ -145,6 +145,14 @@ export const LIMITS = {
   drainMsDefault: 30_000,
   /** A consumer that has work and makes no progress for this time is reported as stalled. */
   stallMsDefault: 30_000,
+  /** Failed attempts in a row after which a circuit breaker opens, unless it says another number. */
+  breakerFailuresDefault: 5,
+  /** Attempts that a circuit breaker counts, at most. */
+  breakerAttemptsMax: 10_000,
+  /** How long a circuit breaker is open before it tries an event. */
+  breakerWaitMsDefault: 30_000,
+  /** The longest such time after probes that failed, unless the consumer says another one. */
+  breakerMaxMsDefault: 300_000,
   /** Similar lines of the log are counted for this time and then written as one. */
   logRepeatMs: 10_000,
   /** Kinds of lines that the log tells apart at once; the others are counted together. */

@@ -48,6 +48,14 @@ export interface EngineReadOptions {
 /** What happens to a key after its event was dead-lettered: clause 6. */
 export type OnDead = 'park' | 'skip' | 'block'
 
+/** An event for which a consumer's own key function failed: it becomes a dead letter. */
+export interface Unkeyed {
+  readonly failed: Failure
+}
+
+/** A consumer's own key of an event of a channel; null where it has none. Never throws. */
+export type OwnKey = (event: StoredText, channel: string) => string | null | Unkeyed
+
 export interface ConsumerSpec {
   readonly name: string
   /** Channel names and wildcards; channels created later that match are taken too. */
@@ -61,6 +69,11 @@ export interface ConsumerSpec {
    * without.
    */
   readonly onDead: OnDead | null
+  /**
+   * The key that orders the consumer's events, in place of the keys of their channels (clause 4). A function, so an
+   * engine that decides in another process refuses it. Absent: the channels' keys.
+   */
+  readonly keyOf?: OwnKey
   /** Deliveries this instance takes at once. */
   readonly credit: number
   /** Deliveries of one key that this instance may have in flight at once, in order: 1, or a handler batch's size. */
@@ -80,7 +93,7 @@ export interface ConsumerSpec {
   readonly state?: ChannelSpec
 }
 
-/** One event that is in flight in one instance, until it is settled. */
+/** One event that is in flight in one instance, until it is settled. `key` is the key that orders it (`keyOf`). */
 export interface Delivery extends StoredText {
   readonly channel: string
   /** 1 for the first. Stored with the event: survives restarts and moves between workers. */
@@ -169,8 +182,11 @@ export interface Subscription {
   stateOf(delivery: Delivery): EncodedEvent | null | Promise<EncodedEvent | null>
   /** Renews the instance's lease. The runner calls it several times in each `leaseMs`. */
   renew(): void
-  /** No new deliveries until `resume`; deliveries in flight may be settled. */
-  pause(): void
+  /**
+   * No new deliveries until `resume`; deliveries in flight may be settled. `why` is shown to people: the instance's
+   * circuit breaker is open.
+   */
+  pause(why?: string): void
   resume(): void
   flushed(): Promise<void>
   /**

@@ -49,7 +49,7 @@ export class EventDecoder {
    * UPCAST_FAILED; for a handler with `details.handled`: no attempt can help
    */
   decode(stored: StoredText, channel: string): StoredEvent | Promise<StoredEvent> {
-    const event = parse(stored, channel, this.#use)
+    const event = parsed(stored, channel, this.#use)
     const definition = this.#byChannel.get(channel)?.get(stored.type) ?? this.#byType.get(stored.type)
     if (definition === undefined) return event
     const judged = this.#use === 'read' ? { type: event.type, id: event.id, channel, offset: stored.offset } : event
@@ -75,7 +75,8 @@ export function refusePoison({ type, offset }: StoredText, channel: string): voi
   )
 }
 
-function parse(stored: StoredText, channel: string, use: 'handled' | 'read'): StoredEvent {
+/** The event as it is stored. @throws INVALID_EVENT */
+export function parsed(stored: StoredText, channel: string, use: 'handled' | 'read'): StoredEvent {
   if (use === 'handled') refusePoison(stored, channel)
   const { offset } = stored
   try {

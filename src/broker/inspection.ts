@@ -81,6 +81,8 @@ export interface InstanceState {
   readonly credit: number
   readonly inFlight: number
   readonly paused: boolean
+  /** Why its circuit breaker is open; null where it is closed. Servers of earlier versions do not say it. */
+  readonly circuit?: string | null
   /** It did not renew its lease in time. It gets nothing until it does. */
   readonly hung: boolean
   /** Milliseconds since it renewed its lease. */

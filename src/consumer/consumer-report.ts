@@ -96,6 +96,21 @@ export class ConsumerReport {
     ])
   }
 
+  /** The circuit breaker of the instance has opened or closed. */
+  circuit(became: 'opened' | 'closed', why: string | null, waitMs: number): void {
+    const consumer = this.#plan.name
+    if (became === 'closed')
+      this.#log.repeated('info', `circuit closed ${consumer}`, () => [
+        'a circuit breaker has closed: the consumer takes events again',
+        { consumer },
+      ])
+    else
+      this.#log.repeated('error', `circuit opened ${consumer}`, () => [
+        'a circuit breaker has opened: the instance takes no events until a probe is handled',
+        { consumer, reason: why, probeAfterMs: waitMs },
+      ])
+  }
+
   goesOn(): void {
     this.#log.repeated('info', `goes on ${this.#plan.name}`, () => [
       'a consumer that was stalled makes progress again',

@@ -36,8 +36,44 @@ export interface RetryOptions {
   readonly max?: Duration
 }
 
+/**
+ * When a consumer stops taking events because its handlers fail. While the circuit is open, no event uses an attempt.
+ * After `wait`, one event is tried. If it is handled, the circuit closes. If it fails, the circuit stays open for twice
+ * the time, up to `max`.
+ */
+export interface BreakerOptions {
+  /**
+   * The circuit opens after so many failed attempts in a row, 1 to 10,000.
+   * @default 5; with `rate`: any number
+   */
+  readonly failures?: number
+  /** It also opens when this share (more than 0, up to 1) of the last `of` attempts failed. `of` is 1 to 10,000. */
+  readonly rate?: { readonly share: number; readonly of: number }
+  /**
+   * How long it is open before an event is tried.
+   * @default '30s'
+   */
+  readonly wait?: Duration
+  /**
+   * The longest such time.
+   * @default '5m', or `wait` if that is longer
+   */
+  readonly max?: Duration
+}
+
 /** The options of a consumer. They hold for every instance that is started from the definition. */
-export interface ConsumerOptions {
+export interface ConsumerOptions<Event = StoredEvent> {
+  /**
+   * The consumer's own key: of the events for which it returns the same text, one is handled at a time, over all
+   * channels of the consumer, and in publish order within each channel (clause 4). It replaces the channels' keys for
+   * this consumer, also for dead letters and `ctx.key`. `undefined` is no key. It gets the event as a handler does, and
+   * has to return the same text for the same event each time. An event for which it throws becomes a dead letter.
+   *
+   * Engines that decide about deliveries in another process refuse it when the consumer is started (CLAUSE_REFUSED). A
+   * queue has no other consumer beside one with its own key.
+   * @default none: the key of the event's channel
+   */
+  readonly key?: (event: Event) => string | undefined
   /**
    * How many handlers run at the same time in this instance, 1 to 10,000. Events of one key are still handled one at a
    * time.
@@ -90,6 +126,12 @@ export interface ConsumerOptions {
    * @default none
    */
   readonly state?: StateOptions
+  /**
+   * A circuit breaker: after too many failed attempts the instance takes no events for a while. Each instance has its
+   * own circuit. It is not stored: an instance begins with a closed circuit.
+   * @default none
+   */
+  readonly breaker?: BreakerOptions
   /** Functions that are called after failed attempts, retries, dead letters and stalls of this instance. */
   readonly on?: ConsumerHooks
 }

@@ -46,12 +46,12 @@ export class Consumer<
   /** The type of its states, for `broker.table`; null for a consumer without state. */
   readonly state: StateDefinition<Context> | null
   readonly #channels: readonly (Channel | string)[]
-  readonly #options: ConsumerOptions
+  readonly #options: ConsumerOptions<never>
   readonly #routes: (Route | BatchRoute)[] = []
   readonly #middleware: Middleware[] = []
   #started = false
 
-  constructor(name: string, channels: readonly (Channel | string)[], options: ConsumerOptions) {
+  constructor(name: string, channels: readonly (Channel | string)[], options: ConsumerOptions<never>) {
     this.name = checkConsumerName(name)
     this.#channels = channels
     this.#options = options
@@ -285,12 +285,14 @@ export class Consumer<
 export function consumer<const C extends ConsumerChannels, Schema extends StandardSchemaV1>(
   name: string,
   channels: C,
-  options: ConsumerOptions & { readonly state: StateOptions<Schema> & Required<Pick<StateOptions<Schema>, 'initial'>> },
+  options: ConsumerOptions<Readable<EachOf<C>>> & {
+    readonly state: StateOptions<Schema> & Required<Pick<StateOptions<Schema>, 'initial'>>
+  },
 ): Consumer<DefinitionsIn<C>, StateContext<StandardSchemaV1.InferOutput<Schema>, StandardSchemaV1.InferInput<Schema>>>
 export function consumer<const C extends ConsumerChannels, Schema extends StandardSchemaV1>(
   name: string,
   channels: C,
-  options: ConsumerOptions & { readonly state: StateOptions<Schema> },
+  options: ConsumerOptions<Readable<EachOf<C>>> & { readonly state: StateOptions<Schema> },
 ): Consumer<
   DefinitionsIn<C>,
   StateContext<StandardSchemaV1.InferOutput<Schema> | undefined, StandardSchemaV1.InferInput<Schema>>
@@ -298,9 +300,9 @@ export function consumer<const C extends ConsumerChannels, Schema extends Standa
 export function consumer<const C extends ConsumerChannels>(
   name: string,
   channels: C,
-  options?: ConsumerOptions,
+  options?: ConsumerOptions<Readable<EachOf<C>>>,
 ): Consumer<DefinitionsIn<C>>
-export function consumer(name: string, channels: ConsumerChannels, options: ConsumerOptions = {}): Consumer {
+export function consumer(name: string, channels: ConsumerChannels, options: ConsumerOptions<never> = {}): Consumer {
   return new Consumer(name, (Array.isArray(channels) ? channels : [channels]) as readonly (Channel | string)[], options)
 }
 

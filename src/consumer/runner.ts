@@ -17,6 +17,7 @@ import type { Failure } from '../broker/failure.ts'
 import type { HandlerCall } from '../broker/observer.ts'
 import type { StoredEvent } from '../event/cloud-event.ts'
 import { Batcher, type Outcome } from './batcher.ts'
+import { CircuitBreaker } from './circuit-breaker.ts'
 import { ConsumerReport } from './consumer-report.ts'
 import type { Running, RunSummary } from './consumer-types.ts'
 import { Drain } from './drain.ts'
@@ -26,6 +27,7 @@ import { HandlerWatch } from './handler-watch.ts'
 import { HandlersLeftOver } from './handlers-left-over.ts'
 import { within } from './middleware.ts'
 import { NewerVersions } from './newer-versions.ts'
+import { ownKey } from './own-key.ts'
 import type { BatchRoute, ConsumerPlan } from './plan.ts'
 import { Settlement } from './settlement.ts'
 import { StallWatch } from './stall-watch.ts'
@@ -51,6 +53,10 @@ export class Runner implements Running, DeliverySink {
   readonly #stalls: StallWatch
   readonly #newer: NewerVersions
   readonly #leftOver: HandlersLeftOver
+  readonly #breaker: CircuitBreaker | null
+  #pausedByUser = false
+  /** Why the circuit breaker takes no events. */
+  #heldBy: string | null = null
   /** How many deliveries have a handler, or are in a batch. */
   #active = 0
   #subscription!: Subscription
@@ -88,6 +94,15 @@ export class Runner implements Running, DeliverySink {
     this.#drain = new Drain(this.#clock, plan.drainMs, () => this.#active)
     this.#report = new ConsumerReport(plan, host.log, () => this.#clock.now())
     this.#newer = new NewerVersions(plan.name, host.alarms, this.#report)
+    this.#breaker =
+      plan.breaker === null
+        ? null
+        : new CircuitBreaker(plan.name, plan.breaker, {
+            clock: this.#clock,
+            alarms: host.alarms,
+            report: this.#report,
+            hold: (why) => this.#hold(why),
+          })
     this.#watch =
       plan.timeoutMs === null ? null : new HandlerWatch(plan, plan.timeoutMs, this.#clock, host.alarms, this.#report)
     this.#stalls = new StallWatch(plan.stallMs, this.#clock, {
@@ -123,6 +138,7 @@ export class Runner implements Running, DeliverySink {
       wants: this.#handlers.wants,
       from: plan.from(engine.clock.now()),
       onDead: plan.onDead,
+      ...(plan.key !== null && { keyOf: ownKey(plan.name, plan.key, this.#decoder) }),
       credit: Math.max(plan.concurrency, batchSize),
       perKey: this.#batcher?.perKey ?? 1,
       leaseMs: plan.leaseMs,
@@ -140,6 +156,7 @@ export class Runner implements Running, DeliverySink {
         random,
         report: this.#report,
         newer: this.#newer,
+        breaker: this.#breaker,
         settled: (delivery) => this.#forget(delivery),
       },
       this.#subscription,
@@ -166,6 +183,10 @@ export class Runner implements Running, DeliverySink {
   deliver(deliveries: readonly Delivery[]): void {
     this.#stalls.begin()
     for (const delivery of deliveries) {
+      if (this.#breaker !== null && !this.#breaker.admits(delivery)) {
+        this.#subscription.release(delivery)
+        continue
+      }
       const context = new DeliveryContext(this.#contextHost, delivery)
       delivery.attachment = context
       this.#active++
@@ -343,6 +364,7 @@ export class Runner implements Running, DeliverySink {
     const context = contextOf(delivery)
     if (context === null) return
     this.#watch?.end(context)
+    this.#breaker?.gone(delivery)
     delivery.attachment = null
     this.#active--
     this.#drain.ended(context)
@@ -368,11 +390,20 @@ export class Runner implements Running, DeliverySink {
   }
 
   pause(): void {
+    this.#pausedByUser = true
     this.#subscription.pause()
   }
 
   resume(): void {
-    if (this.#stopping === null) this.#subscription.resume()
+    if (this.#stopping !== null) return
+    this.#pausedByUser = false
+    if (this.#heldBy === null) this.#subscription.resume()
+  }
+
+  #hold(why: string | null): void {
+    this.#heldBy = why
+    if (why !== null) this.#subscription.pause(why)
+    else if (!this.#pausedByUser && this.#stopping === null) this.#subscription.resume()
   }
 
   stop(): Promise<RunSummary> {
@@ -409,6 +440,7 @@ export class Runner implements Running, DeliverySink {
     this.#watch?.stop()
     this.#stalls.stop()
     this.#newer.stop()
+    this.#breaker?.stop()
     const settlement = this.#settlement
     for (const context of this.#contexts()) {
       if (context.timedOut !== null) settlement.failed(context, context.timedOut)

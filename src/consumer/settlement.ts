@@ -4,6 +4,7 @@ import { is } from '../base/thrown.ts'
 import type { BrokerHost } from '../broker/broker.ts'
 import type { Delivery, Subscription } from '../broker/engine.ts'
 import { settleFailed } from '../broker/failed-attempt.ts'
+import { type CircuitBreaker, outcomeOf } from './circuit-breaker.ts'
 import type { ConsumerReport } from './consumer-report.ts'
 import { failureOf, Released, RetryAfter } from './failure.ts'
 import type { DeliveryContext } from './handler-context.ts'
@@ -16,6 +17,7 @@ export interface SettlementHost {
   readonly random: () => number
   readonly report: ConsumerReport
   readonly newer: NewerVersions
+  readonly breaker: CircuitBreaker | null
   /** The delivery is no longer in flight. */
   settled(delivery: Delivery): void
 }
@@ -60,6 +62,7 @@ export class Settlement {
     }
     const { observer } = this.#host.broker
     if (observer !== null) observer.settled(this.#host.plan.name, context, done ? 'completed' : 'lost', null)
+    this.#host.breaker?.ended(context.delivery, 'handled', null)
     this.#host.settled(context.delivery)
   }
 
@@ -108,6 +111,7 @@ export class Settlement {
     if (after?.became === 'retried') this.counts.retried++
     else if (after?.became === 'dead-lettered') this.counts.deadLettered++
     broker.observer?.settled(plan.name, context, after === null ? 'lost' : after.became, failure)
+    if (after !== null) this.#host.breaker?.ended(delivery, outcomeOf(failure, delayMs !== null), failure)
     this.#host.settled(delivery)
     if (after === null) return
     // A passed time limit was reported when it passed.

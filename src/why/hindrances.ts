@@ -119,7 +119,12 @@ export function idleReasons(
   if (instances.length === 0) return reasons
   const hung = instances.filter((instance) => instance.hung)
   if (hung.length > 0) reasons.push(hungReason(hung))
-  if (pause === null && instances.every(({ paused }) => paused))
+  const open = instances.flatMap(({ circuit }) => circuit ?? [])
+  if (open.length > 0) {
+    const text = `the circuit breaker of ${open.length} instance(s) is open: ${open[0]}. They try one event after each wait`
+    reasons.push(reason('circuit-open', text, { instances: open.length, circuits: open }))
+  }
+  if (pause === null && open.length < instances.length && instances.every(({ paused }) => paused))
     reasons.push(reason('instances-paused', `each of its ${instances.length} instance(s) is paused by its application`))
   const able = instances.filter((instance) => !instance.hung && !instance.paused)
   const inFlight = able.reduce((sum, instance) => sum + instance.inFlight, 0)

@@ -27,6 +27,7 @@ export type Because =
   // The consumer
   | 'paused'
   | 'instances-paused'
+  | 'circuit-open'
   | 'no-instance'
   | 'hung'
   | 'busy'

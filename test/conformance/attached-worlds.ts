@@ -8,6 +8,7 @@ import { openSharedEngine } from '../../src/engines/embedded/shared-directory.ts
 import { connect } from '../../src/index.ts'
 import type { ConformanceHarness } from '../../src/testing/conformance/conformance.ts'
 import type { ConformanceWorld } from '../../src/testing/conformance/world.ts'
+import { NO_OWN_KEY_REMOTE } from './own-key-lacks.ts'
 
 class AttachedWorld implements ConformanceWorld {
   readonly #root = mkdtempSync(join(tmpdir(), 'millrace-conformance-'))
@@ -51,4 +52,7 @@ class AttachedWorld implements ConformanceWorld {
   }
 }
 
-export const attachedWorlds: Pick<ConformanceHarness, 'open' | 'lacks'> = { open: () => new AttachedWorld() }
+export const attachedWorlds: Pick<ConformanceHarness, 'open' | 'lacks'> = {
+  open: () => new AttachedWorld(),
+  lacks: NO_OWN_KEY_REMOTE,
+}

@@ -6,6 +6,7 @@ import { kafkaCapabilities } from '../../src/engines/kafka/capabilities.ts'
 import { conformance } from '../../src/testing/conformance/conformance.ts'
 import { kindOf } from '../engines/servers.ts'
 import { kafkaWorlds } from './kafka-worlds.ts'
+import { NO_OWN_KEY_ON_SERVERS } from './own-key-lacks.ts'
 import { sideBySide } from './side-by-side.ts'
 
 const ORDER = 'it looks at the order over keys, which several partitions do not keep; run with one partition below'
@@ -21,6 +22,7 @@ describe.skipIf(kind === undefined)('kafka', () => {
   conformance({
     test: sideBySide,
     ...kafkaWorlds(() => server.url, 4),
+    lacks: NO_OWN_KEY_ON_SERVERS,
     capabilities: kafkaCapabilities('synced'),
     exempt: {
       '06-dead-letter/block-holds-back-everything': ORDER,

@@ -4,6 +4,7 @@ import { redisKind } from '../../scripts/engines/engines.ts'
 import { Server } from '../../scripts/engines/server.ts'
 import { conformance } from '../../src/testing/conformance/conformance.ts'
 import { kindOf } from '../engines/servers.ts'
+import { NO_OWN_KEY_ON_SERVERS } from './own-key-lacks.ts'
 import { RedisWorld } from './redis-worlds.ts'
 import { sideBySide } from './side-by-side.ts'
 
@@ -24,6 +25,7 @@ describe.skipIf(kind === undefined)('redis', () => {
     conformance({
       test: sideBySide,
       open: () => new RedisWorld(server.url, 4),
+      lacks: NO_OWN_KEY_ON_SERVERS,
       ...PATIENT,
       exempt: {
         '06-dead-letter/block-holds-back-everything': ORDER,

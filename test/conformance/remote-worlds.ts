@@ -12,6 +12,7 @@ import { type ServingGateway, serveGateway } from '../../src/gateway/serve-gatew
 import { connect } from '../../src/index.ts'
 import type { ConformanceHarness } from '../../src/testing/conformance/conformance.ts'
 import type { ConformanceWorld } from '../../src/testing/conformance/world.ts'
+import { NO_OWN_KEY_REMOTE } from './own-key-lacks.ts'
 
 type Remote = Pick<ConformanceHarness, 'open' | 'lacks'>
 
@@ -90,10 +91,17 @@ const MEMORY_DIES = 'memory: is forgotten when its server dies'
 export function remoteMemoryWorlds(between: Between = DIRECT): Remote {
   return {
     open: () => new RemoteWorld(null, between),
-    lacks: { crash: MEMORY_DIES, disk: 'the server is in this process, and keeps its events in memory' },
+    lacks: {
+      ...NO_OWN_KEY_REMOTE,
+      crash: MEMORY_DIES,
+      disk: 'the server is in this process, and keeps its events in memory',
+    },
   }
 }
 
 export function remoteFileWorlds(between: Between = DIRECT): Remote {
-  return { open: () => new RemoteWorld(mkdtempSync(join(tmpdir(), 'millrace-conformance-')), between) }
+  return {
+    open: () => new RemoteWorld(mkdtempSync(join(tmpdir(), 'millrace-conformance-')), between),
+    lacks: NO_OWN_KEY_REMOTE,
+  }
 }

@@ -7,7 +7,7 @@
 import { setImmediate as eventLoop } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { FAULTS, type Plant } from './model/faults.ts'
-import { historyFrom } from './model/history.ts'
+import { type History, historyFrom, withOwnKeys } from './model/history.ts'
 import { play, playing } from './model/player.ts'
 import { report } from './model/shrink.ts'
 import { timersBy } from './model/sim-clock.ts'
@@ -22,8 +22,8 @@ beforeAll(() => timersBy(() => playing))
 afterAll(() => vi.unstubAllGlobals())
 
 /** Play a seed. Returns null, or a report of the failure. */
-async function failureOf(seed: number): Promise<string | null> {
-  const history = historyFrom(seed)
+async function failureOf(seed: number, change = (history: History): History => history): Promise<string | null> {
+  const history = change(historyFrom(seed))
   const outcome = await play(history)
   return outcome.broken === null ? null : report(seed, history, outcome)
 }
@@ -38,6 +38,18 @@ describe('random histories keep the rules', () => {
       if (seed % 50 === 0) await eventLoop()
     }
   })
+
+  test.each(groups.slice(0, Math.ceil(groups.length / 3)))(
+    'seeds from %d, with keys of the consumers',
+    { timeout: 120_000 },
+    async (first) => {
+      for (let seed = first; seed < Math.min(first + TOGETHER, FIRST + SEEDS); seed++) {
+        const failure = await failureOf(seed, withOwnKeys)
+        if (failure !== null) expect.fail(failure)
+        if (seed % 50 === 0) await eventLoop()
+      }
+    },
+  )
 
   // A rewind during a commit; one key in a queue and in a stream; letters that wait to be stored; a later version of
   // a consumer.

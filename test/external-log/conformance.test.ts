@@ -4,6 +4,7 @@ import { describe } from 'vitest'
 import { ConnectedBroker } from '../../src/broker/connected-broker.ts'
 import { ExternalLogEngine } from '../../src/external-log/external-log-engine.ts'
 import { type ConformanceHarness, conformance } from '../../src/testing/conformance/conformance.ts'
+import { NO_OWN_KEY_ON_SERVERS } from '../conformance/own-key-lacks.ts'
 import { sideBySide } from '../conformance/side-by-side.ts'
 import { MemoryBackend, MemoryServer } from './memory-backend.ts'
 
@@ -20,7 +21,7 @@ function worlds(partitions: number): Pick<ConformanceHarness, 'open' | 'lacks'> 
         openEngine,
       }
     },
-    lacks: { crash: 'the process and its server are one', disk: 'it has none' },
+    lacks: { ...NO_OWN_KEY_ON_SERVERS, crash: 'the process and its server are one', disk: 'it has none' },
   }
 }
 

@@ -33,7 +33,9 @@ export async function inspected(
   const live = state.cursor !== null
   const kept = await keptState(of, event)
   if (kept !== null) return { delivery: kept, live }
-  return { delivery: live ? openState(state.cursor, of, event) : recordedState(home, state, event), live }
+  if (state.cursor === null) return { delivery: recordedState(home, state, event), live }
+  const key = await state.cursor.keyOf(event.offset, event.key)
+  return { delivery: openState(state.cursor, of, { ...event, key }), live }
 }
 
 export function instanceStates(here: readonly Instance[], elapsedMs: number): InstanceState[] {
@@ -43,6 +45,7 @@ export function instanceStates(here: readonly Instance[], elapsedMs: number): In
       ...{ channels, wants, from, credit, leaseMs },
       inFlight: instance.held.size,
       paused: instance.idle,
+      circuit: instance.circuit,
       hung: instance.lapsed,
       silentMs: Math.max(0, Math.round(elapsedMs - instance.renewedMs)),
     }

@@ -18,6 +18,7 @@ import type { DeliveryLog, EventBlock, LogListener } from '../delivery-log.ts'
 import { AttachedInstances } from '../dispatch/attached-instances.ts'
 import { Dispatcher, REST_MS } from '../dispatch/dispatcher.ts'
 import type { DeliveringCursor, HeldDelivery, HoldingInstance } from '../dispatch/held-delivery.ts'
+import { isUnkeyed } from '../dispatch/keying.ts'
 import { LaneTable } from '../dispatch/lane-table.ts'
 import { CursorState } from './cursor-state.ts'
 import { InFlight } from './in-flight.ts'
@@ -109,6 +110,20 @@ export class Cursor implements DeliveringCursor, LogListener, Suspected, Restric
     return this.#instances.deliveries().flatMap(([, held]) => held)
   }
 
+  /**
+   * The key that orders an event of the log for the consumer; `key` is its key in the channel. Null also where it
+   * cannot be known.
+   */
+  async keyOf(offset: number, key: string | null): Promise<string | null> {
+    const { keying } = this.#dispatcher
+    if (!keying.isOwn) return key
+    const block = this.log.blockInMemory(offset) ?? (await this.log.cache(offset))
+    if (block === undefined || offset < block.firstOffset || offset >= block.firstOffset + block.count) return null
+    const index = offset - block.firstOffset
+    const own = keying.of(block.at(index), offset, block.timeAt(index))
+    return isUnkeyed(own) ? null : own
+  }
+
   /** The first event of a key that was read and waits; null where none waits. */
   firstWaiting(key: string): number | null {
     const lane = this.#lanes.find(key)
@@ -130,6 +145,7 @@ export class Cursor implements DeliveringCursor, LogListener, Suspected, Restric
   }
 
   attach(instance: HoldingInstance): void {
+    this.#dispatcher.adoptKey(instance.spec.keyOf)
     this.#instances.add(instance)
     this.progress.restart(this.#host.elapsedMs())
     this.#dispatcher.matchAgain()

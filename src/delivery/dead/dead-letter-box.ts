@@ -57,6 +57,8 @@ export interface GivenUp {
   readonly consumer: string
   readonly onDead: OnDead
   readonly event: EncodedEvent
+  /** The key that orders it for the consumer. */
+  readonly key: string | null
   readonly offset: number
   readonly timeMs: number
   /** The attempts that it has used. */
@@ -170,18 +172,18 @@ export class DeadLetterBox {
   }
 
   /** Make an event a dead letter. */
-  add({ consumer, onDead, event, offset, timeMs, attempt }: GivenUp, failure: Failure, nowMs: number): void {
-    const key = onDead === 'park' ? event.key : null
+  add({ consumer, onDead, event, key, offset, timeMs, attempt }: GivenUp, failure: Failure, nowMs: number): void {
+    const chained = onDead === 'park' ? key : null
     if (onDead === 'block') this.#block(offset)
     this.#write(
       offset,
-      { consumer, state: 'dead', timeMs, attempts: attempt, failure, deadAtMs: nowMs, ...plain(event) },
-      key,
+      { consumer, state: 'dead', timeMs, attempts: attempt, failure, deadAtMs: nowMs, ...plain(event, key) },
+      chained,
     )
     this.#dead++
-    const before = event.key === null ? undefined : this.#chains.get(event.key)
+    const before = key === null ? undefined : this.#chains.get(key)
     if (before?.offsets.has(offset) === true) this.#waiting--
-    if (key !== null) this.#insert(key, offset, true)
+    if (chained !== null) this.#insert(chained, offset, true)
     else if (before !== undefined) this.#leave(before, offset)
   }
 
@@ -190,7 +192,7 @@ export class DeadLetterBox {
     if (offsets.has(offset)) return
     this.#write(
       offset,
-      { consumer, state: 'live', timeMs, attempts: 0, failure: null, deadAtMs: 0, ...plain(event) },
+      { consumer, state: 'live', timeMs, attempts: 0, failure: null, deadAtMs: 0, ...plain(event, key) },
       key,
     )
     this.#insert(key, offset, false)
@@ -202,6 +204,15 @@ export class DeadLetterBox {
     this.#records.writeState(offset, { consumer, state: 'live', key, blocks: this.#blocking.has(offset) })
     this.#insert(key, offset, false)
     this.#waiting++
+  }
+
+  /** The head of a chain, which is to be delivered, has another key now: it joins the chain of that key. */
+  move({ key }: Chain, offset: number, to: string): void {
+    const record = this.#records.state(offset)
+    if (record === undefined) return
+    this.#records.writeState(offset, { ...record, key: to })
+    this.#leave(this.#chainOf(key), offset)
+    this.#insert(to, offset, false)
   }
 
   #insert(key: string, offset: number, dead: boolean): void {
@@ -349,7 +360,7 @@ export class DeadLetterBox {
   }
 }
 
-/** The event alone, without what else its object holds of a delivery or a block. */
-function plain(event: EncodedEvent): EncodedEvent {
-  return { id: event.id, type: event.type, key: event.key, text: event.text }
+/** The event alone, without what else its object holds of a delivery or a block, and with the consumer's key. */
+function plain(event: EncodedEvent, key: string | null): EncodedEvent {
+  return { id: event.id, type: event.type, key, text: event.text }
 }

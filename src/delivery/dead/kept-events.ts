@@ -11,6 +11,7 @@
 import { MillraceError } from '../../base/errors.ts'
 import { nextTurn } from '../../base/timers.ts'
 import type { EncodedEvent } from '../../broker/encoded-event.ts'
+import type { Unkeyed } from '../../broker/engine.ts'
 import type { DeadRecord } from '../consumer-records.ts'
 import type { CursorState } from '../cursor/cursor-state.ts'
 import type { Settling } from '../cursor/settling.ts'
@@ -18,6 +19,7 @@ import type { CursorHost } from '../cursor-host.ts'
 import type { DeliveryLog, EventBlock } from '../delivery-log.ts'
 import type { AttachedInstances } from '../dispatch/attached-instances.ts'
 import type { DeliveringCursor, HoldingInstance } from '../dispatch/held-delivery.ts'
+import { isUnkeyed, type Keying } from '../dispatch/keying.ts'
 import type { Lane } from '../dispatch/lane.ts'
 import type { LaneTable } from '../dispatch/lane-table.ts'
 import type { Chain, DeadLetterBox } from './dead-letter-box.ts'
@@ -41,6 +43,10 @@ export interface KeptHost {
   parkLane(lane: KeyLane, offset: number): void
   unblock(lane: KeyLane): void
   setUnmatched(block: EventBlock, offset: number): void
+  /** The key that orders an event; or why the consumer's own key function gives none. */
+  readonly keying: Pick<Keying, 'isOwn' | 'of'>
+  /** The consumer's own key function failed again: the event is a dead letter once more. */
+  giveUpUnkeyed(event: DeadRecord, offset: number, timeMs: number, key: Unkeyed, kept: boolean): void
   deliver(
     instance: HoldingInstance,
     lane: KeyLane,
@@ -118,12 +124,32 @@ export class KeptEvents {
       this.#fetch(offset, chain.key, () => this.#dispatcher.unblock(lane))
       return
     }
+    const key = this.#keyOf(record, offset)
+    if (typeof key === 'string' && key !== chain.key) {
+      box.move(chain, offset, key)
+      lanes.enqueue(lane)
+      return this.#enterLane(key)
+    }
     const instance = instances.pickKept(record, offset)
     if (instance === 'unmatched' && log.spec.kind === 'stream') this.#skip(lane, offset, chain.key)
     else if (instance === 'unknown') this.#dispatcher.parkLane(lane, offset)
     else if (typeof instance === 'string') lanes.setAside(lane)
     else if (instance.keys.mayTake(chain.key, cursor) && this.#dispatcher.isDue(lane, offset))
       this.#dispatcher.deliver(instance, lane, record, offset, record.timeMs, true)
+  }
+
+  /** The key that orders a kept event now: its consumer's own function may have changed since it was kept. */
+  #keyOf(record: DeadRecord, offset: number): string | null | Unkeyed {
+    const { keying } = this.#dispatcher
+    return keying.isOwn ? keying.of(record, offset, record.timeMs) : record.key
+  }
+
+  /** A redriven event has joined the chain of a key. Deliveries of the key in flight may complete before it. */
+  #enterLane(key: string): void {
+    const { lanes } = this.#parts
+    const lane = lanes.of(key)
+    if (lane.inFlight > 0 && !lane.lastRedriven) lane.letPass()
+    lanes.enqueue(lane)
   }
 
   /** No instance matches the event any more. */
@@ -169,11 +195,11 @@ export class KeptEvents {
     box.takeUnchained(name, offset)
     // Without a record, the event was dropped or its consumer was rewound.
     if (record === undefined) return true
-    if (record.key !== null) {
-      const lane = lanes.of(record.key)
-      if (lane.inFlight > 0 && !lane.lastRedriven) lane.letPass()
-      box.enchain(name, record.key, offset)
-      lanes.enqueue(lane)
+    const key = this.#keyOf(record, offset)
+    if (isUnkeyed(key)) this.#dispatcher.giveUpUnkeyed(record, offset, record.timeMs, key, true)
+    else if (key !== null) {
+      box.enchain(name, key, offset)
+      this.#enterLane(key)
     } else if (state.versions.isRefused(offset, instance)) this.#park(instance, record, offset)
     else if (!this.#dispatcher.whenDue(offset, () => this.addUnchained(name, offset)))
       this.#dispatcher.deliver(instance, lanes.of(null), record, offset, record.timeMs, true)

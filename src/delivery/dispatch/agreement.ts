@@ -14,6 +14,8 @@ import type { ConsumerSpec } from '../../broker/engine.ts'
 export interface Shape {
   readonly channels: string
   readonly handlers: string
+  /** Whether the consumer has a key of its own. */
+  readonly key: string
   readonly onDead: string
   readonly attempts: string
   readonly lease: string
@@ -22,17 +24,20 @@ export interface Shape {
 const PARTS = {
   channels: 'their channels',
   handlers: 'the events that they handle',
+  key: 'key',
   onDead: 'onDead',
   attempts: 'retry.attempts',
   lease: 'lease',
 } as const satisfies Record<keyof Shape, string>
 const NAMES = Object.keys(PARTS) as (keyof Shape)[]
 const DIGEST_CHARS = 12
+const CHANNEL_KEY = 'channel'
 
-export function shapeOf({ channels, wants, onDead, attemptsMax, leaseMs }: ConsumerSpec): Shape {
+export function shapeOf({ channels, wants, keyOf, onDead, attemptsMax, leaseMs }: ConsumerSpec): Shape {
   return {
     channels: digestOf(channels),
     handlers: digestOf(wants.map(({ type, pattern }) => JSON.stringify([type, pattern]))),
+    key: keyOf === undefined ? CHANNEL_KEY : 'own',
     onDead: String(onDead),
     attempts: String(attemptsMax),
     lease: String(leaseMs),
@@ -41,8 +46,12 @@ export function shapeOf({ channels, wants, onDead, attemptsMax, leaseMs }: Consu
 
 /** The shape in a member's note. Null if the note has none, because an older version or another client wrote it. */
 export function shapeIn(value: unknown): Shape | null {
-  const shape = typeof value === 'object' && value !== null ? (value as Readonly<Record<string, unknown>>) : null
-  return shape !== null && NAMES.every((name) => typeof shape[name] === 'string') ? (shape as unknown as Shape) : null
+  // Members of earlier versions have no own keys.
+  const shape =
+    typeof value === 'object' && value !== null ? { key: CHANNEL_KEY, ...(value as Record<string, unknown>) } : null
+  return shape !== null && NAMES.every((name) => typeof (shape as Record<string, unknown>)[name] === 'string')
+    ? (shape as unknown as Shape)
+    : null
 }
 
 function digestOf(texts: readonly string[]): string {

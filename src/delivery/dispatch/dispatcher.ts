@@ -11,6 +11,7 @@
 import { isMillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import type { EncodedEvent } from '../../broker/encoded-event.ts'
+import type { OwnKey, Unkeyed } from '../../broker/engine.ts'
 import type { RetryRecord } from '../consumer-records.ts'
 import { BlockReader } from '../cursor/block-reader.ts'
 import type { CursorState } from '../cursor/cursor-state.ts'
@@ -24,6 +25,7 @@ import type { DeliveryLog, EventBlock } from '../delivery-log.ts'
 import type { AttachedInstances } from './attached-instances.ts'
 import { claimedIn } from './claims.ts'
 import { type DeliveringCursor, HeldDelivery, type HoldingInstance } from './held-delivery.ts'
+import { isUnkeyed, Keying } from './keying.ts'
 import type { Lane } from './lane.ts'
 import type { LaneTable } from './lane-table.ts'
 
@@ -34,7 +36,7 @@ const READY_MAX = 1000
 
 /** The parts of a cursor that its dispatcher uses. */
 export interface DispatcherParts {
-  readonly cursor: DeliveringCursor & Suspected
+  readonly cursor: DeliveringCursor & Suspected & { readonly hasDeliveries: boolean }
   readonly group: string
   readonly log: DeliveryLog
   readonly host: CursorHost
@@ -47,7 +49,7 @@ export interface DispatcherParts {
 }
 
 export class Dispatcher implements KeptHost {
-  readonly #cursor: DeliveringCursor & Suspected
+  readonly #cursor: DeliveringCursor & Suspected & { readonly hasDeliveries: boolean }
   readonly #log: DeliveryLog
   readonly #host: CursorHost
   readonly #state: CursorState
@@ -58,6 +60,8 @@ export class Dispatcher implements KeptHost {
   readonly #settling: Settling
   readonly #reader: BlockReader
   readonly #kept: KeptEvents
+  readonly keying: Keying
+  readonly #group: string
   /** The next offset to read. */
   #next: number
   /** Events of a queue that no attached instance matches. */
@@ -75,6 +79,8 @@ export class Dispatcher implements KeptHost {
     this.#lanes = parts.lanes
     this.#inFlight = parts.inFlight
     this.#settling = parts.settling
+    this.#group = parts.group
+    this.keying = new Keying(parts.log.name)
     this.#next = parts.state.done.floor
     this.#reader = new BlockReader(parts.log, {
       onRead: () => this.#cursor.pump(),
@@ -110,6 +116,17 @@ export class Dispatcher implements KeptHost {
   matchAgain(): void {
     this.#state.versions.lookAgain()
     for (const [key, offset] of this.#unmatched.splice(0)) this.#requeue(this.#lanes.of(key), offset)
+  }
+
+  /**
+   * An instance is to be attached: its consumer's own key is taken from now on. Where that changes the keys of events,
+   * those that were read and not delivered are read again. While deliveries are in flight, they keep the keys that they
+   * have.
+   */
+  adoptKey(own: OwnKey | undefined): void {
+    if (!this.keying.adopt(own, this.#instances.size === 0) || this.#cursor.hasDeliveries) return
+    this.restart(this.#state.done.floor)
+    this.wakeChains()
   }
 
   /** Begin again at an offset. */
@@ -168,8 +185,10 @@ export class Dispatcher implements KeptHost {
     const instance = this.#instances.pick(block, index)
     if (instance === 'unmatched') return this.setUnmatched(block, offset)
     const event = block.at(index)
-    if (this.#log.superseded(event.key, offset)) this.#settling.skip(offset, offset + 1)
-    else if (event.key !== null) this.#giveKeyed(event, event.key, offset, block.timeAt(index), instance)
+    if (this.#log.superseded(event.key, offset)) return this.#settling.skip(offset, offset + 1)
+    const key = this.keying.of(event, offset, block.timeAt(index))
+    if (isUnkeyed(key)) this.giveUpUnkeyed(event, offset, block.timeAt(index), key, false)
+    else if (key !== null) this.#giveKeyed(event, key, offset, block.timeAt(index), instance)
     else if (typeof instance === 'string' || this.#state.isMarked(offset)) this.#requeue(this.#lanes.of(null), offset)
     else this.deliver(instance, null, event, offset, block.timeAt(index), false)
   }
@@ -205,8 +224,25 @@ export class Dispatcher implements KeptHost {
 
   /** No attached instance matches the event: a queue keeps it for one that does, in a stream it is settled. */
   setUnmatched(block: EventBlock, offset: number): void {
-    if (this.#log.spec.kind === 'queue') this.#unmatched.push([block.at(offset - block.firstOffset).key, offset])
-    else this.#settling.skip(offset, offset + 1)
+    if (this.#log.spec.kind === 'stream') return this.#settling.skip(offset, offset + 1)
+    const index = offset - block.firstOffset
+    const event = block.at(index)
+    const key = this.keying.of(event, offset, block.timeAt(index))
+    if (isUnkeyed(key)) this.giveUpUnkeyed(event, offset, block.timeAt(index), key, false)
+    else this.#unmatched.push([key, offset])
+  }
+
+  /** The consumer's own key function failed: the event becomes a dead letter without a key. */
+  giveUpUnkeyed(event: EncodedEvent, offset: number, timeMs: number, { failed }: Unkeyed, kept: boolean): void {
+    const { id, type } = event
+    const instance = this.#instances.first
+    const attempt = this.#state.attempts(offset) + 1
+    const onDead = instance?.spec.onDead ?? 'skip'
+    const consumer = instance?.spec.name ?? this.#group
+    this.#box.add({ consumer, onDead, event, key: null, offset, timeMs, attempt }, failed, this.#host.nowMs())
+    this.#settling.settle(null, offset, kept)
+    this.#host.touch(this.#state)
+    instance?.gaveUp({ channel: this.#log.name, offset, key: null, id, type, attempt }, failed)
   }
 
   /** The log no longer has the events before an offset. */

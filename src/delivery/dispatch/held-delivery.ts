@@ -3,7 +3,7 @@
  * delivery need of each other: the cursor that delivers it, and the instance that holds it.
  */
 import type { EncodedEvent } from '../../broker/encoded-event.ts'
-import type { ClaimOutcome, ConsumerSpec, Delivery, OnDead } from '../../broker/engine.ts'
+import type { ClaimOutcome, ConsumerSpec, Delivery, EventAttempt, OnDead } from '../../broker/engine.ts'
 import type { Failure } from '../../broker/failure.ts'
 import type { StoredEvent } from '../../event/cloud-event.ts'
 import { decodeAlike } from '../../event/decode-alike.ts'
@@ -69,7 +69,7 @@ export interface HoldingInstance {
   /** Take deliveries away. What the instance says of them afterwards is refused. */
   revoke(deliveries: readonly HeldDelivery[]): void
   /** The cursor made an event a dead letter instead of delivering it to this instance. */
-  gaveUp(delivery: HeldDelivery, failure: Failure): void
+  gaveUp(event: EventAttempt, failure: Failure): void
 }
 
 export class HeldDelivery implements Delivery {
@@ -80,6 +80,8 @@ export class HeldDelivery implements Delivery {
   readonly timeMs: number
   readonly attempt: number
   readonly redriven: boolean
+  /** The key of its lane. A lane may serve another key after its delivery has ended. */
+  readonly key: string | null
   /** Its slot in the set of deliveries that its instance holds. */
   slot = -1
   attachment: unknown = null
@@ -106,6 +108,7 @@ export class HeldDelivery implements Delivery {
     this.timeMs = timeMs
     this.attempt = attempt
     this.redriven = redriven
+    this.key = lane === null ? null : lane.key
   }
 
   get event(): EncodedEvent {
@@ -145,7 +148,7 @@ export class HeldDelivery implements Delivery {
 
   /** What later events do if this one becomes a dead letter. */
   get onDead(): OnDead {
-    return this.instance.spec.onDead ?? (this.#event.key === null ? 'skip' : 'park')
+    return this.instance.spec.onDead ?? (this.key === null ? 'skip' : 'park')
   }
 
   get channel(): string {
@@ -156,9 +159,6 @@ export class HeldDelivery implements Delivery {
   }
   get type(): string {
     return this.#event.type
-  }
-  get key(): string | null {
-    return this.#event.key
   }
   get text(): string {
     return this.#event.text

@@ -11,6 +11,7 @@ import type {
   Delivery,
   DeliverySink,
   Emission,
+  EventAttempt,
   HeldClaim,
   Subscription,
 } from '../../broker/engine.ts'
@@ -86,6 +87,7 @@ export class Instance implements Subscription, HoldingInstance {
   readonly #waitingForCredit = new Set<DeliveringCursor>()
   #credit: number
   #paused = false
+  #circuit: string | null = null
   #suspended = false
   #closing = false
   #closed: Promise<void> = Promise.resolve()
@@ -139,6 +141,11 @@ export class Instance implements Subscription, HoldingInstance {
   /** The instance, or its consumer as a whole, is paused. */
   get idle(): boolean {
     return this.#paused || this.#suspended
+  }
+
+  /** Why its circuit breaker is open; null where it is not. */
+  get circuit(): string | null {
+    return this.#circuit
   }
 
   get closing(): boolean {
@@ -205,8 +212,8 @@ export class Instance implements Subscription, HoldingInstance {
     }
   }
 
-  gaveUp(delivery: HeldDelivery, failure: Failure): void {
-    afterThis(() => this.#sink.buried?.(delivery, failure))
+  gaveUp(event: EventAttempt, failure: Failure): void {
+    afterThis(() => this.#sink.buried?.(event, failure))
   }
 
   complete(delivery: Delivery, emissions: readonly Emission[] | null): boolean {
@@ -376,12 +383,14 @@ export class Instance implements Subscription, HoldingInstance {
     if (!suspended) for (const cursor of this.#cursors) cursor.pumpSoon()
   }
 
-  pause(): void {
+  pause(why: string | null = null): void {
     this.#paused = true
+    this.#circuit = why
   }
 
   resume(): void {
     this.#paused = false
+    this.#circuit = null
     for (const cursor of this.#cursors) cursor.pumpSoon()
   }
 

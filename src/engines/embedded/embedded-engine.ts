@@ -12,6 +12,7 @@ import { realInterval } from '../../base/timers.ts'
 import { AlarmList } from '../../broker/alarm-list.ts'
 import type { Capabilities } from '../../broker/capabilities.ts'
 import type { Carriage } from '../../broker/carriage.ts'
+import { sharedQueueKey } from '../../broker/consumer-errors.ts'
 import type { Consumers } from '../../broker/consumers.ts'
 import type { ChannelState, EngineDescription } from '../../broker/description.ts'
 import type { EncodedEvent } from '../../broker/encoded-event.ts'
@@ -240,7 +241,10 @@ export class EmbeddedEngine implements Engine {
     for (const instance of this.#instances) {
       const takes = (name: string): boolean =>
         name === spec.name || (isWildcard(name) && compileWildcard(name)(spec.name))
-      if (instance.spec.channels.some(takes)) this.#homes.attach(instance, log, { at: 'beginning' })
+      if (!instance.spec.channels.some(takes)) continue
+      const other = this.#homes.sharesQueue(instance.spec, log)
+      if (other === null) this.#homes.attach(instance, log, { at: 'beginning' })
+      else this.#alarm(sharedQueueKey(spec.name, instance.spec.name, other))
     }
     await this.#committer.flushed()
   }
@@ -307,6 +311,10 @@ export class EmbeddedEngine implements Engine {
       const matches = isWildcard(name) ? compileWildcard(name) : null
       if (matches === null) logs.add(this.#channels.log(name))
       else for (const log of this.#channels.byName.values()) if (matches(log.name)) logs.add(log)
+    }
+    for (const log of logs) {
+      const other = this.#homes.sharesQueue(spec, log)
+      if (other !== null) throw sharedQueueKey(log.spec.name, spec.name, other)
     }
     if (spec.state !== undefined) await this.declare(spec.state)
     const instance = new Instance(spec, sink, this.#instanceHost)

@@ -4,7 +4,7 @@
  */
 import type { Clock } from '../../base/clock.ts'
 import type { ConsumerPause } from '../../broker/description.ts'
-import type { Bounds } from '../../broker/engine.ts'
+import type { Bounds, ConsumerSpec } from '../../broker/engine.ts'
 import type { Position } from '../../broker/position.ts'
 import {
   consumerKeys,
@@ -88,6 +88,19 @@ export class EmbeddedHomes implements CarriedHomes<EmbeddedHome> {
     const isQueue = log.spec.kind === 'queue'
     if (isQueue) this.#parts.committer.record(keys.worker(log.id, instance.spec.name), Buffer.alloc(0))
     this.cursor(isQueue ? QUEUE_GROUP : instance.spec.name, log, isQueue ? { at: 'beginning' } : from).attach(instance)
+  }
+
+  /**
+   * The other consumer that works on a queue, where one of the two has a key of its own: they cannot share the queue.
+   * Null where they can, or there is no other.
+   */
+  sharesQueue(spec: Pick<ConsumerSpec, 'name' | 'keyOf'>, log: ChannelLog): string | null {
+    if (log.spec.kind !== 'queue') return null
+    const others = [...this.#parts.instances].filter(
+      (instance) => instance.spec.name !== spec.name && [...instance.cursors].some((cursor) => cursor.log === log),
+    )
+    const other = others.find((instance) => spec.keyOf !== undefined || instance.spec.keyOf !== undefined)
+    return other?.spec.name ?? null
   }
 
   /** The channel is removed, with everything that consumers have settled in it. */

@@ -14,8 +14,9 @@ import type { World } from './world.ts'
  * - `crash`: a broker can be ended as `kill -9` would end it
  * - `engine`: the port can be opened without a broker
  * - `disk`: stored events are not in this process's memory
+ * - `own-key`: the process that decides about deliveries can call the key function of a consumer
  */
-export type Need = 'reopen' | 'crash' | 'engine' | 'disk'
+export type Need = 'reopen' | 'crash' | 'engine' | 'disk' | 'own-key'
 
 /** One executable statement of the contract. */
 export interface Scenario {

@@ -7,6 +7,7 @@ import { atLeastOnce } from './clauses/03-at-least-once.ts'
 import { oneKeyInChannels } from './clauses/04-one-key-in-channels.ts'
 import { orderBehindLetters } from './clauses/04-order-behind-letters.ts'
 import { orderByKey } from './clauses/04-order-by-key.ts'
+import { ownKey } from './clauses/04-own-key.ts'
 import { retry } from './clauses/05-retry.ts'
 import { deadLetter } from './clauses/06-dead-letter.ts'
 import { letterPages } from './clauses/06-letter-pages.ts'
@@ -51,6 +52,7 @@ export const SCENARIOS: readonly Scenario[] = [
   ...orderByKey,
   ...orderBehindLetters,
   ...oneKeyInChannels,
+  ...ownKey,
   ...retry,
   ...deadLetter,
   ...letterPages,

@@ -12,6 +12,7 @@ import { LIMITS } from '../../base/limits.ts'
 import { orAfterMs } from '../../base/timers.ts'
 import type { Capabilities } from '../../broker/capabilities.ts'
 import type { Carriage } from '../../broker/carriage.ts'
+import { refuseOwnKey } from '../../broker/consumer-errors.ts'
 import type { Consumers } from '../../broker/consumers.ts'
 import type { DelayedEvent, Delays } from '../../broker/delays.ts'
 import type {
@@ -386,6 +387,7 @@ export class RemoteEngine implements Engine {
 
   async subscribe(spec: ConsumerSpec, sink: DeliverySink): Promise<Subscription> {
     this.#open()
+    refuseOwnKey(spec, this.name, 'the process that has the data decides about deliveries, and has no key function')
     const subscription = new RemoteSubscription(this.#nextSubscription++, spec, sink, this.#link)
     this.#subscriptions.set(subscription.number, subscription)
     try {

@@ -84,6 +84,8 @@ export class RemoteSubscription implements Subscription {
   #begun = false
   #giving = false
   #paused = false
+  /** Why the circuit breaker of the instance is open. */
+  #circuit: string | null = null
   /** The server has accepted it, so a new session must subscribe again. */
   established = false
   #closing: Promise<void> | null = null
@@ -328,24 +330,27 @@ export class RemoteSubscription implements Subscription {
     this.#link.sendUncounted(frame)
   }
 
-  pause(): void {
-    this.#switch(true)
+  pause(why: string | null = null): void {
+    this.#switch(true, why)
   }
 
   resume(): void {
-    this.#switch(false)
+    this.#switch(false, null)
   }
 
-  #switch(paused: boolean): void {
-    if (this.#paused === paused) return
+  #switch(paused: boolean, circuit: string | null): void {
+    if (this.#paused === paused && this.#circuit === circuit) return
     this.#paused = paused
+    this.#circuit = circuit
     this.#tellSwitch()
   }
 
   #tellSwitch(): void {
-    const frame = newFrame(FRAME.switch, 5)
+    const why = (this.#circuit ?? '').slice(0, LIMITS.reasonCharsMax)
+    const frame = newFrame(FRAME.switch, 5 + Buffer.byteLength(why))
     frame.writeUInt32LE(this.number, FRAME_HEADER_BYTES)
     frame[FRAME_HEADER_BYTES + 4] = this.#paused ? 1 : 0
+    frame.write(why, FRAME_HEADER_BYTES + 5)
     this.#link.send(frame)
   }
 

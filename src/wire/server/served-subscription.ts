@@ -64,6 +64,7 @@ export class ServedSubscription implements DeliverySink {
   readonly #inFlight = new InFlightDeliveries()
   #outbox: Delivery[] = []
   #pausedByClient = false
+  #why: string | null = null
   #held = false
   #paused = false
   /** How many settlements the client has sent. */
@@ -258,9 +259,12 @@ export class ServedSubscription implements DeliverySink {
     )
   }
 
-  /** The client pauses or resumes. */
-  switch(paused: boolean): void {
+  /** The client pauses or resumes. `why`: its circuit breaker is open. */
+  switch(paused: boolean, why: string | null): void {
     this.#pausedByClient = paused
+    const isKnown = this.#why === why
+    this.#why = why
+    if (paused && this.#paused && !isKnown) this.#subscription.pause(why ?? undefined)
     this.#apply()
   }
 
@@ -274,7 +278,7 @@ export class ServedSubscription implements DeliverySink {
     const paused = this.#pausedByClient || this.#held
     if (paused === this.#paused) return
     this.#paused = paused
-    if (paused) this.#subscription.pause()
+    if (paused) this.#subscription.pause(this.#why ?? undefined)
     else this.#subscription.resume()
   }
 

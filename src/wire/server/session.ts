@@ -145,7 +145,7 @@ export class Session {
         this.#subscriptions.get(body.readUInt32LE(0))?.renew()
         break
       case FRAME.switch:
-        this.#subscriptions.get(body.readUInt32LE(0))?.switch(body[4] === 1)
+        this.#subscriptions.get(body.readUInt32LE(0))?.switch(body[4] === 1, reasonIn(body, 5))
         break
       case FRAME.readMore:
         this.#reads.get(body.readUInt32LE(0))?.more(body.readUInt32LE(4))
@@ -332,6 +332,11 @@ function numbersOf(body: Buffer, from: number): number[] {
   for (let at = from; at + 4 <= body.length; at += 4) numbers.push(body.readUInt32LE(at))
   if (numbers.length > LIMITS.concurrencyMax) throw malformed('states of more deliveries than can be in flight')
   return numbers
+}
+
+/** The reason in the rest of a frame; null where there is none. */
+function reasonIn(body: Buffer, at: number): string | null {
+  return body.length <= at ? null : body.toString('utf8', at).slice(0, LIMITS.reasonCharsMax)
 }
 
 function tooMany(what: string): MillraceError {

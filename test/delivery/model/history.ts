@@ -4,7 +4,7 @@
  */
 import type { ConsumerSpec, OnDead } from '../../../src/broker/engine.ts'
 import { type Random, randomFrom } from '../../../src/testing/conformance/random.ts'
-import type { ChannelSetup } from './sim-log.ts'
+import { type ChannelSetup, keyInText } from './sim-log.ts'
 
 export type Verb = 'complete' | 'retry' | 'deadLetter' | 'release'
 export type QueryKind = 'all' | 'channel' | 'offset' | 'id' | 'key' | 'limit' | 'key and limit'
@@ -68,6 +68,16 @@ export function historyFrom(seed: number): History {
   const favourite = random.chance(0.5) ? random.below(WEIGHTS.length) : -1
   while (steps.length < count) steps.push(stepFrom(random, setup, favourite))
   return { setup, steps }
+}
+
+/**
+ * The same history for consumers with a key of their own: the channels have other keys, and the consumers find the keys
+ * of the history in the texts.
+ */
+export function withOwnKeys({ setup, steps }: History): History {
+  const channels = setup.channels.map((channel) => ({ ...channel, latestByKey: false, otherKeys: true }))
+  const consumers = setup.consumers.map((spec) => ({ ...spec, keyOf: keyInText }))
+  return { setup: { ...setup, channels, consumers }, steps }
 }
 
 function setupFrom(random: Random): Setup {

@@ -170,7 +170,8 @@ export class Player {
       if (event === null) return null
       const id = `e${this.#published++}`
       const type = TYPES[event[1]] as string
-      return { id, type, key: KEYS[event[0]] ?? null, text: JSON.stringify({ id, type }) }
+      const key = KEYS[event[0]] ?? null
+      return { id, type, key, text: JSON.stringify({ id, type, key }) }
     })
     // The model must know the events before one of them is delivered.
     const ledger = this.#ledger

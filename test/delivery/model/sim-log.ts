@@ -10,6 +10,13 @@ export interface ChannelSetup {
   readonly name: string
   readonly kind: 'stream' | 'queue'
   readonly latestByKey: boolean
+  /** The channel has other keys than those by which its consumers order: these are in the texts of its events. */
+  readonly otherKeys?: boolean
+}
+
+/** The key in the text of an event: consumers with a key of their own order by it. */
+export function keyInText({ text }: Pick<BlockEvent, 'text'>): string | null {
+  return (JSON.parse(text) as { readonly key?: string | null }).key ?? null
 }
 
 /** How many blocks a look-up keeps in memory, at most. */
@@ -19,8 +26,10 @@ export class SimBlock implements EventBlock {
   readonly firstOffset: number
   readonly timeMs: number
   readonly events: (BlockEvent | null)[]
+  readonly #otherKeys: boolean
 
-  constructor(firstOffset: number, timeMs: number, events: (BlockEvent | null)[]) {
+  constructor(firstOffset: number, timeMs: number, events: (BlockEvent | null)[], otherKeys = false) {
+    this.#otherKeys = otherKeys
     this.firstOffset = firstOffset
     this.timeMs = timeMs
     this.events = events
@@ -35,7 +44,8 @@ export class SimBlock implements EventBlock {
   }
 
   at(index: number): BlockEvent {
-    return this.events[index] ?? HOLE
+    const event = this.events[index] ?? HOLE
+    return this.#otherKeys && event !== HOLE ? { ...event, key: event.id.endsWith('3') ? null : event.id } : event
   }
 
   typeAt(index: number): string {
@@ -62,12 +72,14 @@ export class SimLog implements DeliveryLog, ModelLog {
   committed = 0
   blocks: SimBlock[] = []
   readonly #latestByKey: boolean
+  readonly #otherKeys: boolean
   readonly #latest = new Map<string, number>()
   #memory: SimBlock[] = []
   /** Reads under way. Calling one answers it. */
   reads: (() => void)[] = []
 
-  constructor(id: number, { name, kind, latestByKey }: ChannelSetup) {
+  constructor(id: number, { name, kind, latestByKey, otherKeys = false }: ChannelSetup) {
+    this.#otherKeys = otherKeys
     this.id = id
     this.name = name
     this.spec = { kind }
@@ -75,7 +87,7 @@ export class SimLog implements DeliveryLog, ModelLog {
   }
 
   append(events: (BlockEvent | null)[], timeMs: number): void {
-    const block = new SimBlock(this.committed, timeMs, events)
+    const block = new SimBlock(this.committed, timeMs, events, this.#otherKeys)
     this.blocks.push(block)
     this.#memory.push(block)
     for (const [index, event] of events.entries())
@@ -112,6 +124,7 @@ export class SimLog implements DeliveryLog, ModelLog {
           block.events.map((event, index) =>
             event !== null && this.superseded(event.key, block.firstOffset + index) ? null : event,
           ),
+          this.#otherKeys,
         ),
     )
     this.evict()

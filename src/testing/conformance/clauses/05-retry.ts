@@ -21,6 +21,38 @@ import {
 import { clause, type Scenario } from '../scenario.ts'
 
 export const retry: readonly Scenario[] = clause(5, {
+  'while-a-circuit-breaker-is-open-no-event-uses-an-attempt': async (world) => {
+    const broker = await world.connect()
+    const orders = orderStream(world.name('orders'))
+    const name = world.name('worker')
+    const calls = new Calls()
+    let down = true
+    await broker.start(
+      consumer(name, orders, {
+        concurrency: 1,
+        retry: { attempts: 1000, ...QUICK },
+        breaker: { failures: 3, wait: '150ms', max: '150ms' },
+      }).on(Placed, (each, ctx) => {
+        calls.add(each, ctx)
+        if (down) throw new Error('down')
+      }),
+    )
+    await broker.publish(orders, placedMany(20, 20))
+    await world.eventually(() => holds(calls.length >= 5, 'two probes after the three attempts that opened it'))
+    const alarms = (await broker.describe()).alarms.map(({ code }) => code)
+    assert.deepEqual(alarms, ['CIRCUIT_OPEN'])
+    const spans = calls.all.slice(3).map(({ atMs }, index) => atMs - (calls.all[index + 2]?.atMs ?? 0))
+    holds(
+      spans.every((span) => span > 100),
+      `a probe came without a wait: ${spans.join(', ')}`,
+    )
+    down = false
+    await calls.reach(world, 20 + calls.length)
+    await idle(world, broker, name)
+    assert.deepEqual((await broker.describe()).alarms, [])
+    assert.equal((await describeConsumer(broker, name)).deadLetters, 0)
+  },
+
   'attempts-are-counted-and-limited': async (world) => {
     const broker = await world.connect()
     const orders = orderStream(world.name('orders'))
