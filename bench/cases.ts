@@ -17,6 +17,7 @@ import { publish } from './cases/publish.ts'
 import { remote } from './cases/remote.ts'
 import { roundTrip } from './cases/round-trip.ts'
 import { rules } from './cases/rules.ts'
+import { state } from './cases/state.ts'
 import { telemetry } from './cases/telemetry.ts'
 
 export const CASES: readonly Case[] = [
@@ -26,6 +27,7 @@ export const CASES: readonly Case[] = [
   roundTrip,
   fanOut,
   middleware,
+  state,
   telemetry,
   latency,
   backlog,

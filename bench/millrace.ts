@@ -1,6 +1,7 @@
 /** Millrace as an application uses it: typed events, a keyed stream, a consumer, its own directory. */
-import { type Broker, connect, consumer } from 'millrace'
+import { type Broker, type Consumer, type ConsumerOptions, connect, consumer } from 'millrace'
 import type { Telemetry } from 'millrace/otel'
+import { z } from 'zod'
 import { type CartItem, cartStream, ItemAdded, SOURCE } from './events.ts'
 import type { Consuming, ItemHandler, Setting, System } from './system.ts'
 
@@ -10,6 +11,9 @@ export class MillraceSystem implements System {
   readonly #concurrency: number
   /** The number of middlewares around its handlers, which do nothing. */
   middlewares = 0
+
+  /** The handlers count the events of each key in its state. */
+  counts = false
 
   protected constructor(broker: Broker, concurrency: number) {
     this.broker = broker
@@ -31,9 +35,10 @@ export class MillraceSystem implements System {
   }
 
   async consume(name: string, handler: ItemHandler): Promise<Consuming> {
-    const handling = consumer(name, this.carts, { concurrency: this.#concurrency }).on(ItemAdded, ({ data }) =>
-      handler(data),
-    )
+    const options = { concurrency: this.#concurrency }
+    const handling: Consumer<typeof ItemAdded> = this.counts
+      ? counting(name, this.carts, options, handler)
+      : consumer(name, this.carts, options).on(ItemAdded, ({ data }) => handler(data))
     for (let at = 0; at < this.middlewares; at++) handling.use((_, __, next) => next())
     const running = await this.broker.start(handling)
     return {
@@ -48,4 +53,19 @@ export class MillraceSystem implements System {
   close(): Promise<void> {
     return this.broker.close()
   }
+}
+
+const Count = z.object({ count: z.int() })
+
+function counting(
+  name: string,
+  carts: ReturnType<typeof cartStream>,
+  options: ConsumerOptions,
+  handler: ItemHandler,
+): Consumer<typeof ItemAdded> {
+  const counted = { ...options, state: { schema: Count, initial: { count: 0 } } }
+  return consumer(name, carts, counted).on(ItemAdded, ({ data }, ctx) => {
+    ctx.setState({ count: ctx.state.count + 1 })
+    return handler(data)
+  }) as unknown as Consumer<typeof ItemAdded>
 }

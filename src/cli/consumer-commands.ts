@@ -1,5 +1,6 @@
 /** `millrace consumer`: pause, resume, rewind or remove a consumer, wherever its instances run. */
 import { MillraceError } from '../base/errors.ts'
+import { checkStateChoice } from '../broker/call-options.ts'
 import { complete, printJson } from './output.ts'
 import { changing, positionOf, type TargetOptions } from './target.ts'
 
@@ -22,10 +23,11 @@ export async function consumerResumeCommand(name: string, options: TargetOptions
 export interface RewindOptions extends TargetOptions {
   readonly to?: string
   readonly channel?: string
+  readonly state?: string
 }
 
 export async function consumerRewindCommand(name: string, options: RewindOptions): Promise<void> {
-  const { to, channel } = options
+  const { to, channel, state } = options
   if (to === undefined)
     throw new MillraceError(
       'INVALID_OPTION',
@@ -33,10 +35,11 @@ export async function consumerRewindCommand(name: string, options: RewindOptions
       { option: 'to' },
     )
   const position = positionOf(to)
-  const only = channel === undefined ? {} : { channel }
+  if (state !== undefined) checkStateChoice(state)
+  const only = { ...(channel !== undefined && { channel }), ...(state !== undefined && { state }) }
   await changing(options, (broker) => broker.consumer(name).rewind(position, only))
   told(
-    { consumer: name, to, ...(channel !== undefined && { channel }) },
+    { consumer: name, to, ...only },
     `${name} continues from ${to}${channel === undefined ? '' : ` in ${channel}`}`,
     options,
   )

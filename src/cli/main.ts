@@ -126,6 +126,23 @@ withData(command(program, 'consumers', 'list consumers with their lag', 'millrac
   run(async (options) => (await import('./list-commands.ts')).consumersCommand(options as never)),
 )
 
+withData(
+  command(
+    program,
+    'table <name> [key]',
+    'show the state of a consumer, or the latest events of a stream, by key',
+    `millrace table stock tea\n  $ millrace table stock --prefix tea- --json`,
+  ),
+)
+  .option('--prefix <text>', 'only keys that begin with this')
+  .option('--limit <count>', 'at most this many')
+  .option('-f, --follow', 'continue with changes')
+  .action((name: string, key: string | undefined, options: OutputOptions) =>
+    run<OutputOptions>(async (given) => (await import('./table-command.ts')).tableCommand(name, key, given as never))(
+      options,
+    ),
+  )
+
 const operated = program.command('consumer').description('pause, resume, rewind or remove a consumer, in every process')
 const consumerCommands = (): Promise<typeof import('./consumer-commands.ts')> => import('./consumer-commands.ts')
 withData(
@@ -151,6 +168,7 @@ withData(
 )
   .option('--to <position>', 'beginning, end, an offset, an age (1h) or a time')
   .option('--channel <name>', 'only in this channel')
+  .option('--state <choice>', 'keep or reset: what happens with the state of a consumer that keeps any')
   .action(on(async (name, options) => (await consumerCommands()).consumerRewindCommand(name, options as never)))
 withData(
   command(

@@ -5,6 +5,7 @@
 import { MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
 import { checkConsumerName, checkName, ownerOf } from '../base/names.ts'
+import { checkStateChoice } from '../broker/call-options.ts'
 import type { Channel } from '../channel/channel.ts'
 import { queue, stream } from '../channel/channel.ts'
 import { permitConsumer } from './dead-letter-routes.ts'
@@ -12,7 +13,7 @@ import type { GatewayHost } from './gateway-host.ts'
 import { membersOf } from './json-body.ts'
 import { badRequest } from './problem.ts'
 import { positionOf } from './query.ts'
-import type { GatewayRequest, Route } from './route.ts'
+import type { GatewayRequest, Parameter, Route } from './route.ts'
 import { CHANNEL, CONSUMER, json } from './schemas.ts'
 
 const CHANNEL_PATH = '/api/channels/{channel}'
@@ -171,6 +172,11 @@ async function reasonOf(request: GatewayRequest, what: string): Promise<string |
   return reason
 }
 
+const STATE_CHOICE: Parameter = {
+  description: 'For a consumer that keeps state, required: keep leaves the state, reset deletes all of it.',
+  schema: { enum: ['keep', 'reset'] },
+}
+
 /** The parameters may be in the query or in a JSON body. */
 function rewindRoute(host: GatewayHost): Route {
   const { broker } = host
@@ -187,20 +193,20 @@ function rewindRoute(host: GatewayHost): Route {
     name: 'rewindConsumer',
     summary: 'Move a consumer to another position, running or not. Its events in flight are taken back.',
     description: 'The position is in the query or in a JSON body.',
-    query: { to: { ...to, schema: { type: 'string' } }, channel: CHANNEL_CHOICE, reason: REASON },
+    query: { to: { ...to, schema: { type: 'string' } }, channel: CHANNEL_CHOICE, state: STATE_CHOICE, reason: REASON },
     body: {
       required: false,
       content: json({
         type: 'object',
-        properties: { to: to.schema, channel: CHANNEL_CHOICE.schema },
+        properties: { to: to.schema, channel: CHANNEL_CHOICE.schema, state: STATE_CHOICE.schema },
         additionalProperties: false,
       }),
     },
     answers: { 204: { description: 'It continues from there.' } },
-    refuses: ['UNKNOWN_CONSUMER', 'OFFSET_OUT_OF_RANGE', 'CLOSED'],
+    refuses: ['UNKNOWN_CONSUMER', 'OFFSET_OUT_OF_RANGE', 'INVALID_OPTION', 'CLOSED'],
     handle: async (request) => {
       const consumer = checkName(request.parameters['consumer'], 'consumer')
-      const { to, channel } = await rewindOf(request).catch(async (error: unknown) => {
+      const { to, channel, state } = await rewindOf(request).catch(async (error: unknown) => {
         // A caller without the permission gets that refusal, whatever the body contains.
         await permitConsumer(request, host, 'manage', consumer)
         throw error
@@ -212,14 +218,16 @@ function rewindRoute(host: GatewayHost): Route {
           400,
           'name the position: ?to=beginning, an offset, a time or an age; or the same in a JSON body, {"to": "beginning"}',
         )
-      await broker.consumer(consumer).rewind(positionOf('to', to), channel === undefined ? {} : { channel })
+      if (state !== undefined) checkStateChoice(state)
+      const only = { ...(channel !== undefined && { channel }), ...(state !== undefined && { state }) }
+      await broker.consumer(consumer).rewind(positionOf('to', to), only)
       return new Response(null, { status: 204 })
     },
   }
 }
 
-async function rewindOf(request: GatewayRequest): Promise<{ readonly to?: string; readonly channel?: string }> {
-  const body = membersOf(await request.json(), ['to', 'channel'], 'a rewind')
+async function rewindOf(request: GatewayRequest): Promise<Partial<Record<'to' | 'channel' | 'state', string>>> {
+  const body = membersOf(await request.json(), ['to', 'channel', 'state'], 'a rewind')
   const said = Object.entries(body).map(([name, value]) => {
     if (request.query[name] !== undefined)
       throw badRequest(400, `${name} is in the query and in the body: give it once`, { member: name })

@@ -24,6 +24,7 @@ import { rewindPreviewRoute } from './search/rewind-preview.ts'
 import { searchRoute } from './search/search-route.ts'
 import { SocketPart } from './socket/socket-part.ts'
 import { EventStreams, type StreamLimits } from './stream-route.ts'
+import { tableRoutes } from './table-routes.ts'
 import { handshakeRoute } from './webhook-handshake.ts'
 import type { WebhookEndpoint } from './webhooks/webhook-options.ts'
 import { WebhookPart } from './webhooks/webhook-part.ts'
@@ -64,6 +65,7 @@ export function gatewayParts(host: GatewayHost, settings: PartSettings): Gateway
     { routes: deadLetterRoutes(host) },
     new LettersPart(host),
     { routes: delayedRoutes(host) },
+    { routes: tableRoutes(host) },
     { routes: rulesRoutes(broker) },
     { routes: whyRoutes(host) },
     { routes: [...managementRoutes(host), rewindPreviewRoute(host)] },

@@ -36,6 +36,12 @@ const good = '{"specversion":"1.0","id":"1","source":"/s","type":"t"}'
 const channel = async ({ broker }: ProvocationWorld): Promise<undefined> => {
   await broker.declare(stream('some-channel', { maxEventBytes: 4096 }))
 }
+/** A stream that keeps the latest event of each key, with one event. */
+const table = async ({ broker }: ProvocationWorld): Promise<{ table: string; key: string }> => {
+  await broker.declare(stream('some-table', { retain: { latestByKey: true } }))
+  await broker.publish('some-table', { type: 't', partitionkey: 'some-key' })
+  return { table: 'some-table', key: 'some-key' }
+}
 const oneEvent = async (world: ProvocationWorld): Promise<undefined> => {
   await channel(world)
   await world.broker.publish('some-channel', { id: '1', source: '/s', type: 't' })
@@ -285,6 +291,13 @@ export const provocations: Readonly<Record<string, Provocation>> = {
   'searchEvents 404': {},
   'searchEvents 416': { prepare: channel, query: '?from=1000' },
   'searchEvents 503': { prepare: closed },
+  ...Object.fromEntries(
+    ['listTable', 'showTableEntry'].flatMap((name) => [
+      [`${name} 200`, { prepare: table }],
+      [`${name} 404`, {}],
+      [`${name} 503`, { prepare: closed }],
+    ]),
+  ),
   'showChannel 200': { prepare: channel },
   'showChannel 404': {},
   'showChannel 503': { prepare: closed },
