@@ -156,6 +156,11 @@ export interface DetailsByCode {
     readonly channel?: string
     readonly consumer?: string
   }
+  readonly NO_TRANSACTION: {
+    /** The object, such as `a pool of pg`. */
+    readonly what: string
+  }
+  readonly MIGRATION_NEEDED: { readonly part: string }
   readonly MISSING_DEPENDENCY: { readonly library: string; readonly version: string | null }
   readonly CLOSED: {
     readonly channel?: string

@@ -48,6 +48,10 @@ export const ERROR_CODES = {
   UNKNOWN_ENGINE: { retryable: false },
   /** An engine cannot hold a clause of the contract that was asked for. */
   CLAUSE_REFUSED: { retryable: false },
+  /** An object of a database library has no open transaction: it is a pool, or none has begun, or it has ended. */
+  NO_TRANSACTION: { retryable: false },
+  /** The tables of millrace are not in the user's database. */
+  MIGRATION_NEEDED: { retryable: false },
   /** A library that an engine needs is missing or of an unsupported version. */
   MISSING_DEPENDENCY: { retryable: false },
   /** The broker, reader or consumer has been closed. */

@@ -72,6 +72,12 @@ export const LIMITS = {
    * channel; for a `ws:` or `unix:` client in characters. More is refused with BACKPRESSURE.
    */
   pendingBytesMax: 67_108_864,
+  /** Events that a relay publishes together from an outbox, at most. */
+  outboxBatchMax: 10_000,
+  /** Size of the tables of one slot of an outbox in Postgres, after which the next slot is used. */
+  outboxSlotBytes: 67_108_864,
+  /** Published rows of an outbox in SQLite that are deleted together. */
+  outboxTidyRows: 10_000,
   /** Events that a walk through causes or effects reads, unless it is given another number. */
   causalScanDefault: 100_000,
   /** Most events that a walk through causes or effects may read. */

@@ -3,8 +3,6 @@
  * declarations, and reads retained events with the code's schemas.
  */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
-import { resolve } from 'node:path'
-import { pathToFileURL } from 'node:url'
 import { MillraceError } from '../base/errors.ts'
 import { type DeclaredEvent, declaredEvents } from '../compatibility/declared-events.ts'
 import { judgeEvent } from '../compatibility/judged-event.ts'
@@ -13,6 +11,7 @@ import { COMPATIBILITY_MODES, type CompatibilityMode } from '../compatibility/sc
 import { type ComparedEvent, eventsOfBroker, type RetainedEvents } from './check-events/broker-events.ts'
 import { colour, complete, EXIT, print, printJson } from './output.ts'
 import { countOf, looking, nameOf, type TargetOptions } from './target.ts'
+import { userModule } from './user-module.ts'
 
 export interface CheckEventsOptions extends TargetOptions {
   readonly lock: string
@@ -74,22 +73,8 @@ function modeOf(text: string): CompatibilityMode {
 
 /** The events that a module exports. @throws INVALID_OPTION when it cannot be loaded */
 async function loaded(path: string): Promise<DeclaredEvent[]> {
-  try {
-    const module = (await import(pathToFileURL(resolve(path)).href)) as Readonly<Record<string, unknown>>
-    return declaredEvents(Object.values(module).flatMap((value) => (Array.isArray(value) ? value : [value])))
-  } catch (cause) {
-    const { code, message } = cause as NodeJS.ErrnoException
-    const advice =
-      code === 'ERR_UNKNOWN_FILE_EXTENSION'
-        ? `: Node ${process.versions.node} does not load TypeScript. Use Node 22.18 or later, give the compiled JavaScript, or set NODE_OPTIONS="--import tsx"`
-        : `: ${message}`
-    throw new MillraceError(
-      'INVALID_OPTION',
-      `${path} cannot be loaded${advice}`,
-      { option: 'module', path },
-      { cause },
-    )
-  }
+  const module = await userModule(path)
+  return declaredEvents(Object.values(module).flatMap((value) => (Array.isArray(value) ? value : [value])))
 }
 
 function againstLock(

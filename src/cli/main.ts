@@ -432,6 +432,22 @@ withData(
     )(options),
   )
 
+const data = program.command('data').description("the tables of the outbox in your own application's database")
+command(
+  data,
+  'migrate [module]',
+  'make the tables in the database that a module exports, or print the statements',
+  'millrace data migrate ./src/database.js --plan\n  $ millrace data migrate ./src/database.js',
+)
+  .option('--plan', 'print the statements, and change nothing')
+  .option('--dialect <dialect>', 'without a module, with --plan: postgres or sqlite')
+  .option('--export <name>', 'the export that is the database or its pool', 'default')
+  .action((module: string | undefined, options: OutputOptions) =>
+    run<OutputOptions>(async (given) => (await import('./data-command.ts')).dataMigrateCommand(module, given as never))(
+      options,
+    ),
+  )
+
 command(program, 'bench', 'measure this machine for a few seconds', 'millrace bench --seconds 2')
   .option('--seconds <seconds>', 'how long each row is measured', '2')
   .option('--folder <folder>', 'the directory for the data; the command measures its disk')

@@ -17,6 +17,7 @@ export const EXPORTS: Readonly<Record<string, readonly string[]>> = {
   ],
   './pattern': ['RuleIndex', 'compileExpression', 'compileFilter', 'compilePattern', 'explainPattern'],
   './rules': ['parseRuleFile', 'rulesOf', 'startRules'],
+  './data': ['fromPgClient', 'fromPgPool', 'fromSqlite', 'migrate', 'migrationScript', 'outbox', 'outboxRelay'],
   './browser': ['createClient'],
   './gateway': ['createGateway', 'serveGateway'],
   './otel': ['openTelemetry'],
