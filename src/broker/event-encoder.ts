@@ -35,7 +35,7 @@ export class EventEncoder {
 
   /** The CloudEvents `source` of events that have none. */
   get source(): string {
-    return this.#source
+    return this.#encoder.source
   }
 
   /** Whether events can be encoded for the channel without waiting. */

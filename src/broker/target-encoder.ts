@@ -26,12 +26,13 @@ export type EncodingTarget = Pick<Channel, 'name' | 'events' | 'keyOf' | 'spec'>
   Partial<Pick<KeptTarget, 'keptSchema'>>
 
 export class TargetEncoder {
-  readonly #source: string
+  /** The CloudEvents `source` of events that have none. */
+  readonly source: string
   readonly #stampMs: (() => number) | null
 
   /** `source` is that of events without one. `stampMs` is the time of events without one, if not the current one. */
   constructor(source: string, stampMs: (() => number) | null = null) {
-    this.#source = source
+    this.source = source
     this.#stampMs = stampMs
   }
 
@@ -93,7 +94,7 @@ export class TargetEncoder {
 
   #finish(target: EncodingTarget, event: Encodable, trace: TraceText | null): Encoded {
     const stamped = this.#stampMs === null || saysItsTime(event) ? event : { ...event, time: nowText(this.#stampMs()) }
-    return encodeEvent(stamped, keyOf(target, event), this.#source, target.spec.eventBytesMax, trace)
+    return encodeEvent(stamped, keyOf(target, event), this.source, target.spec.eventBytesMax, trace)
   }
 }
 
