@@ -46,14 +46,18 @@ export function mountRoutes(
       route.method,
       ...(route.method === 'GET' && route.noHead !== true ? ['HEAD'] : []),
     ])
-    app.on(route.method, honoPath(route.path), (c) => serve(c, route, authenticator, host))
-  }
-  for (const [path, allowed] of methods) {
-    const allow = allowed.sort().join(', ')
-    app.all(honoPath(path), (c) =>
-      problem(badRequest(405, `${c.req.path} does not accept ${c.req.method}: use ${allow}`), { allow }),
+    app.on(route.method, honoPath(route.path), (c) =>
+      route.noHead === true && c.req.raw.method === 'HEAD'
+        ? notAllowed(c, methods.get(route.path) ?? [])
+        : serve(c, route, authenticator, host),
     )
   }
+  for (const [path, allowed] of methods) app.all(honoPath(path), (c) => notAllowed(c, allowed))
+}
+
+function notAllowed(c: Context, allowed: readonly string[]): Response {
+  const allow = [...allowed].sort().join(', ')
+  return problem(badRequest(405, `${c.req.path} does not accept ${c.req.raw.method}: use ${allow}`), { allow })
 }
 
 function honoPath(path: string): string {
@@ -61,8 +65,6 @@ function honoPath(path: string): string {
 }
 
 async function serve(c: Context, route: Route, authenticator: Authenticator, host: GatewayHost): Promise<Response> {
-  if (route.noHead === true && c.req.raw.method === 'HEAD')
-    throw badRequest(405, `${c.req.path} is an endless stream, so it has no HEAD: use GET`)
   const node = (c.env ?? {}) as ServerObjects
   const caller = callerOfRequest(c.req.raw, node.incoming)
   const asked =

@@ -5,7 +5,7 @@
  * Without access control it accepts requests from this machine only. It never accepts requests from web pages of
  * origins that are not allowed.
  */
-import type { IncomingMessage } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { Hono } from 'hono'
 import { cors } from 'hono/cors'
@@ -25,6 +25,7 @@ import { type ConsoleOptions, consolePath, mountConsole } from './console/consol
 import { mountRoutes } from './dispatch.ts'
 import { documentPart, upgradePaths, upgradeRequired } from './document-part.ts'
 import type { GatewayHost } from './gateway-host.ts'
+import { type NodeListener, nodeListener } from './node-listener.ts'
 import { LOOPBACK_HOSTS, OriginGuard } from './origin-guard.ts'
 import { gatewayParts } from './parts.ts'
 import { badRequest, problem } from './problem.ts'
@@ -96,6 +97,11 @@ export interface Gateway {
    * disconnect a stalled client.
    */
   fetch(request: Request, env?: object): Promise<Response>
+  /**
+   * Answer a request of Node's HTTP server: `createServer(gateway.listener)`, or in Express
+   * `app.use('/events', gateway.listener)`. Mount it before body parsers, because the gateway reads bodies itself.
+   */
+  readonly listener: (incoming: IncomingMessage, outgoing: ServerResponse) => void
   /** Answer a WebSocket upgrade: `server.on('upgrade', gateway.upgrade)`. */
   readonly upgrade: (incoming: IncomingMessage, socket: Duplex, head: Buffer) => void
   /** Resolves when all parts run. */
@@ -152,6 +158,7 @@ export function createGateway(broker: Broker, options: GatewayOptions = {}): Gat
 class BrokerGateway implements Gateway {
   /** Arrow functions, because frameworks call these without the object. */
   readonly fetch = async (request: Request, env?: object): Promise<Response> => this.#app.fetch(request, env)
+  readonly listener: NodeListener = nodeListener(this.fetch)
   readonly upgrade: (incoming: IncomingMessage, socket: Duplex, head: Buffer) => void
   readonly started: Promise<void>
   readonly #app = new Hono()

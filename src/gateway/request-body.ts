@@ -25,7 +25,7 @@ export class RequestBodies {
   /**
    * Read the body and give it to `use`. Its bytes count until `use` has finished. `incoming` is Node's own request, if
    * there is one: reading it directly costs a third of reading a `fetch` body.
-   * @throws REQUEST_TOO_LARGE · BACKPRESSURE · INVALID_REQUEST when it is compressed or incomplete
+   * @throws REQUEST_TOO_LARGE · BACKPRESSURE · INVALID_REQUEST when it is compressed or incomplete, or was read before
    */
   async read<Result>(
     request: Request,
@@ -64,10 +64,7 @@ export class RequestBodies {
     }
     try {
       // The request is not destroyed when its body is refused, because the refusal goes out on the same connection.
-      await eachChunk(
-        incoming?.iterator({ destroyOnReturn: false }) ?? (request.body as AsyncIterable<Uint8Array> | null),
-        hold,
-      )
+      await eachChunk(chunksOf(request, incoming), hold)
       return await use(chunks.length === 1 ? (chunks[0] as Uint8Array) : Buffer.concat(chunks))
     } finally {
       this.#count(caller, -bytes)
@@ -93,7 +90,33 @@ export class RequestBodies {
   }
 }
 
-async function eachChunk(body: AsyncIterable<Uint8Array> | null, hold: (chunk: Uint8Array) => void): Promise<void> {
+/**
+ * The body of a request that may have passed other code of the application. Some keep the bytes that they have read in
+ * `rawBody`.
+ * @throws INVALID_REQUEST with status 500 when other code has read the body: an event would be stored without its data
+ */
+function chunksOf(
+  request: Request,
+  incoming: Readable | undefined,
+): AsyncIterable<Uint8Array> | Iterable<Uint8Array> | null {
+  const { rawBody } = (incoming ?? {}) as { readonly rawBody?: unknown }
+  if (rawBody instanceof Uint8Array) return [rawBody]
+  if (incoming?.readableDidRead === true || request.bodyUsed) throw readBefore()
+  return incoming?.iterator({ destroyOnReturn: false }) ?? (request.body as AsyncIterable<Uint8Array> | null)
+}
+
+function readBefore(): MillraceError {
+  return new MillraceError(
+    'INVALID_REQUEST',
+    'other code of this server has read the body of the request before the gateway: mount the gateway before body parsers such as express.json()',
+    { status: 500 },
+  )
+}
+
+async function eachChunk(
+  body: AsyncIterable<Uint8Array> | Iterable<Uint8Array> | null,
+  hold: (chunk: Uint8Array) => void,
+): Promise<void> {
   if (body === null) return
   try {
     for await (const chunk of body) hold(chunk)

@@ -1,10 +1,9 @@
 /** The gateway on its own port: HTTP or HTTPS, with limits for each connection. */
-import type { Server } from 'node:http'
+import type { Server, ServerResponse } from 'node:http'
 import { createServer as createSecureServer } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
 import { createSecureContext } from 'node:tls'
-import { createAdaptorServer, type HttpBindings } from '@hono/node-server'
-import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
+import { createAdaptorServer } from '@hono/node-server'
 import { MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
 import { shown } from '../base/shown.ts'
@@ -13,8 +12,8 @@ import { type Duration, durationMs, knownOptions, wholeNumber } from '../base/un
 import type { Broker } from '../broker/broker.ts'
 import { isGuarded } from './access/access-options.ts'
 import { isLoopbackHost } from './access/caller.ts'
-import { type DirectAnswer, writeDirect } from './direct-answer.ts'
 import { createGateway, drainMsOf, GATEWAY_OPTIONS, type Gateway, type GatewayOptions } from './gateway.ts'
+import { nodeFetch } from './node-listener.ts'
 import { badRequest, refuseOnSocket } from './problem.ts'
 
 export interface ServeOptions extends GatewayOptions {
@@ -133,13 +132,7 @@ function serverOf(gateway: Gateway, tls: ServeOptions['tls'], requestMs: number,
     maxHeaderSize: 64 * 1024,
   }
   const server = createAdaptorServer({
-    fetch: async (request, env) => {
-      const { incoming, outgoing } = env as HttpBindings
-      const direct: DirectAnswer = { text: null }
-      const answer = await gateway.fetch(request, { incoming, outgoing, direct })
-      cutWhenLate(answer, outgoing, idleMs)
-      return writeDirect(answer, direct, outgoing) ? RESPONSE_ALREADY_SENT : answer
-    },
+    fetch: nodeFetch(gateway.fetch, (answer, outgoing) => cutWhenLate(answer, outgoing, idleMs)),
     // The gateway keeps Node's own Request and Response, because it must not replace an application's globals.
     overrideGlobalObjects: false,
     ...(tls === undefined
@@ -157,7 +150,7 @@ function serverOf(gateway: Gateway, tls: ServeOptions['tls'], requestMs: number,
  * A client that does not read its response in time is disconnected, even if it still sends. Event streams have their
  * own check.
  */
-function cutWhenLate(answer: Response, outgoing: HttpBindings['outgoing'], lateMs: number): void {
+function cutWhenLate(answer: Response, outgoing: ServerResponse, lateMs: number): void {
   if (answer.headers.get('content-type')?.startsWith('text/event-stream') === true) return
   const late = setTimeout(() => outgoing.destroy(), lateMs)
   late.unref()

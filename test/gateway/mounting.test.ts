@@ -1,7 +1,7 @@
 /** The gateway inside other servers, and a server that closes cleanly. */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, rmSync } from 'node:fs'
-import { createServer, type Server } from 'node:http'
+import { createServer, type IncomingMessage, type Server } from 'node:http'
 import { type AddressInfo, connect as dial } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -70,23 +70,101 @@ describe('a mounted gateway works', () => {
     await use(`${url}/events`)
   })
   test('in a plain Node server, beside other routes, as in Express', async () => {
-    const listener = getRequestListener((request, env) => gateway.fetch(request, env), { overrideGlobalObjects: false })
     const url = await listen(
       createServer((request, response) => {
         // Like app.use('/events', listener): the prefix is removed.
         if (request.url?.startsWith('/events/') !== true) return void response.end('shop')
         request.url = request.url.slice('/events'.length)
-        void listener(request, response)
+        gateway.listener(request, response)
       }),
     )
     expect(await (await fetch(url)).text()).toBe('shop')
     await use(`${url}/events`)
+  })
+  test('in a plain Node server, with nothing else', async () => {
+    await use(await listen(createServer(gateway.listener)))
   })
   test('without any server, from a Request to a Response', async () => {
     const answer = await gateway.fetch(
       new Request('http://localhost/channels/orders/events', { method: 'POST', headers: STRUCTURED, body: event }),
     )
     expect(answer.status).toBe(202)
+  })
+})
+
+describe('a body that other code of the server has read', () => {
+  const BINARY = {
+    'content-type': 'application/json',
+    ...{ 'ce-specversion': '1.0', 'ce-id': '1', 'ce-source': '/s', 'ce-type': 't' },
+  }
+  const stored = async (): Promise<unknown[]> => {
+    const answer = await gateway.fetch(new Request('http://localhost/channels/orders/events'))
+    return ((await answer.json()) as { data?: unknown }[]).map(({ data }) => data)
+  }
+  /** As a body parser does. `keep` has its bytes. */
+  const parsed = (keep: (request: IncomingMessage, bytes: Buffer) => void) =>
+    createServer(async (request, response) => {
+      const chunks: Buffer[] = []
+      for await (const chunk of request) chunks.push(chunk as Buffer)
+      keep(request, Buffer.concat(chunks))
+      gateway.listener(request, response)
+    })
+
+  test.each([
+    ['in binary mode', BINARY, '{"n":1}'],
+    ['in structured mode', STRUCTURED, event],
+  ])('is refused as a fault of the server, and nothing is stored: %s', async (_, headers, body) => {
+    const url = await listen(parsed(() => undefined))
+    for (const chunked of [false, true]) {
+      const sent = chunked ? new Blob([body]).stream() : body
+      const answer = await fetch(`${url}/channels/orders/events`, {
+        method: 'POST',
+        headers,
+        body: sent,
+        ...(chunked && { duplex: 'half' }),
+      } as RequestInit)
+      expect([answer.status, await answer.json()]).toMatchObject([
+        500,
+        { code: 'INVALID_REQUEST', detail: expect.stringContaining('before body parsers') },
+      ])
+    }
+    expect(await stored()).toEqual([])
+  })
+  test('is taken from rawBody, where that code has kept it', async () => {
+    const keep = (request: IncomingMessage, rawBody: Buffer): void => void Object.assign(request, { rawBody })
+    const url = await listen(parsed(keep))
+    const answer = await fetch(`${url}/channels/orders/events`, { method: 'POST', headers: BINARY, body: '{"n":1}' })
+    expect(answer.status).toBe(202)
+    expect(await stored()).toEqual([{ n: 1 }])
+  })
+  test('is refused in a Request whose body was used', async () => {
+    const request = new Request('http://localhost/channels/orders/events', {
+      method: 'POST',
+      headers: BINARY,
+      body: '{"n":1}',
+    })
+    await request.text()
+    expect((await gateway.fetch(request)).status).toBe(500)
+    const app = new Hono()
+    app.use(async (c, next) => {
+      await c.req.text()
+      await next()
+    })
+    app.mount('/events', gateway.fetch)
+    const url = await listen(createServer(getRequestListener(app.fetch, { overrideGlobalObjects: false })))
+    const answer = await fetch(`${url}/events/channels/orders/events`, {
+      method: 'POST',
+      headers: BINARY,
+      body: '{"n":1}',
+    })
+    expect(answer.status).toBe(500)
+    expect(await stored()).toEqual([])
+  })
+  test('may be absent', async () => {
+    const url = await listen(parsed(() => undefined))
+    const answer = await fetch(`${url}/channels/orders/events`, { method: 'POST', headers: BINARY })
+    expect(answer.status).toBe(202)
+    expect(await stored()).toEqual([undefined])
   })
 })
 
