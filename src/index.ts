@@ -3,6 +3,7 @@
  */
 import type { Broker } from './broker/broker.ts'
 import { type ConnectOptions, connectWith, type EngineOpener } from './broker/connect.ts'
+import type { SchedulesLoader } from './broker/later-schedules.ts'
 
 const openRemote: EngineOpener = async (url, options) =>
   (await import('./engines/remote/open.ts')).openRemoteEngine(url, options)
@@ -14,6 +15,8 @@ const openFile: EngineOpener = async (url, options) => {
   if (options.readOnly === true) return (await import('./engines/embedded/open.ts')).openFileReader(url)
   return (await import('./engines/embedded/shared-directory.ts')).openSharedEngine(url, options)
 }
+const loadSchedules: SchedulesLoader = async (broker, core) =>
+  new (await import('./schedule/schedules.ts')).BrokerSchedules(broker, core)
 
 /**
  * Connect to a broker. The contract (docs/contract.md) is the same on each; `broker.describe()` says how this one holds
@@ -47,18 +50,21 @@ const openFile: EngineOpener = async (url, options) => {
  * await broker.close()
  * ```
  */
-export const connect: (url: string | URL, options?: ConnectOptions) => Promise<Broker> = connectWith({
-  memory: { open: async (url, options) => (await import('./engines/embedded/open.ts')).openMemoryUrl(url, options) },
-  file: { open: openFile, takes: ['readOnly'] },
-  ws: { open: openRemote, takes: ['token'] },
-  wss: { open: openRemote, takes: ['token'] },
-  unix: { open: openRemote },
-  nats: { open: openNats },
-  tls: { open: openNats },
-  redis: { open: openRedis },
-  rediss: { open: openRedis },
-  kafka: { open: async (url, options) => (await import('./engines/kafka/open.ts')).openKafkaEngine(url, options) },
-})
+export const connect: (url: string | URL, options?: ConnectOptions) => Promise<Broker> = connectWith(
+  {
+    memory: { open: async (url, options) => (await import('./engines/embedded/open.ts')).openMemoryUrl(url, options) },
+    file: { open: openFile, takes: ['readOnly'] },
+    ws: { open: openRemote, takes: ['token'] },
+    wss: { open: openRemote, takes: ['token'] },
+    unix: { open: openRemote },
+    nats: { open: openNats },
+    tls: { open: openNats },
+    redis: { open: openRedis },
+    rediss: { open: openRedis },
+    kafka: { open: async (url, options) => (await import('./engines/kafka/open.ts')).openKafkaEngine(url, options) },
+  },
+  loadSchedules,
+)
 
 export {
   type ErrorCode,
@@ -111,6 +117,18 @@ export type {
   TableSource,
   TableValue,
 } from './broker/table.ts'
+export type {
+  DstPolicy,
+  LastRun,
+  MakeEvent,
+  MissedPolicy,
+  RunningSchedules,
+  ScheduleChange,
+  ScheduleDescription,
+  ScheduledRun,
+  Schedules,
+  When,
+} from './broker/schedules.ts'
 export {
   type Channel,
   type ChannelOptions,

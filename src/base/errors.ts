@@ -42,6 +42,8 @@ export const ERROR_CODES = {
   UNKNOWN_DEAD_LETTER: { retryable: false },
   /** There is no rule of that name. */
   UNKNOWN_RULE: { retryable: false },
+  /** There is no schedule of that name. */
+  UNKNOWN_SCHEDULE: { retryable: false },
   /** There is no push subscription of that name. */
   UNKNOWN_SUBSCRIPTION: { retryable: false },
   /** The connection URL names no engine. */

@@ -165,6 +165,20 @@ export const LIMITS = {
   logKindsMax: 200,
   /** A delivery that is not settled within this time is recorded as in flight, with the next commit. */
   inFlightRecordMs: 5,
+  /** Schedules of one broker. */
+  schedulesMax: 10_000,
+  /** Longest name of a schedule, in characters. */
+  scheduleNameCharsMax: 100,
+  /** Longest cron expression, in characters. */
+  cronCharsMax: 1000,
+  /** Shortest interval of a schedule. */
+  scheduleMsMin: 1000,
+  /** Largest jitter of a schedule. */
+  scheduleJitterMsMax: 86_400_000,
+  /** A time of a schedule that passed by more than this is missed: the schedule's policy decides what happens to it. */
+  scheduleLateMs: 60_000,
+  /** The last moment that a time of a schedule may be at: the end of the year 9999. */
+  scheduleTimeMsMax: 253_402_300_799_999,
   /** Longest time ahead that `delay` or `at` may name, and longest wait between two attempts. */
   delayMsMax: 315_360_000_000,
   /** Largest batch of `onBatch`. */

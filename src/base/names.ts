@@ -11,7 +11,7 @@ const WILDCARD = /^(?:\*|[A-Za-z0-9_$][A-Za-z0-9_$-]*)(?:\.(?:\*|[A-Za-z0-9_$][A
  * @throws INVALID_NAME when it is empty, too long, or has characters besides letters, digits, `_`, `$`, `-` and single
  * dots between words.
  */
-export function checkName(name: unknown, of: 'channel' | 'consumer' | 'event type'): string {
+export function checkName(name: unknown, of: 'channel' | 'consumer' | 'event type' | 'schedule'): string {
   if (isName(name)) return name
   throw new MillraceError(
     'INVALID_NAME',
@@ -88,7 +88,7 @@ export function isOwnChannel(channel: string): boolean {
 }
 
 /** The channel that configures consumers of Millrace's own. */
-type Owner = '$rules' | '$push' | '$redrives'
+type Owner = '$rules' | '$push' | '$redrives' | '$schedules'
 
 /** The consumer that runs redrives of dead letters. */
 export const REDRIVE_RUNNER = '$redrives.runner'
@@ -102,12 +102,14 @@ const OWN_CONSUMERS: ReadonlyMap<string, Owner> = new Map([
   ['rule', '$rules'],
   ['push', '$push'],
   ['$redrives', '$redrives'],
+  ['$schedules', '$schedules'],
 ])
 
 const OWN_WORK: Readonly<Record<Owner, string>> = {
   $rules: 'rules',
   $push: 'a push subscription',
   $redrives: 'the redrives of the gateway',
+  $schedules: 'schedules',
 }
 
 /** The channel that configures this consumer of Millrace's own; null for all others. */
@@ -117,10 +119,12 @@ export function ownerOf(consumer: string): Owner | null {
 }
 
 export function reservedName(consumer: string): MillraceError {
-  const what = OWN_WORK[ownerOf(consumer) ?? '$rules']
+  const owner = ownerOf(consumer) ?? '$rules'
+  const what = OWN_WORK[owner]
+  const verb = owner === '$redrives' || owner === '$schedules' ? 'stop' : 'remove'
   return new MillraceError(
     'INVALID_NAME',
-    `consumer "${consumer}" is Millrace's own, it runs ${what}: names that begin with "rules.", "rule.", "push." and "$redrives." are reserved. Choose another name; to stop that consumer, ${what === OWN_WORK.$redrives ? 'stop' : 'remove'} ${what}`,
+    `consumer "${consumer}" is Millrace's own, it runs ${what}: names that begin with "rules.", "rule.", "push.", "$redrives." and "$schedules." are reserved. Choose another name; to stop that consumer, ${verb} ${what}`,
     { name: consumer, of: 'consumer' },
   )
 }

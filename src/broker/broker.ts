@@ -26,6 +26,7 @@ import type { From } from './position.ts'
 import type { Readable, ReadOptions, TailedEvent } from './reading.ts'
 import type { Receipt } from './receipt.ts'
 import type { Table, TableSource, TableValue } from './table.ts'
+import type { MakeEvent, ScheduleDescription, Schedules, When } from './schedules.ts'
 
 /** Delays the event: no reader and no consumer gets it before it is due. Give one of the two, or none for "now". */
 export interface PublishOptions {
@@ -253,6 +254,46 @@ export interface Broker extends AsyncDisposable {
    * ```
    */
   backup(directory: string): Promise<Backup>
+  /**
+   * Create a schedule, or replace the one of that name, and run it in this process until the broker closes. Each of its
+   * times publishes one event to the channel, whatever dies or restarts, and however many processes run the schedule.
+   *
+   * The event is given as data, or as a function that makes it. As data it is stored with the schedule, so that any
+   * process that runs schedules publishes it. A function runs only in processes that have it: each of them makes this
+   * call when it starts. While no such process runs, times pass, and `missed` decides about them.
+   *
+   * The event's id is the name and the time, as in `daily-report/2026-03-01T06:00:00.000Z`. It has the attributes
+   * `schedule` and `scheduledtime`.
+   *
+   * @throws INVALID_OPTION when something is wrong, or no time lies ahead · INVALID_NAME when the name cannot be one ·
+   * UNKNOWN_CHANNEL when no channel of the given name is declared · CHANNEL_CONFLICT when the channel is declared in a
+   * way that conflicts · as `publish`, when the channel refuses the event
+   * @example
+   * ```ts
+   * import { connect, event, stream } from 'millrace'
+   *
+   * const ReportDue = event('report.due')
+   * const reports = stream('reports', { events: [ReportDue] })
+   * const broker = await connect('memory:')
+   * const { next } = await broker.schedule(
+   *   'daily-report',
+   *   { cron: '0 7 * * 1-5', timeZone: 'Europe/Berlin' },
+   *   reports,
+   *   ({ time }) => ReportDue({ day: time.toISOString().slice(0, 10) }),
+   * )
+   * console.log(next) // the next working day at seven
+   * await broker.close()
+   * ```
+   * @see schedules
+   */
+  schedule<C extends Channel | string>(
+    name: string,
+    when: When,
+    channel: C,
+    event: Publishable<C> | MakeEvent<C>,
+  ): Promise<ScheduleDescription>
+  /** The schedules: list, create, pause, resume, run now, remove; and run those that exist, in this process. */
+  readonly schedules: Schedules
   /** @deprecated Use `broker.channel(channel).delayed`. */
   delayed(channel: Channel | string): DelayedEvents
   /** @deprecated Use `broker.consumer(consumer).rewind(to, options)`. */

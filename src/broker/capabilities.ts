@@ -23,6 +23,7 @@ export const CLAUSES = {
   17: 'discovery',
   18: 'errors',
   19: 'state',
+  20: 'schedules',
 } as const
 
 export type Clause = keyof typeof CLAUSES

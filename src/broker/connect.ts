@@ -8,6 +8,7 @@ import type { Broker } from './broker.ts'
 import { ConnectedBroker } from './connected-broker.ts'
 import type { Alarm } from './description.ts'
 import type { Engine } from './engine.ts'
+import type { SchedulesLoader } from './later-schedules.ts'
 import { Log } from './log.ts'
 import { type LogFields, type Logger, sinkOf } from './logger.ts'
 import type { Telemetry } from './telemetry.ts'
@@ -57,9 +58,10 @@ export interface EngineEntry {
   readonly takes?: readonly (keyof typeof OF_SOME)[]
 }
 
-/** Makes a `connect` for these engines, by the schemes of their URLs. */
+/** Makes a `connect` for these engines, by the schemes of their URLs. `schedules` loads the room of schedules. */
 export function connectWith(
   engines: Readonly<Record<string, EngineEntry>>,
+  schedules?: SchedulesLoader,
 ): (url: string | URL, options?: ConnectOptions) => Promise<Broker> {
   return async (given, options = {}) => {
     checkOptions(options)
@@ -85,7 +87,7 @@ export function connectWith(
     const notice = (message: string, fields: LogFields): void => log.write('warn', message, fields)
     const opened = await opening(engine.open(`${scheme}${url.slice(scheme.length)}`, { ...options, onAlarm, notice }))
     const { source = '/millrace', telemetry } = options
-    return new ConnectedBroker(opened, { source, random: Math.random, onAlarm, log, telemetry })
+    return new ConnectedBroker(opened, { source, random: Math.random, onAlarm, log, telemetry, schedules })
   }
 }
 

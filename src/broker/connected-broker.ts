@@ -31,11 +31,13 @@ import type {
   PauseOptions,
   RewindOptions,
 } from './handles.ts'
+import { LaterSchedules, noSchedules, type SchedulesLoader } from './later-schedules.ts'
 import { Log } from './log.ts'
 import type { PublishCall, Published } from './observer.ts'
 import type { From } from './position.ts'
 import type { Readable, ReadOptions, TailedEvent } from './reading.ts'
 import type { Table, TableSource, TableValue } from './table.ts'
+import type { MakeEvent, ScheduleDescription, Schedules, When } from './schedules.ts'
 import type { Telemetry } from './telemetry.ts'
 
 export interface ConnectedBrokerOptions {
@@ -49,6 +51,8 @@ export interface ConnectedBrokerOptions {
   /** Where log lines go. @default nowhere */
   readonly log?: Log
   readonly telemetry?: Telemetry | undefined
+  /** Loads the room of schedules. */
+  readonly schedules?: SchedulesLoader | undefined
 }
 
 export class ConnectedBroker implements Broker {
@@ -57,6 +61,7 @@ export class ConnectedBroker implements Broker {
   readonly #encoder: EventEncoder
   readonly #reads: ConnectedReads
   readonly #alarms: AlarmList
+  readonly #schedules: LaterSchedules
   readonly #log: Log
   readonly #running = new Set<Stoppable>()
   readonly #starting = new Set<Promise<Stoppable>>()
@@ -84,6 +89,10 @@ export class ConnectedBroker implements Broker {
       },
     }
     offerCore(this, this.#core)
+    this.#schedules = new LaterSchedules(() => {
+      this.#open()
+      return (options.schedules ?? noSchedules)(this, this.#core)
+    })
     this.#unobserve = options.telemetry?.observe(this.#core)
   }
 
@@ -303,6 +312,20 @@ export class ConnectedBroker implements Broker {
 
   async removeChannel(channel: Channel | string): Promise<void> {
     await this.channel(channel).remove()
+  }
+
+  get schedules(): Schedules {
+    return this.#schedules
+  }
+
+  async schedule<C extends Channel | string>(
+    name: string,
+    when: When,
+    channel: C,
+    event: Publishable<C> | MakeEvent<C>,
+  ): Promise<ScheduleDescription> {
+    this.#open()
+    return this.#schedules.schedule(name, when, channel, event)
   }
 
   async backup(directory: string): Promise<Backup> {

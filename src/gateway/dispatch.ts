@@ -205,7 +205,7 @@ class RoutedRequest implements GatewayRequest {
 
   permitNamed(
     action: Action,
-    what: 'consumer' | 'rule' | 'subscription',
+    what: 'consumer' | 'rule' | 'subscription' | 'schedule',
     name: string,
     channels: readonly string[],
   ): void {

@@ -19,6 +19,7 @@ import type { PushSettings } from './push/push-service.ts'
 import { readRoute } from './read-route.ts'
 import type { GatewayPart } from './route.ts'
 import { rulesRoutes } from './rules-routes.ts'
+import { scheduleRoutes } from './schedule-routes.ts'
 import { channelRoute } from './search/channel-route.ts'
 import { rewindPreviewRoute } from './search/rewind-preview.ts'
 import { searchRoute } from './search/search-route.ts'
@@ -67,6 +68,7 @@ export function gatewayParts(host: GatewayHost, settings: PartSettings): Gateway
     { routes: delayedRoutes(host) },
     { routes: tableRoutes(host) },
     { routes: rulesRoutes(broker) },
+    { routes: scheduleRoutes(broker) },
     { routes: whyRoutes(host) },
     { routes: [...managementRoutes(host), rewindPreviewRoute(host)] },
     new FlowPartOfGateway(host),

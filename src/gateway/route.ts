@@ -104,7 +104,7 @@ export interface GatewayRequest {
    */
   permitNamed(
     action: Action,
-    what: 'consumer' | 'rule' | 'subscription',
+    what: 'consumer' | 'rule' | 'subscription' | 'schedule',
     name: string,
     channels: readonly string[],
   ): void

@@ -17,6 +17,7 @@ import type { StoredEvent } from '../event/cloud-event.ts'
 import { decodeEvent } from '../event/encode.ts'
 import { noteMadeNow } from '../event/made-now.ts'
 import { checkedFaults, type Faults, type Handled, withFaults } from './faults.ts'
+import { BrokerSchedules } from '../schedule/schedules.ts'
 import { seededRandom } from './seeded-random.ts'
 import { VirtualClock } from './virtual-clock.ts'
 
@@ -76,7 +77,12 @@ class VirtualBroker extends ConnectedBroker implements TestBroker {
       handled: (record) => state.handled.push(record),
       subscribed: (sink) => void (sink instanceof Runner && state.runners.push(sink)),
     })
-    super(faulty, { source: '/test', random, stampMs: () => clock.now() })
+    super(faulty, {
+      source: '/test',
+      random,
+      stampMs: () => clock.now(),
+      schedules: async (broker, core) => new BrokerSchedules(broker, core),
+    })
     this.#engine = engine
     this.#clock = clock
     this.#state = state

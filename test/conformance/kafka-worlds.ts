@@ -1,7 +1,6 @@
 /** Worlds on one Kafka server: each has its own topics, under a prefix. */
 import { Connection, deleteRecordsV2 } from '@platformatic/kafka'
 import type { Broker } from '../../src/broker/broker.ts'
-import { ConnectedBroker } from '../../src/broker/connected-broker.ts'
 import type { Engine } from '../../src/broker/engine.ts'
 import type { KafkaBackend } from '../../src/engines/kafka/backend.ts'
 import { openKafkaBackend } from '../../src/engines/kafka/open.ts'
@@ -9,6 +8,7 @@ import { parseKafkaUrl } from '../../src/engines/kafka/url.ts'
 import { ExternalLogEngine } from '../../src/external-log/external-log-engine.ts'
 import type { ConformanceHarness } from '../../src/testing/conformance/conformance.ts'
 import type { ConformanceWorld } from '../../src/testing/conformance/world.ts'
+import { connected } from './connected.ts'
 
 let worlds = 0
 
@@ -43,7 +43,7 @@ class KafkaWorld implements ConformanceWorld {
   }
 
   async connect(): Promise<Broker> {
-    this.#broker = new ConnectedBroker(await this.#open(), { source: '/test', random: Math.random })
+    this.#broker = connected(await this.#open())
     return this.#broker
   }
 

@@ -4,7 +4,6 @@ import { afterAll } from 'vitest'
 import { natsKind } from '../../scripts/engines/engines.ts'
 import { Server, type ServerKind } from '../../scripts/engines/server.ts'
 import type { Broker } from '../../src/broker/broker.ts'
-import { ConnectedBroker } from '../../src/broker/connected-broker.ts'
 import type { Engine } from '../../src/broker/engine.ts'
 import { NatsBackend } from '../../src/engines/nats/nats-backend.ts'
 import { parseNatsUrl } from '../../src/engines/nats/nats-url.ts'
@@ -13,6 +12,7 @@ import type { ConformanceHarness } from '../../src/testing/conformance/conforman
 import type { ConformanceWorld } from '../../src/testing/conformance/world.ts'
 import { kindOf } from '../engines/servers.ts'
 import { NO_OWN_KEY_ON_SERVERS } from './own-key-lacks.ts'
+import { connected } from './connected.ts'
 
 /** The newest server, or undefined if there is none. */
 export const newestKind: ServerKind | undefined = kindOf('nats (newest)', () => natsKind({ version: 'newest' }))
@@ -47,7 +47,7 @@ class NatsWorld implements ConformanceWorld {
   async connect(): Promise<Broker> {
     const { backend, engine } = await this.#engine()
     this.#backend = backend
-    return new ConnectedBroker(engine, { source: '/test', random: Math.random })
+    return connected(engine)
   }
 
   readonly openEngine = async (): Promise<Engine> => (await this.#engine()).engine

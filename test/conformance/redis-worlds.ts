@@ -6,12 +6,12 @@
 import { randomBytes } from 'node:crypto'
 import { Redis } from 'ioredis'
 import type { Broker } from '../../src/broker/broker.ts'
-import { ConnectedBroker } from '../../src/broker/connected-broker.ts'
 import type { Engine } from '../../src/broker/engine.ts'
 import { RedisBackend } from '../../src/engines/redis/redis-backend.ts'
 import { redisSettings } from '../../src/engines/redis/redis-url.ts'
 import { ExternalLogEngine } from '../../src/external-log/external-log-engine.ts'
 import type { ConformanceWorld } from '../../src/testing/conformance/world.ts'
+import { connected } from './connected.ts'
 
 export class RedisWorld implements ConformanceWorld {
   readonly #url: string
@@ -32,7 +32,7 @@ export class RedisWorld implements ConformanceWorld {
   }
 
   async connect(): Promise<Broker> {
-    return new ConnectedBroker(await this.openEngine(), { source: '/test', random: Math.random })
+    return connected(await this.openEngine())
   }
 
   async crash(): Promise<void> {

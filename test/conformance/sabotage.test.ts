@@ -3,13 +3,13 @@
  * notice. The same scenarios pass on the same engine when it does not lie.
  */
 import { describe, test } from 'vitest'
-import { ConnectedBroker } from '../../src/broker/connected-broker.ts'
 import type { Delivery, DeliverySink, Engine, Subscription } from '../../src/broker/engine.ts'
 import type { ChannelSpec } from '../../src/channel/channel.ts'
 import { openMemoryEngine } from '../../src/engines/embedded/open.ts'
 import { newId } from '../../src/event/identity.ts'
 import { runScenario } from '../../src/testing/conformance/conformance.ts'
 import { SCENARIOS } from '../../src/testing/conformance/scenarios.ts'
+import { connected } from './connected.ts'
 
 /** The target with `overrides` instead of its own members. */
 function instead<T extends object>(target: T, overrides: Partial<T>): T {
@@ -364,7 +364,7 @@ function run(name: string, lie: Lie, eventuallyMs: number): Promise<void> {
   })
   return runScenario(scenario, {
     open: () => ({
-      connect: async () => new ConnectedBroker(noting, { source: '/sabotage', random: Math.random }),
+      connect: async () => connected(noting, '/sabotage'),
       openEngine: async () => noting,
     }),
     patience: { eventuallyMs },

@@ -1,10 +1,10 @@
 /** The conformance suite on the engine over a log with a conditional write, with a backend in memory. */
 
 import { describe } from 'vitest'
-import { ConnectedBroker } from '../../src/broker/connected-broker.ts'
 import { ExternalLogEngine } from '../../src/external-log/external-log-engine.ts'
 import { type ConformanceHarness, conformance } from '../../src/testing/conformance/conformance.ts'
 import { NO_OWN_KEY_ON_SERVERS } from '../conformance/own-key-lacks.ts'
+import { connected } from '../conformance/connected.ts'
 import { sideBySide } from '../conformance/side-by-side.ts'
 import { MemoryBackend, MemoryServer } from './memory-backend.ts'
 
@@ -17,7 +17,7 @@ function worlds(partitions: number): Pick<ConformanceHarness, 'open' | 'lacks'> 
       const openEngine = (): Promise<ExternalLogEngine> =>
         ExternalLogEngine.open({ backend: new MemoryBackend(server), partitions })
       return {
-        connect: async () => new ConnectedBroker(await openEngine(), { source: '/test', random: Math.random }),
+        connect: async () => connected(await openEngine()),
         openEngine,
       }
     },

@@ -82,5 +82,11 @@ export function kafkaCapabilities(durability: Durability): Capabilities {
     },
     18: { support: 'native', reason: 'the protocol’s error codes become typed errors' },
     19: { support: 'refused', reason: 'the engine over servers does not keep state yet; file: does' },
+    20: {
+      support: 'emulated',
+      reason:
+        'the next time of a schedule is a delayed event; the worker that handles it emits the event and the next time with its completion',
+      cost: 'a time is written as a delayed event, and again when it is due; each function has a topic for its times',
+    },
   }
 }

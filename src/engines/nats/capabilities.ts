@@ -55,5 +55,9 @@ export function natsCapabilities(known: Durable): Capabilities {
     17: native('from the streams, the consumer logs and the heartbeats of members'),
     18: native('JetStream’s error numbers become typed errors'),
     19: { support: 'refused', reason: 'the engine over servers does not keep state yet; file: does' },
+    20: emulated(
+      'the next time of a schedule is a delayed event; the worker that handles it emits the event and the next time with its completion',
+      'a time is written as a delayed event, and again when it is due',
+    ),
   }
 }

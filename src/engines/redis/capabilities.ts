@@ -47,5 +47,9 @@ export function redisCapabilities(durable: Capability, partitions: number): Capa
     17: native('from the registry, the streams and the consumer logs'),
     18: native('Redis’ error replies become typed errors'),
     19: { support: 'refused', reason: 'the engine over servers does not keep state yet; file: does' },
+    20: emulated(
+      'the next time of a schedule is a delayed event; the worker that handles it emits the event and the next time with its completion',
+      'a time is written as a delayed event, and again when it is due',
+    ),
   }
 }

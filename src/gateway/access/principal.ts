@@ -39,6 +39,11 @@ function isOfRules(channel: string): boolean {
   return channel === '$rules' || channel.startsWith('$rule.')
 }
 
+/** The channels that hold schedules and run them. A caller that may manage all channels may also use these. */
+function isOfSchedules(channel: string): boolean {
+  return channel === '$schedules' || channel === '$schedules.due' || channel.startsWith('$schedule.')
+}
+
 /**
  * Makes a principal. Nobody is permitted to publish to channels that begin with `$`: Millrace alone writes them, so
  * that `$audit` can be trusted.
@@ -53,6 +58,7 @@ export function principalOf({
   const granted = permissions === 'everything' ? () => true : compilePermissions(permissions)
   const permits = (action: Action, channel: string): boolean => {
     if (isOfRules(channel) && granted('rules', '>')) return true
+    if (isOfSchedules(channel) && granted('manage', '>')) return true
     return action === 'publish' && channel.startsWith('$') && identity.kind !== 'owner'
       ? false
       : granted(action, channel)
@@ -73,13 +79,13 @@ const WORDS: Readonly<Record<Action, string>> = {
 }
 
 /**
- * The refusal for a consumer, rule or subscription. It is the same whether the thing exists or not, and does not name
+ * The refusal for a consumer, rule, subscription or schedule. It is the same whether the thing exists or not, and does not name
  * its channels.
  */
 export function notYours(
   principal: Principal,
   action: Action,
-  what: 'consumer' | 'rule' | 'subscription',
+  what: 'consumer' | 'rule' | 'subscription' | 'schedule',
   name: string,
 ): MillraceError {
   const verb = action === 'rules' ? 'change' : action

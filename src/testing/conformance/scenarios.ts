@@ -33,6 +33,7 @@ import { versions } from './clauses/18-versions.ts'
 import { state } from './clauses/19-state.ts'
 import { stateChanges } from './clauses/19-state-changes.ts'
 import { tables } from './clauses/19-tables.ts'
+import { schedules } from './clauses/20-schedules.ts'
 import type { Scenario } from './scenario.ts'
 
 /**
@@ -78,4 +79,5 @@ export const SCENARIOS: readonly Scenario[] = [
   ...state,
   ...stateChanges,
   ...tables,
+  ...schedules,
 ]
