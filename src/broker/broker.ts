@@ -4,9 +4,7 @@
 
 import type { TimeText } from '../base/time-text.ts'
 import type { Duration } from '../base/units.ts'
-import type { Channel, DefinitionsOf, EventFor } from '../channel/channel.ts'
-import type { EventAttributes } from '../event/cloud-event.ts'
-import type { AnyEventDefinition } from '../event/event.ts'
+import type { Channel } from '../channel/channel.ts'
 import type { AlarmList } from './alarm-list.ts'
 import type { RelatedEvents, RelatedOptions } from './causality/related-events.ts'
 import type { Alarm, BrokerDescription } from './description.ts'
@@ -23,10 +21,13 @@ import type {
 import type { Log } from './log.ts'
 import type { BrokerObserver } from './observer.ts'
 import type { From } from './position.ts'
+import type { Publishable } from './publishable.ts'
 import type { Readable, ReadOptions, TailedEvent } from './reading.ts'
 import type { Receipt } from './receipt.ts'
 import type { Table, TableSource, TableValue } from './table.ts'
 import type { MakeEvent, ScheduleDescription, Schedules, When } from './schedules.ts'
+
+export type { Publishable, UntypedEvent } from './publishable.ts'
 
 /** Delays the event: no reader and no consumer gets it before it is due. Give one of the two, or none for "now". */
 export interface PublishOptions {
@@ -38,27 +39,6 @@ export interface PublishOptions {
    */
   readonly at?: Date | TimeText | number
 }
-
-/** An event to publish to a channel that is given by name, or that carries any event. */
-export interface UntypedEvent extends Omit<EventAttributes, 'id' | 'time'> {
-  readonly specversion?: '1.0'
-  readonly id?: string
-  readonly type: string
-  /** When it happened; `null` for an event without a time. @default now */
-  readonly time?: string | Date | null
-  readonly data?: unknown
-  readonly data_base64?: string
-}
-
-/**
- * The type of the events that `publish` accepts for a channel. For a channel given by name, or one that carries any
- * event: `UntypedEvent`.
- */
-export type Publishable<C> = C extends Channel
-  ? [AnyEventDefinition] extends [DefinitionsOf<C>]
-    ? UntypedEvent
-    : EventFor<DefinitionsOf<C>>
-  : UntypedEvent
 
 /** What publishing returns: one receipt for one event; for an array, an array of receipts in the same order. */
 export type ReceiptOf<E> = E extends readonly unknown[] ? Receipt[] : Receipt

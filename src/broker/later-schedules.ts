@@ -1,8 +1,9 @@
 /** The schedules of a broker, whose room is loaded when they are used first: most applications have none. */
 import { MillraceError } from '../base/errors.ts'
 import type { Channel } from '../channel/channel.ts'
-import type { Broker, Publishable } from './broker.ts'
+import type { Broker } from './broker.ts'
 import type { BrokerCore } from './engine-of.ts'
+import type { Publishable } from './publishable.ts'
 import type { MakeEvent, RunningSchedules, ScheduleChange, ScheduleDescription, Schedules, When } from './schedules.ts'
 
 /** What the room `schedule` implements: `Schedules`, and `broker.schedule()`. */

@@ -5,7 +5,7 @@
 import type { TimeText } from '../base/time-text.ts'
 import type { Duration } from '../base/units.ts'
 import type { Channel } from '../channel/channel.ts'
-import type { Publishable } from './broker.ts'
+import type { Publishable } from './publishable.ts'
 
 /** What happens where the clock of a time zone jumps: `dst` of a cron schedule. */
 export type DstPolicy = 'vixie' | 'skip'

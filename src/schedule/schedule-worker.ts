@@ -1,6 +1,6 @@
 /**
- * Works on the tickets of schedules. The only state is what is stored: any number of processes work on the same tickets,
- * and the engine gives each ticket to one of them.
+ * Works on the tickets of schedules. The only state is what is stored: any number of processes work on the same
+ * tickets, and the engine gives each ticket to one of them.
  */
 import { messageOf } from '../base/thrown.ts'
 import type { BrokerHost, Startable } from '../broker/broker.ts'
@@ -21,8 +21,8 @@ import {
   queueOf,
   ranEvent,
   type ScheduleRecord,
-  type SingleTicket,
   SINGLE,
+  type SingleTicket,
   scheduledEvent,
   schedulesChannel,
   singleEvent,

@@ -16,6 +16,13 @@ const DURABLE: Readonly<Record<Durability, Capabilities[1]>> = {
   },
 }
 
+const SCHEDULES: Capabilities[20] = {
+  support: 'emulated',
+  reason:
+    'the next time of a schedule is a delayed event; the worker that handles it emits the event and the next time with its completion',
+  cost: 'a time is written as a delayed event, and again when it is due; each function has a topic for its times',
+}
+
 export function kafkaCapabilities(durability: Durability): Capabilities {
   return {
     1: DURABLE[durability],
@@ -82,11 +89,6 @@ export function kafkaCapabilities(durability: Durability): Capabilities {
     },
     18: { support: 'native', reason: 'the protocol’s error codes become typed errors' },
     19: { support: 'refused', reason: 'the engine over servers does not keep state yet; file: does' },
-    20: {
-      support: 'emulated',
-      reason:
-        'the next time of a schedule is a delayed event; the worker that handles it emits the event and the next time with its completion',
-      cost: 'a time is written as a delayed event, and again when it is due; each function has a topic for its times',
-    },
+    20: SCHEDULES,
   }
 }

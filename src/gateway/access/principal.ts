@@ -79,8 +79,8 @@ const WORDS: Readonly<Record<Action, string>> = {
 }
 
 /**
- * The refusal for a consumer, rule, subscription or schedule. It is the same whether the thing exists or not, and does not name
- * its channels.
+ * The refusal for a consumer, rule, subscription or schedule. It is the same whether the thing exists or not, and does
+ * not name its channels.
  */
 export function notYours(
   principal: Principal,
