@@ -109,15 +109,6 @@ export type { From } from './broker/position.ts'
 export type { Readable, ReadOptions, TailedEvent } from './broker/reading.ts'
 export type { Receipt, ScheduledReceipt, StoredReceipt } from './broker/receipt.ts'
 export type {
-  FollowOptions,
-  Table,
-  TableChange,
-  TableEntry,
-  TableQuery,
-  TableSource,
-  TableValue,
-} from './broker/table.ts'
-export type {
   DstPolicy,
   LastRun,
   MakeEvent,
@@ -129,6 +120,15 @@ export type {
   Schedules,
   When,
 } from './broker/schedules.ts'
+export type {
+  FollowOptions,
+  Table,
+  TableChange,
+  TableEntry,
+  TableQuery,
+  TableSource,
+  TableValue,
+} from './broker/table.ts'
 export {
   type Channel,
   type ChannelOptions,

@@ -24,8 +24,8 @@ import type { From } from './position.ts'
 import type { Publishable } from './publishable.ts'
 import type { Readable, ReadOptions, TailedEvent } from './reading.ts'
 import type { Receipt } from './receipt.ts'
-import type { Table, TableSource, TableValue } from './table.ts'
 import type { MakeEvent, ScheduleDescription, Schedules, When } from './schedules.ts'
+import type { Table, TableSource, TableValue } from './table.ts'
 
 export type { Publishable, UntypedEvent } from './publishable.ts'
 
