@@ -11,8 +11,8 @@ import { ExternalLogEngine } from '../../src/external-log/external-log-engine.ts
 import type { ConformanceHarness } from '../../src/testing/conformance/conformance.ts'
 import type { ConformanceWorld } from '../../src/testing/conformance/world.ts'
 import { kindOf } from '../engines/servers.ts'
-import { NO_OWN_KEY_ON_SERVERS } from './own-key-lacks.ts'
 import { connected } from './connected.ts'
+import { NO_OWN_KEY_ON_SERVERS } from './own-key-lacks.ts'
 
 /** The newest server, or undefined if there is none. */
 export const newestKind: ServerKind | undefined = kindOf('nats (newest)', () => natsKind({ version: 'newest' }))

@@ -3,8 +3,8 @@
 import { describe } from 'vitest'
 import { ExternalLogEngine } from '../../src/external-log/external-log-engine.ts'
 import { type ConformanceHarness, conformance } from '../../src/testing/conformance/conformance.ts'
-import { NO_OWN_KEY_ON_SERVERS } from '../conformance/own-key-lacks.ts'
 import { connected } from '../conformance/connected.ts'
+import { NO_OWN_KEY_ON_SERVERS } from '../conformance/own-key-lacks.ts'
 import { sideBySide } from '../conformance/side-by-side.ts'
 import { MemoryBackend, MemoryServer } from './memory-backend.ts'
 
