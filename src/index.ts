@@ -75,6 +75,7 @@ export {
 } from './base/errors.ts'
 export type { TimeText } from './base/time-text.ts'
 export { bytes, type Duration, duration, type Size } from './base/units.ts'
+export type { ActionOptions } from './broker/action-options.ts'
 export type { Backup, Broker, Publishable, PublishOptions, ReceiptOf, UntypedEvent } from './broker/broker.ts'
 export type { Capabilities, Capability, Clause } from './broker/capabilities.ts'
 export type { WalkProgress } from './broker/causality/causal-walk.ts'

@@ -136,6 +136,25 @@ export interface DetailsByCode {
     readonly topic?: string | null
     readonly partitions?: number
   }
+  readonly INCOMPATIBLE_SCHEMA: {
+    readonly channel: string
+    /** The event. */
+    readonly type: string
+    /** The version whose schema changed. */
+    readonly version: number
+    /** The field, as `data.items[].sku`. */
+    readonly path: string
+    /** What one schema says of the other one's value. */
+    readonly reason: string
+    /** `backward`: the new schema refuses an old value; `forward`: the old schema refuses a new one. */
+    readonly direction: 'backward' | 'forward'
+    /** Data that the one schema accepts and the other refuses; absent if a version was dropped, or it is large. */
+    readonly example?: unknown
+    /** How many breaks there are in all events of the channel. */
+    readonly breaks: number
+    /** Consumers of the channel, as far as the caller may know them; up to 20. */
+    readonly consumers?: readonly string[]
+  }
   readonly UNKNOWN_DEAD_LETTER: {
     readonly consumer: string
     readonly channel?: string

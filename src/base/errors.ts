@@ -38,6 +38,8 @@ export const ERROR_CODES = {
   UNKNOWN_CONSUMER: { retryable: false },
   /** The channel is already declared in a way that cannot be reconciled. */
   CHANNEL_CONFLICT: { retryable: false },
+  /** The declared schema of an event is proven to break what the channel's schema before it could read or write. */
+  INCOMPATIBLE_SCHEMA: { retryable: false },
   /** No such dead letter. */
   UNKNOWN_DEAD_LETTER: { retryable: false },
   /** There is no rule of that name. */

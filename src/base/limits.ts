@@ -55,6 +55,13 @@ export const LIMITS = {
    * of their names; a type whose schema does not fit is stored without one.
    */
   keptSchemaBytesMax: 65_536,
+  /**
+   * Earlier definitions of an event type whose fingerprints a declaration keeps, so that code with one of them starts:
+   * an old process during a deployment, or a rollback. In a channel with more than 100 types it is fewer.
+   */
+  registeredDefinitionsMax: 10,
+  /** The same, for all types of a channel together; each type has at least one. */
+  registeredInChannelMax: 1000,
   /** Places that are made from one schema to mask sensitive fields; beyond this number a place counts as sensitive. */
   sensitivePlacesMax: 10_000,
   /** A read that goes on looks this often whether the channel's schemas mark other fields as sensitive now. */

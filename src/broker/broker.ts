@@ -94,7 +94,8 @@ export interface Broker extends AsyncDisposable {
    * SCHEMA_MISMATCH when its data does not satisfy its schema · EVENT_TOO_LARGE when it is larger than the channel
    * allows, or several are larger than 8 MiB together · TYPE_NOT_CARRIED when the channel does not carry its type ·
    * UNKNOWN_CHANNEL when no channel of the given name is declared · CHANNEL_CONFLICT when the channel is declared in a
-   * way that conflicts · BACKPRESSURE when 64 MiB of events wait for their commit already
+   * way that conflicts · INCOMPATIBLE_SCHEMA when a changed schema breaks the stored one · BACKPRESSURE when 64 MiB of
+   * events wait for their commit already
    */
   publish<C extends Channel | string, E extends Publishable<C> | readonly Publishable<C>[]>(
     channel: C,
@@ -104,14 +105,14 @@ export interface Broker extends AsyncDisposable {
   /**
    * Create channels before their first use. Publishing and consuming also create them.
    * @throws INVALID_OPTION when an argument is not a channel · CHANNEL_CONFLICT when a channel exists as another kind,
-   * or with another `latestByKey`
+   * or with another `latestByKey` · INCOMPATIBLE_SCHEMA when a changed schema breaks the stored one
    */
   declare(...channels: readonly Channel[]): Promise<void>
   /**
    * Start an instance of a consumer. It runs until it is stopped or the broker closes.
    * @throws INVALID_OPTION when it is not a consumer, or has no handler · UNKNOWN_CHANNEL when no channel of a given
-   * name is declared · CHANNEL_CONFLICT when a channel is declared in a way that conflicts · OFFSET_OUT_OF_RANGE when
-   * `from` is an offset beyond the end of a channel
+   * name is declared · CHANNEL_CONFLICT when a channel is declared in a way that conflicts · INCOMPATIBLE_SCHEMA when a
+   * changed schema breaks the stored one · OFFSET_OUT_OF_RANGE when `from` is an offset beyond the end of a channel
    */
   start<Running extends Stoppable>(consumer: Startable<Running>): Promise<Running>
   /**
@@ -120,10 +121,10 @@ export interface Broker extends AsyncDisposable {
    *
    * @throws INVALID_OPTION when an option is wrong · INVALID_NAME when the text cannot be the name of a channel ·
    * INVALID_PATTERN when `where` is malformed · UNKNOWN_CHANNEL when no channel of the name is declared ·
-   * CHANNEL_CONFLICT when the channel is declared in a way that conflicts · OFFSET_OUT_OF_RANGE when `from` or `to` is
-   * an offset beyond the end · SCHEMA_MISMATCH when a stored event does not satisfy the schema · INVALID_EVENT when a
-   * stored event cannot be decoded. The last two have the `offset` in their details, so that reading can continue after
-   * it
+   * CHANNEL_CONFLICT when the channel is declared in a way that conflicts · INCOMPATIBLE_SCHEMA when a changed schema
+   * breaks the stored one · OFFSET_OUT_OF_RANGE when `from` or `to` is an offset beyond the end · SCHEMA_MISMATCH when
+   * a stored event does not satisfy the schema · INVALID_EVENT when a stored event cannot be decoded. The last two have
+   * the `offset` in their details, so that reading can continue after it
    */
   read<C extends Channel | string>(channel: C, options?: ReadOptions): AsyncIterableIterator<Readable<C>>
   /**

@@ -4,9 +4,26 @@ import { LIMITS } from '../base/limits.ts'
 import { checkName } from '../base/names.ts'
 import { shown } from '../base/shown.ts'
 import { knownOptions, wholeNumber } from '../base/units.ts'
+import type { ActionOptions } from './action-options.ts'
 import type { StateChoice } from './consumers.ts'
 import type { DelayedQuery } from './delays.ts'
 import { DEAD_LETTERS_MAX, type DeadLetterQuery, type EventPlace, type LetterPlace } from './description.ts'
+
+/** The reason and the actor that an action is recorded with; null if neither is given. @throws INVALID_OPTION */
+export function checkedNote(
+  { reason, by }: ActionOptions,
+  of: string,
+): { readonly reason: string | undefined; readonly by: string } | null {
+  for (const [option, value] of Object.entries({ reason, by })) {
+    if (value === undefined || (typeof value === 'string' && value.length <= LIMITS.reasonCharsMax)) continue
+    throw new MillraceError(
+      'INVALID_OPTION',
+      `${option} of ${of} must be text of at most ${LIMITS.reasonCharsMax} characters; it is ${shown(value)}`,
+      { option },
+    )
+  }
+  return reason === undefined && by === undefined ? null : { reason, by: by ?? 'code' }
+}
 
 const DEAD_LETTER_MEMBERS = ['channel', 'offset', 'id', 'key', 'places', 'after', 'limit'] as const
 const DELAYED_MEMBERS = ['id', 'key', 'after', 'limit'] as const

@@ -270,7 +270,7 @@ export class ConnectedBroker implements Broker {
 
   channel<C extends Channel | string>(channel: C): ChannelHandle<C> {
     return new ConnectedChannel(channel, {
-      engine: () => this.#opened(),
+      core: () => this.#opened(),
       read: (named, options) => this.read(named, options),
       forget: (name) => this.#encoder.forget(name),
     })
@@ -281,7 +281,7 @@ export class ConnectedBroker implements Broker {
   }
 
   table<Source extends TableSource>(of: Source): Table<TableValue<Source>> {
-    return new ConnectedTable(of, () => this.#opened()) as Table<TableValue<Source>>
+    return new ConnectedTable(of, () => this.#opened().engine) as Table<TableValue<Source>>
   }
 
   deadLetters(consumer: string | { readonly name: string }): DeadLetters {
@@ -368,9 +368,9 @@ export class ConnectedBroker implements Broker {
     if (this.#closing !== null) throw closed()
   }
 
-  #opened(): Engine {
+  #opened(): BrokerCore {
     this.#open()
-    return this.#engine
+    return this.#core
   }
 }
 

@@ -1,17 +1,21 @@
 /** A channel's handle over an engine: checks options, and asks the engine for this channel only. */
 import { nameOf } from '../base/names.ts'
+import { knownOptions } from '../base/units.ts'
 import type { Channel } from '../channel/channel.ts'
 import { refuseStateChannel } from '../channel/state-channel.ts'
+import { ACTION_MEMBERS, type ActionOptions } from './action-options.ts'
+import { noted } from './audit.ts'
+import type { BrokerHost } from './broker.ts'
 import { checkedDelayedId, checkedDelayedQuery } from './call-options.ts'
 import type { ChannelState } from './description.ts'
-import type { Bounds, Engine } from './engine.ts'
+import type { Bounds } from './engine.ts'
 import type { ChannelHandle, DelayedEvents } from './handles.ts'
 import type { Readable, ReadOptions } from './reading.ts'
 
 /** What a handle needs of its broker. */
 export interface ChannelHost {
   /** @throws CLOSED */
-  engine(): Engine
+  core(): Pick<BrokerHost, 'engine' | 'encoder'>
   read<C extends Channel | string>(channel: C, options?: ReadOptions): AsyncIterableIterator<Readable<C>>
   /** The channel is gone: what the broker remembers of it goes, too. */
   forget(channel: string): void
@@ -29,17 +33,23 @@ export class ConnectedChannel<C extends Channel | string> implements ChannelHand
     this.#channel = channel
     this.#host = host
     this.delayed = {
-      list: async (query = {}) => host.engine().delays.list(this.name, checkedDelayedQuery(query)),
-      cancel: async (id) => host.engine().delays.cancel(this.name, checkedDelayedId(id)),
+      list: async (query = {}) => host.core().engine.delays.list(this.name, checkedDelayedQuery(query)),
+      cancel: async (id, options = {}) => {
+        const { engine } = host.core()
+        const checked = checkedDelayedId(id)
+        return this.#noted('cancelDelayedEvent', { id: checked }, options, (reason) =>
+          engine.delays.cancel(this.name, checked, reason),
+        )
+      },
     }
   }
 
   async describe(): Promise<ChannelState> {
-    return this.#host.engine().describeChannel(this.name)
+    return this.#host.core().engine.describeChannel(this.name)
   }
 
   async bounds(): Promise<Bounds> {
-    const { first, next } = await this.#host.engine().bounds(this.name)
+    const { first, next } = await this.#host.core().engine.bounds(this.name)
     return { first, next }
   }
 
@@ -47,9 +57,20 @@ export class ConnectedChannel<C extends Channel | string> implements ChannelHand
     return this.#host.read(this.#channel, options)
   }
 
-  async remove(): Promise<void> {
+  async remove(options: ActionOptions = {}): Promise<void> {
     refuseStateChannel(this.name, 'remove the consumer to delete it')
-    await this.#host.engine().removeChannel(this.name)
+    const { engine } = this.#host.core()
+    await this.#noted('removeChannel', {}, options, (reason) => engine.removeChannel(this.name, reason))
     this.#host.forget(this.name)
+  }
+
+  #noted<Answer>(
+    action: string,
+    target: Readonly<Record<string, string>>,
+    options: ActionOptions,
+    act: (reason: string | undefined) => Promise<Answer>,
+  ): Promise<Answer> {
+    knownOptions(options, ACTION_MEMBERS, action)
+    return noted(this.#host.core(), { action, target: { channel: this.name, ...target }, options }, act)
   }
 }

@@ -1,4 +1,7 @@
-/** The part of the port that looks at a consumer and changes it from outside, whether or not it runs. */
+/**
+ * The part of the port that looks at a consumer and changes it from outside, whether or not it runs. A `reason` is for
+ * an engine that records the actions (`Engine.recordsActions`); others do not use it.
+ */
 import type { ConsumerDescription, ConsumerPause, DeadLetter, DeadLetterQuery, EventPlace } from './description.ts'
 import type { InspectedEvent, Inspection } from './inspection.ts'
 import type { Position } from './position.ts'
@@ -15,18 +18,24 @@ export interface Consumers {
    * @throws UNKNOWN_CONSUMER · UNKNOWN_CHANNEL · INVALID_OPTION when there is no stream of it to rewind ·
    * OFFSET_OUT_OF_RANGE
    */
-  rewind(consumer: string, to: Position, channel: string | null, state: StateChoice | null): Promise<void>
+  rewind(
+    consumer: string,
+    to: Position,
+    channel: string | null,
+    state: StateChoice | null,
+    reason?: string,
+  ): Promise<void>
   /**
    * Pause a consumer as a whole, in every process, also for instances that start later; null resumes it. Durable.
    * Deliveries in flight can still be settled.
    * @throws UNKNOWN_CONSUMER
    */
-  setPause(consumer: string, pause: ConsumerPause | null): Promise<void>
+  setPause(consumer: string, pause: ConsumerPause | null, reason?: string): Promise<void>
   /**
    * Forget a consumer: position, retries, dead letters and pause.
    * @throws UNKNOWN_CONSUMER · INVALID_OPTION while it runs
    */
-  remove(consumer: string): Promise<void>
+  remove(consumer: string, reason?: string): Promise<void>
   /**
    * Dead letters, the oldest first: within a channel in offset order; between channels, the letter that died first.
    * @throws UNKNOWN_CONSUMER
@@ -36,9 +45,9 @@ export interface Consumers {
    * Give dead letters back to that consumer alone. Returns how many.
    * @throws UNKNOWN_CONSUMER · UNKNOWN_DEAD_LETTER when the query names an offset or id without a dead letter
    */
-  redrive(consumer: string, query: DeadLetterQuery): Promise<number>
+  redrive(consumer: string, query: DeadLetterQuery, reason?: string): Promise<number>
   /** Delete dead letters; events that wait behind them are delivered. Returns how many. @throws as `redrive` */
-  dropDeadLetters(consumer: string, query: DeadLetterQuery): Promise<number>
+  dropDeadLetters(consumer: string, query: DeadLetterQuery, reason?: string): Promise<number>
   /**
    * Of these events, which were dead letters, those that were given back to the consumer and are not settled yet: they
    * wait, are in flight, or are tried again.

@@ -36,7 +36,7 @@ export interface Delays {
    * id is new again. False: no event with this id waits.
    * @throws as `list`
    */
-  cancel(channel: string, id: string): Promise<boolean>
+  cancel(channel: string, id: string, reason?: string): Promise<boolean>
 }
 
 /** Collects the page of a query from all delayed events. It holds at most two pages. */

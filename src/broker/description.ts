@@ -36,12 +36,14 @@ export interface ConsumerPosition {
   readonly lagMs: number
 }
 
-/** Since when a consumer is paused as a whole, and why. */
+/** Since when a consumer is paused as a whole, by whom, and why. */
 export interface ConsumerPause {
   /** Milliseconds since the epoch. */
   readonly sinceMs: number
   /** The reason that was given with the pause. */
   readonly reason: string | null
+  /** Who paused it: the name of the caller's credentials, or the one that was given. Null if it is not known. */
+  readonly by: string | null
 }
 
 /**

@@ -19,6 +19,7 @@ import type { Alarm, ChannelState, EngineDescription } from './description.ts'
 import type { EncodedEvent } from './encoded-event.ts'
 import type { Failure } from './failure.ts'
 import type { Position } from './position.ts'
+import type { PublishLoad } from './publish-load.ts'
 import type { Receipt } from './receipt.ts'
 import type { Want } from './want.ts'
 
@@ -249,6 +250,8 @@ export interface Engine {
   readonly capabilities: Capabilities
   /** The clock by which this engine decides what is due. */
   readonly clock: Clock
+  /** Whether a server records the actions of its clients in `$audit`, with the reasons that they give. */
+  readonly recordsActions?: boolean
   /** Reads everything that the engine holds, and writes it unchanged. */
   readonly carriage: Carriage
   /** Describes and changes consumers, whether or not they run. */
@@ -282,6 +285,11 @@ export interface Engine {
    * when there is no space · STORE_FAILED when the store failed · CLOSED when the engine is closed
    */
   publish(channel: string, event: EncodedEvent, dueAtMs: number | null): Promise<Receipt>
+  /**
+   * What publishing to a channel waits for now, the nearest first: in this process, and in the server that it publishes
+   * to. A server of an earlier version does not say.
+   */
+  publishLoad(channel: string): Promise<readonly PublishLoad[]>
   /** Store several, all or none, in order, next to each other. */
   publishBatch(channel: string, events: readonly EncodedEvent[], dueAtMs: number | null): Promise<Receipt[]>
   /** Read without consuming. Yields batches in offset order; memory holds one batch at a time. */
@@ -292,7 +300,7 @@ export interface Engine {
    */
   subscribe(spec: ConsumerSpec, sink: DeliverySink): Promise<Subscription>
   /** Delete a channel with its events. Its consumers continue without it. */
-  removeChannel(channel: string): Promise<void>
+  removeChannel(channel: string, reason?: string): Promise<void>
   /**
    * Copy everything that is durable now to a directory of this machine, while work continues. Returns the number of
    * bytes. Absent on engines without files on this machine.

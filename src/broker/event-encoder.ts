@@ -11,6 +11,7 @@ import type { TraceText } from '../event/trace-context.ts'
 import type { EncodedEvent } from './encoded-event.ts'
 import type { Engine } from './engine.ts'
 import { keptTarget } from './kept-target.ts'
+import { withConsumers } from './schema-refusal.ts'
 import { type EncodingTarget, TargetEncoder } from './target-encoder.ts'
 
 /** How long the declaration of a channel that is known by name only is used before it is read again. */
@@ -49,13 +50,19 @@ export class EventEncoder {
     return this.#ready.get(channel)?.spec.eventBytesMax ?? LIMITS.eventBytesMax
   }
 
-  /** Declare the channel, or learn what it is. @throws INVALID_OPTION · CHANNEL_CONFLICT · UNKNOWN_CHANNEL */
+  /**
+   * Declare the channel, or learn what it is.
+   * @throws INVALID_OPTION · CHANNEL_CONFLICT · INCOMPATIBLE_SCHEMA · UNKNOWN_CHANNEL
+   */
   async prepare(channel: Channel | string): Promise<void> {
     if (typeof channel === 'string') return this.#look(channel)
     checkChannel(channel)
     let declaring = this.#declaring.get(channel)
     if (declaring === undefined) {
-      declaring = this.#engine.declare(channel.spec).then(() => this.#declared(channel))
+      declaring = this.#engine.declare(channel.spec).then(
+        () => this.#declared(channel),
+        (error: unknown) => withConsumers(this.#engine, error),
+      )
       this.#declaring.set(channel, declaring)
       declaring.catch(() => this.#declaring.delete(channel))
     }

@@ -3,6 +3,7 @@
  * each call costs what it asks for, whatever other channels and consumers there are.
  */
 import type { Channel } from '../channel/channel.ts'
+import type { ActionOptions } from './action-options.ts'
 import type { StateChoice } from './consumers.ts'
 import type { DelayedEvent, DelayedQuery } from './delays.ts'
 import type { ChannelState, ConsumerDescription, DeadLetter, DeadLetterQuery } from './description.ts'
@@ -29,7 +30,7 @@ export interface DelayedEvents {
    * @throws INVALID_OPTION when it is not an id · UNKNOWN_CHANNEL when no channel of the name is declared · UNAVAILABLE
    * when no answer came; the event may have been cancelled
    */
-  cancel(id: string): Promise<boolean>
+  cancel(id: string, options?: ActionOptions): Promise<boolean>
 }
 
 /** The dead letters of one consumer. */
@@ -44,15 +45,15 @@ export interface DeadLetters {
    * Give them back to that consumer alone, in order. Resolves with how many.
    * @throws as `list` · UNKNOWN_DEAD_LETTER when the query names an offset or an id without a dead letter
    */
-  redrive(query?: DeadLetterQuery): Promise<number>
+  redrive(query?: DeadLetterQuery, options?: ActionOptions): Promise<number>
   /**
    * Delete them; events that waited behind them are delivered. Resolves with how many.
    * @throws as `redrive`
    */
-  drop(query?: DeadLetterQuery): Promise<number>
+  drop(query?: DeadLetterQuery, options?: ActionOptions): Promise<number>
 }
 
-export interface RewindOptions {
+export interface RewindOptions extends ActionOptions {
   /** In this channel only. @default every stream that it consumes */
   readonly channel?: string | { readonly name: string }
   /**
@@ -63,10 +64,8 @@ export interface RewindOptions {
   readonly state?: StateChoice
 }
 
-export interface PauseOptions {
-  /** The reason, for those who see the pause: up to 1,000 characters. @default none */
-  readonly reason?: string
-}
+/** `describe()` shows the reason and the name of a pause, also a name without a reason. */
+export interface PauseOptions extends ActionOptions {}
 
 /**
  * One channel, whether or not this process publishes or consumes it.
@@ -100,7 +99,7 @@ export interface ChannelHandle<C extends Channel | string = string> {
    * Delete the channel and its events. Its consumers continue without it.
    * @throws UNKNOWN_CHANNEL when no channel of the name is declared
    */
-  remove(): Promise<void>
+  remove(options?: ActionOptions): Promise<void>
 }
 
 /**
@@ -146,10 +145,10 @@ export interface ConsumerHandle {
    */
   pause(options?: PauseOptions): Promise<void>
   /** Let it continue where it was. @throws UNKNOWN_CONSUMER when no consumer of the name was ever started */
-  resume(): Promise<void>
+  resume(options?: ActionOptions): Promise<void>
   /**
    * Remove it with its positions, retries and dead letters.
    * @throws UNKNOWN_CONSUMER when no consumer of the name was ever started · INVALID_OPTION when it runs
    */
-  remove(): Promise<void>
+  remove(options?: ActionOptions): Promise<void>
 }

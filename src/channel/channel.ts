@@ -61,7 +61,19 @@ export interface ChannelOptions<Definition extends AnyEventDefinition, Path exte
   readonly dedupe?: false | { readonly age?: Duration; readonly count?: number }
   /** Largest event, as CloudEvents JSON. Up to 16 MiB. @default 1 MiB */
   readonly maxEventBytes?: Size
+  /**
+   * What a changed schema must be able to read. A declaration that is proven to break it is refused. `backward`: the
+   * new schema reads the events of the old one. `forward`: the old one reads those of the new one. `full`: both.
+   * `none`: every change is accepted.
+   * @default 'backward'
+   */
+  readonly compatibility?: Compatibility
 }
+
+/** Which changes of a channel's schemas are accepted. */
+export type Compatibility = 'backward' | 'forward' | 'full' | 'none'
+
+export const COMPATIBILITIES: readonly Compatibility[] = ['backward', 'forward', 'full', 'none']
 
 /** A channel as data: what an engine needs to know about it. Milliseconds and bytes; `null` is "without limit". */
 export interface ChannelSpec {
@@ -83,6 +95,10 @@ export interface ChannelSpec {
   readonly schemas?: KeptSchemas
   /** By type, for the types that have more than the first version. */
   readonly versions?: Readonly<Record<string, KeptVersions>>
+  /** Only in a declaration: it is about this declaration, and is not stored. Absent: `backward`. */
+  readonly compatibility?: Compatibility
+  /** Only stored. By type: the fingerprints of the definitions that it had before, the latest first. */
+  readonly registered?: Readonly<Record<string, readonly string[]>>
 }
 
 /** A named path for events. */
@@ -155,13 +171,15 @@ function channel<Kind extends ChannelKind, Definition extends AnyEventDefinition
   if (isStateChannel(name)) throw stateName(name)
   const known =
     kind === 'stream'
-      ? ['events', 'key', 'retain', 'dedupe', 'maxEventBytes']
-      : ['events', 'key', 'dedupe', 'maxEventBytes']
+      ? ['events', 'key', 'retain', 'dedupe', 'maxEventBytes', 'compatibility']
+      : ['events', 'key', 'dedupe', 'maxEventBytes', 'compatibility']
   knownOptions(options, known, `${kind} "${name}"`)
   const events = options.events === undefined ? null : definitionsOf(options.events, `${kind} "${name}"`)
   const key = keySpec(options.key, `${kind} "${name}"`)
   const schemas = events === null ? undefined : keptSchemas(events.values())
   const versions = events === null ? undefined : keptVersions(events.values())
+  const { compatibility } = options
+  if (compatibility !== undefined) checkCompatibility(compatibility, `${kind} "${name}"`)
   const spec = channelSpec(kind, name, events === null ? null : [...events.keys()].sort(), options)
   return {
     name,
@@ -173,6 +191,7 @@ function channel<Kind extends ChannelKind, Definition extends AnyEventDefinition
       ...(key !== undefined && { key }),
       ...(schemas !== undefined && { schemas }),
       ...(versions !== undefined && { versions }),
+      ...(compatibility !== undefined && { compatibility }),
     },
   }
 }
@@ -180,6 +199,17 @@ function channel<Kind extends ChannelKind, Definition extends AnyEventDefinition
 function stateName(name: string): MillraceError {
   const message = `"${name}" cannot be the name of a channel: names that begin with "$state." are of the states of consumers. Choose another name; to read a state, use broker.table(consumer)`
   return new MillraceError('INVALID_NAME', message, { name, of: 'channel' })
+}
+
+/** @throws INVALID_OPTION when it is none of them */
+export function checkCompatibility(value: unknown, of: string): Compatibility {
+  const known = COMPATIBILITIES.find((each) => each === value)
+  if (known !== undefined) return known
+  throw new MillraceError(
+    'INVALID_OPTION',
+    `compatibility of ${of} is one of ${COMPATIBILITIES.join(', ')}; it is ${shown(value)}`,
+    { option: 'compatibility', known: COMPATIBILITIES },
+  )
 }
 
 /** @throws INVALID_OPTION */
@@ -260,7 +290,7 @@ function channelSpec(
   kind: ChannelKind,
   name: string,
   types: readonly string[] | null,
-  options: Omit<ChannelOptions<never>, 'key' | 'events'>,
+  options: Omit<ChannelOptions<never>, 'key' | 'events' | 'compatibility'>,
 ): ChannelSpec {
   const { retain = {}, dedupe = {}, maxEventBytes = LIMITS.eventBytesDefault } = options
   knownOptions(retain, ['age', 'bytes', 'count', 'latestByKey'], 'retain')

@@ -4,13 +4,15 @@
  */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { MillraceError } from '../base/errors.ts'
+import { engineOf } from '../broker/engine-of.ts'
+import { isChannel } from '../channel/channel.ts'
 import { type DeclaredEvent, declaredEvents } from '../compatibility/declared-events.ts'
 import { judgeEvent } from '../compatibility/judged-event.ts'
 import { earlierSchemas, type LockedEvent, lockText, parseLock } from '../compatibility/lock-file.ts'
 import { COMPATIBILITY_MODES, type CompatibilityMode } from '../compatibility/schema-change.ts'
 import { type ComparedEvent, eventsOfBroker, type RetainedEvents } from './check-events/broker-events.ts'
 import { colour, complete, EXIT, print, printJson } from './output.ts'
-import { countOf, looking, nameOf, type TargetOptions } from './target.ts'
+import { changing, countOf, looking, nameOf, type TargetOptions } from './target.ts'
 import { userModule } from './user-module.ts'
 
 export interface CheckEventsOptions extends TargetOptions {
@@ -18,6 +20,7 @@ export interface CheckEventsOptions extends TargetOptions {
   readonly mode: string
   readonly sample: string
   readonly update?: boolean
+  readonly register?: boolean
   readonly allow?: boolean
   readonly strict?: boolean
 }
@@ -25,7 +28,8 @@ export interface CheckEventsOptions extends TargetOptions {
 export async function checkEventsCommand(modules: readonly string[], options: CheckEventsOptions): Promise<void> {
   const mode = modeOf(options.mode)
   const sample = countOf('sample', options.sample, 1)
-  const declared = (await Promise.all(modules.map(loaded))).flat()
+  const exported = (await Promise.all(modules.map(loaded))).flat()
+  const declared = declaredEvents(exported)
   if (declared.length === 0)
     throw new MillraceError(
       'INVALID_OPTION',
@@ -35,7 +39,12 @@ export async function checkEventsCommand(modules: readonly string[], options: Ch
   const locked = existsSync(options.lock) ? parseLock(readFileSync(options.lock, 'utf8'), options.lock) : null
   const compared = [...againstLock(declared, locked ?? [], mode)]
   let retained: RetainedEvents[] = []
-  if (options.data !== undefined || options.url !== undefined) {
+  const hasBroker = options.data !== undefined || options.url !== undefined
+  if (options.register === true && !hasBroker)
+    throw new MillraceError('INVALID_OPTION', '--register needs a broker: --url URL, or --data DIRECTORY', {
+      option: 'register',
+    })
+  if (hasBroker) {
     const found = await looking(options, (broker) => eventsOfBroker(broker, declared, mode, sample))
     compared.push(...found.compared)
     retained = found.retained
@@ -45,21 +54,35 @@ export async function checkEventsCommand(modules: readonly string[], options: Ch
   const failed =
     compared.some(({ verdict }) => verdict === 'incompatible' || (verdict === 'unknown' && options.strict === true)) ||
     retained.some(({ failed: count }) => count > 0)
-  const updates = options.update === true && (!failed || options.allow === true)
+  const goesOn = !failed || options.allow === true
+  const updates = options.update === true && goesOn
+  const registers = options.register === true && goesOn
+  if (registers) await register(exported, options)
   if (updates) writeFileSync(options.lock, text)
   const stale = !isCurrent && !updates
   if (options.json === true)
     printJson({ mode, events: declared.length, compared, retained, lock: { path: options.lock, current: !stale } })
   else report(compared, retained, nameOf(options))
-  if ((failed && !(updates && options.allow === true)) || stale) process.exitCode = EXIT.failed
+  if ((failed && !((updates || registers) && options.allow === true)) || stale) process.exitCode = EXIT.failed
   if (options.json === true) return
-  if (failed && !updates)
+  if (failed && !updates && !registers)
     process.stderr.write(
-      `${colour('red', '✗')} a change cannot be read everywhere: add a version with nextVersion(), or accept it with --update --allow\n`,
+      `${colour('red', '✗')} a change cannot be read everywhere: add a version with nextVersion(), or accept it with --update --allow (on a broker: --register --allow)\n`,
     )
   else if (stale)
     process.stderr.write(`${colour('red', '✗')} ${options.lock} is not up to date: run the command with --update\n`)
-  else complete(`${declared.length} event(s) checked (${mode})${updates ? `, ${options.lock} written` : ''}`, options)
+  else {
+    const done = `${updates ? `, ${options.lock} written` : ''}${registers ? `, declared on ${nameOf(options)}` : ''}`
+    complete(`${declared.length} event(s) checked (${mode})${done}`, options)
+  }
+}
+
+/** Declares the channels of the modules, whose changes were judged before. */
+async function register(exported: readonly unknown[], options: TargetOptions): Promise<void> {
+  await changing(options, async (broker) => {
+    for (const { spec } of exported.filter(isChannel))
+      await engineOf(broker).declare({ ...spec, compatibility: 'none' })
+  })
 }
 
 /** @throws INVALID_OPTION */
@@ -71,10 +94,10 @@ function modeOf(text: string): CompatibilityMode {
   })
 }
 
-/** The events that a module exports. @throws INVALID_OPTION when it cannot be loaded */
-async function loaded(path: string): Promise<DeclaredEvent[]> {
+/** The values that a module exports. @throws INVALID_OPTION when it cannot be loaded */
+async function loaded(path: string): Promise<unknown[]> {
   const module = await userModule(path)
-  return declaredEvents(Object.values(module).flatMap((value) => (Array.isArray(value) ? value : [value])))
+  return Object.values(module).flatMap((value) => (Array.isArray(value) ? (value as unknown[]) : [value]))
 }
 
 function againstLock(

@@ -1,6 +1,7 @@
 /** `millrace dead`: the events that a consumer gave up on. */
 import { MillraceError } from '../base/errors.ts'
 import type { DeadLetter, DeadLetterQuery } from '../broker/description.ts'
+import { noteOf } from './actor.ts'
 import { colour, complete, print, printJson, table } from './output.ts'
 import { changing, countOf, looking, type TargetOptions } from './target.ts'
 
@@ -11,6 +12,7 @@ export interface DeadOptions extends TargetOptions {
   readonly key?: string
   readonly limit?: string
   readonly all?: boolean
+  readonly reason?: string
 }
 
 function queryOf(options: DeadOptions): DeadLetterQuery {
@@ -75,13 +77,15 @@ function chosen(options: DeadOptions): DeadLetterQuery {
 }
 
 export async function deadRedriveCommand(consumer: string, options: DeadOptions): Promise<void> {
-  const count = await changing(options, (broker) => broker.deadLetters(consumer).redrive(chosen(options)))
+  const count = await changing(options, (broker) =>
+    broker.deadLetters(consumer).redrive(chosen(options), noteOf(options)),
+  )
   if (options.json === true) printJson({ consumer, redriven: count })
   complete(`gave ${count} dead letter(s) back to ${consumer}, which handles them when it runs`, options)
 }
 
 export async function deadDropCommand(consumer: string, options: DeadOptions): Promise<void> {
-  const count = await changing(options, (broker) => broker.deadLetters(consumer).drop(chosen(options)))
+  const count = await changing(options, (broker) => broker.deadLetters(consumer).drop(chosen(options), noteOf(options)))
   if (options.json === true) printJson({ consumer, dropped: count })
   complete(`dropped ${count} dead letter(s) of ${consumer}`, options)
 }

@@ -1,6 +1,7 @@
 /** `millrace delayed`: the delayed events of a channel. */
 import { MillraceError } from '../base/errors.ts'
 import type { DelayedQuery } from '../broker/delays.ts'
+import { noteOf } from './actor.ts'
 import { complete, print, printJson, table } from './output.ts'
 import { changing, countOf, looking, type TargetOptions } from './target.ts'
 
@@ -8,6 +9,7 @@ export interface DelayedOptions extends TargetOptions {
   readonly id?: string
   readonly key?: string
   readonly limit?: string
+  readonly reason?: string
 }
 
 function queryOf({ id, key, limit }: DelayedOptions): DelayedQuery {
@@ -34,7 +36,7 @@ export async function delayedListCommand(channel: string, options: DelayedOption
 export async function delayedCancelCommand(channel: string, options: DelayedOptions): Promise<void> {
   const { id } = options
   if (id === undefined) throw new MillraceError('INVALID_OPTION', 'name the event: --id', { option: 'id' })
-  const cancelled = await changing(options, (broker) => broker.channel(channel).delayed.cancel(id))
+  const cancelled = await changing(options, (broker) => broker.channel(channel).delayed.cancel(id, noteOf(options)))
   if (options.json === true) printJson({ channel, id, cancelled })
   complete(
     cancelled

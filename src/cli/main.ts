@@ -153,22 +153,23 @@ withData(
     'millrace consumer pause billing --reason "the bank is down"',
   ),
 )
-  .option('--reason <text>', 'the reason; the description of the consumer shows it')
+  .option('--reason <text>', 'the reason; the description of the consumer shows it, and $audit keeps it')
   .action(on(async (name, options) => (await consumerCommands()).consumerPauseCommand(name, options as never)))
-withData(
-  command(operated, 'resume <consumer>', 'continue where it was paused', 'millrace consumer resume billing'),
-).action(on(async (name, options) => (await consumerCommands()).consumerResumeCommand(name, options as never)))
+withData(command(operated, 'resume <consumer>', 'continue where it was paused', 'millrace consumer resume billing'))
+  .option('--reason <text>', 'the reason; it is kept in $audit')
+  .action(on(async (name, options) => (await consumerCommands()).consumerResumeCommand(name, options as never)))
 withData(
   command(
     operated,
     'rewind <consumer>',
     'move it to another position, running or not',
-    'millrace consumer rewind billing --to 1h --channel orders',
+    'millrace consumer rewind billing --to 1h --channel orders --reason "prices were wrong"',
   ),
 )
   .option('--to <position>', 'beginning, end, an offset, an age (1h) or a time')
   .option('--channel <name>', 'only in this channel')
   .option('--state <choice>', 'keep or reset: what happens with the state of a consumer that keeps any')
+  .option('--reason <text>', 'the reason; it is kept in $audit')
   .action(on(async (name, options) => (await consumerCommands()).consumerRewindCommand(name, options as never)))
 withData(
   command(
@@ -177,7 +178,9 @@ withData(
     'remove a consumer that does not run, with its positions, retries and dead letters',
     'millrace consumer remove billing',
   ),
-).action(on(async (name, options) => (await consumerCommands()).consumerRemoveCommand(name, options as never)))
+)
+  .option('--reason <text>', 'the reason; it is kept in $audit')
+  .action(on(async (name, options) => (await consumerCommands()).consumerRemoveCommand(name, options as never)))
 
 withData(
   command(
@@ -225,9 +228,11 @@ deadCommand('show', 'show dead letters with all details', 'millrace dead show st
 )
 deadCommand('redrive', 'give dead letters back to the consumer', 'millrace dead redrive stock --all')
   .option('--all', 'all dead letters of the consumer')
+  .option('--reason <text>', 'the reason; it is kept in $audit')
   .action(on(async (name, options) => (await import('./dead-commands.ts')).deadRedriveCommand(name, options as never)))
 deadCommand('drop', 'delete dead letters', 'millrace dead drop stock --offset 17')
   .option('--all', 'all dead letters of the consumer')
+  .option('--reason <text>', 'the reason; it is kept in $audit')
   .action(on(async (name, options) => (await import('./dead-commands.ts')).deadDropCommand(name, options as never)))
 
 const delayed = program.command('delayed').description('list or cancel the delayed events of a channel')
@@ -253,6 +258,7 @@ withData(
   ),
 )
   .option('--id <id>', 'the id of the event')
+  .option('--reason <text>', 'the reason; it is kept in $audit')
   .action(on(async (channel, options) => (await delayedCommands()).delayedCancelCommand(channel, options as never)))
 
 const tokens = program
@@ -296,7 +302,7 @@ tokensCommand(
 
 const asked = program
   .command('why')
-  .description('why an event was not handled, a consumer does not move, a rule did not act')
+  .description('why an event was not handled, a consumer does not move, publishing is slow, a rule did not act')
 const whyCommands = (): Promise<typeof import('./why-command.ts')> => import('./why-command.ts')
 withData(
   command(
@@ -313,6 +319,14 @@ withData(
 withData(
   command(asked, 'consumer <consumer>', 'why it does not move', 'millrace why consumer billing --url ws://host:8080'),
 ).action(on(async (name, options) => (await whyCommands()).whyConsumerCommand(name, options as never)))
+withData(
+  command(
+    asked,
+    'publish <channel>',
+    'why publishing to it is slow: which bound it has reached',
+    'millrace why publish orders --url ws://host:8080',
+  ),
+).action(on(async (channel, options) => (await whyCommands()).whyPublishCommand(channel, options as never)))
 withData(
   command(
     asked,
@@ -424,7 +438,8 @@ withData(
   .option('--mode <mode>', 'backward, forward or full, each also with -transitive', 'backward')
   .option('--sample <count>', 'how many of the newest events of each channel are read', '10000')
   .option('--update', 'write the lock file, unless a change is incompatible')
-  .option('--allow', 'with --update: write it also if a change is incompatible')
+  .option('--register', 'declare the channels on the broker, unless a change is incompatible')
+  .option('--allow', 'with --update and --register: do so also if a change is incompatible')
   .option('--strict', 'fail also if a change cannot be judged')
   .action((modules: readonly string[], options: OutputOptions) =>
     run<OutputOptions>(async (given) =>

@@ -1,6 +1,5 @@
 /** `millrace rules`: list, test and change rules while the system runs. */
 import { readFileSync } from 'node:fs'
-import { userInfo } from 'node:os'
 import { basename } from 'node:path'
 import { MillraceError } from '../base/errors.ts'
 import type { Broker } from '../broker/broker.ts'
@@ -10,6 +9,7 @@ import { parseRuleFile } from '../rules/folder/rule-file.ts'
 import type { ChangeReceipt } from '../rules/live/rule-book.ts'
 import type { RuleDefinition } from '../rules/rule.ts'
 import { type RuleDescription, rulesOf } from '../rules/rules.ts'
+import { userName } from './actor.ts'
 import { colour, complete, print, printJson, table } from './output.ts'
 import { changing, countOf, jsonOf, looking, nameOf, positionOf, type TargetOptions, writing } from './target.ts'
 
@@ -33,12 +33,7 @@ export interface RulesExplainOptions extends TargetOptions {
 
 /** The author of a change, by default the user's name. */
 function author({ author }: RulesOptions): string {
-  if (author !== undefined) return author
-  try {
-    return userInfo().username
-  } catch {
-    return 'command line'
-  }
+  return author ?? userName()
 }
 
 function textOf(path: string): string {

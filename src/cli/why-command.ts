@@ -1,9 +1,10 @@
-/** `millrace why`: why an event was not handled, why a consumer does not move, why a rule did not act. */
+/** `millrace why`: why an event was not handled, a consumer does not move, publishing is slow, a rule did not act. */
 import { MillraceError } from '../base/errors.ts'
 import { engineOf } from '../broker/engine-of.ts'
 import type { Reason } from '../why/reason.ts'
 import { whyConsumer } from '../why/why-consumer.ts'
 import { whyDelivery } from '../why/why-delivery.ts'
+import { whyPublish } from '../why/why-publish.ts'
 import { whyRule } from '../why/why-rule.ts'
 import { colour, complete, print, printJson } from './output.ts'
 import { changing, countOf, type TargetOptions } from './target.ts'
@@ -37,6 +38,12 @@ export async function whyConsumerCommand(consumer: string, options: TargetOption
   const why = await changing(options, (broker) => whyConsumer(engineOf(broker), consumer))
   if (options.json === true) return printJson(why)
   tell(`${consumer}: ${why.hasWork ? 'has work' : 'has no work'}`, why.reasons, why.notKnown)
+}
+
+export async function whyPublishCommand(channel: string, options: TargetOptions): Promise<void> {
+  const why = await changing(options, (broker) => whyPublish(engineOf(broker), channel))
+  if (options.json === true) return printJson(why)
+  tell(`publishing to ${channel}`, why.reasons, why.notKnown)
 }
 
 export interface WhyRuleOptions extends TargetOptions {

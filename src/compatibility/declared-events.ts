@@ -41,7 +41,8 @@ function declared(channel: string | null, definition: AnyEventDefinition): Decla
 /** The events of a stored declaration whose schemas or versions are kept. */
 export function storedEvents(spec: ChannelSpec): DeclaredEvent[] {
   const kept = knownSchemas(spec.schemas)
-  return (spec.types ?? []).map((type) => {
+  const types = spec.types ?? Object.keys(kept)
+  return types.map((type) => {
     const version = newestOf(spec, type)
     const newest = Object.hasOwn(kept, type) ? (kept[type] ?? null) : null
     const earlier = version === 1 ? {} : (spec.versions?.[type]?.earlier ?? {})

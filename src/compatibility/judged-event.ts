@@ -29,6 +29,15 @@ export interface Before {
   schemas(version: string): readonly JsonObject[]
 }
 
+/** An event whose earlier schemas are not known, as what was declared before. */
+export function beforeOf({ version, schemas }: DeclaredEvent): Before {
+  return {
+    version,
+    versions: Object.keys(schemas),
+    schemas: (number) => [schemas[number] ?? null].filter((schema) => schema !== null),
+  }
+}
+
 export function judgeEvent(before: Before, after: DeclaredEvent, mode: CompatibilityMode): EventVerdict {
   const breaks: EventBreak[] = []
   const undecided: string[] = []

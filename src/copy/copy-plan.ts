@@ -87,7 +87,8 @@ export async function planCopy(source: Engine, target: Engine, selection: CopySe
       ({ consumer }) => consumer === null || takesConsumer(consumer),
     )
     channels.push({
-      spec,
+      // The source has accepted its schemas.
+      spec: { ...spec, compatibility: 'none' },
       first,
       next,
       events: next - first,

@@ -41,7 +41,7 @@ function isSpec(spec: unknown): boolean {
   if (!isJsonObject(spec) || typeof spec['name'] !== 'string' || spec['name'] === '') return false
   const { kind, types, retain, dedupe, eventBytesMax } = spec
   if (kind !== 'stream' && kind !== 'queue') return false
-  if (types !== null && !(Array.isArray(types) && types.every((type) => typeof type === 'string'))) return false
+  if (types !== null && !areTexts(types)) return false
   if (
     !isJsonObject(retain) ||
     !['ageMs', 'bytes', 'count'].every((name) => isLimit(retain[name])) ||
@@ -53,13 +53,23 @@ function isSpec(spec: unknown): boolean {
     !(isJsonObject(dedupe) && isNumberFrom(dedupe['ageMs'], 0) && isNumberFrom(dedupe['count'], 0))
   )
     return false
-  const { key, schemas } = spec
+  const { key, schemas, versions, registered } = spec
   if (
     !(key === undefined || key === null || key === 'function' || (isJsonObject(key) && typeof key['path'] === 'string'))
   )
     return false
   if (schemas !== undefined && !(isJsonObject(schemas) && Object.values(schemas).every(isJsonObject))) return false
+  if (versions !== undefined && !(isJsonObject(versions) && Object.values(versions).every(areVersions))) return false
+  if (registered !== undefined && !(isJsonObject(registered) && Object.values(registered).every(areTexts))) return false
   return isNumberFrom(eventBytesMax, 1)
+}
+
+function areVersions(value: unknown): boolean {
+  return isJsonObject(value) && isNumberFrom(value['version'], 1) && isJsonObject(value['earlier'])
+}
+
+function areTexts(value: unknown): boolean {
+  return Array.isArray(value) && value.every((each) => typeof each === 'string')
 }
 
 function isLimit(value: unknown): boolean {

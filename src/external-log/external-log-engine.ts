@@ -29,6 +29,7 @@ import type {
   Subscription,
 } from '../broker/engine.ts'
 import type { LogFields } from '../broker/logger.ts'
+import type { PublishLoad } from '../broker/publish-load.ts'
 import type { Receipt } from '../broker/receipt.ts'
 import type { ChannelSpec } from '../channel/channel.ts'
 import { describeConsumers } from '../delivery/consumers/describing.ts'
@@ -235,6 +236,12 @@ export class ExternalLogEngine implements Engine {
   async declare(spec: ChannelSpec): Promise<void> {
     this.#open()
     await this.#registry.declare(spec)
+  }
+
+  /** @throws UNKNOWN_CHANNEL */
+  async publishLoad(channel: string): Promise<readonly PublishLoad[]> {
+    await this.#registry.current(channel)
+    return [this.#appenders.of(channel).load]
   }
 
   async channel(name: string): Promise<ChannelSpec | undefined> {

@@ -63,15 +63,17 @@ export class Pauses {
 
 function pausesIn(bytes: Uint8Array): ReadonlyMap<string, ConsumerPause> | null {
   const paused = jsonObject(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString())?.['paused']
-  return isJsonObject(paused) && Object.values(paused).every(isPause)
-    ? new Map(Object.entries(paused) as [string, ConsumerPause][])
-    : null
+  if (!isJsonObject(paused) || !Object.values(paused).every(isPause)) return null
+  // Earlier versions stored no name.
+  return new Map(
+    Object.entries(paused).map(([name, pause]) => [name, { by: null, ...(pause as Omit<ConsumerPause, 'by'>) }]),
+  )
 }
 
 function isPause(value: unknown): boolean {
   return (
     isJsonObject(value) &&
     isNumberFrom(value['sinceMs'], 0) &&
-    (value['reason'] === null || typeof value['reason'] === 'string')
+    [value['reason'], value['by'] ?? null].every((text) => text === null || typeof text === 'string')
   )
 }

@@ -10,7 +10,8 @@ import { isMillraceError, MillraceError } from '../base/errors.ts'
 import { OneAtATime } from '../base/one-at-a-time.ts'
 import type { ChannelSpec } from '../channel/channel.ts'
 import { unknownChannel } from '../channel/channel-errors.ts'
-import { mergedSpec } from '../channel/merged-spec.ts'
+import { firstSpec } from '../channel/merged-spec.ts'
+import { redeclared } from '../compatibility/redeclared.ts'
 import { CHANNEL_FORMAT, foreignFormat, isCurrent } from './channel-entry.ts'
 import type { ChannelEntry, LogBackend } from './log-backend.ts'
 
@@ -184,7 +185,7 @@ export class Registry {
   /**
    * Create the channel, or merge the declaration into the existing channel. Several processes may do so at once: a
    * change is written only if the channel is still as it was read.
-   * @throws CHANNEL_CONFLICT · DATA_FOREIGN
+   * @throws CHANNEL_CONFLICT · INCOMPATIBLE_SCHEMA · DATA_FOREIGN
    */
   async declare(spec: ChannelSpec, partitions: number = this.#partitions): Promise<void> {
     const { name } = spec
@@ -193,9 +194,14 @@ export class Registry {
       this.#checkFormat(name)
       const existing = this.#entries.get(name)
       if (existing === undefined)
-        await this.#backend.createChannel({ format: CHANNEL_FORMAT, incarnation: randomUUID(), spec, partitions })
+        await this.#backend.createChannel({
+          format: CHANNEL_FORMAT,
+          incarnation: randomUUID(),
+          spec: firstSpec(spec),
+          partitions,
+        })
       else {
-        const merged = mergedSpec(existing.spec, spec)
+        const merged = redeclared(existing.spec, spec)
         if (merged === existing.spec) return
         const changed = { ...existing, spec: merged }
         if (await this.#updated(changed, existing)) {

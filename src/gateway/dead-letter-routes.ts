@@ -42,7 +42,6 @@ const PAGES: Readonly<Record<'after' | 'fingerprint', Parameter>> = {
   },
 }
 const ALL: Parameter = { description: 'true: all of them, if no other parameter selects.', schema: { enum: ['true'] } }
-const REASON: Parameter = { description: 'The reason; kept in the audit trail.', schema: { type: 'string' } }
 const LETTERS = '/api/consumers/{consumer}/dead-letters'
 
 function counted(member: string): Route['answers'] {
@@ -50,44 +49,58 @@ function counted(member: string): Route['answers'] {
   return { 200: { description: 'How many.', content } }
 }
 
+const common = {
+  tag: 'dead letters',
+  parameters: { consumer: CONSUMER },
+  refuses: ['UNKNOWN_CONSUMER', 'CLOSED'],
+} as const
+
+function listRoute(host: GatewayHost): Route {
+  return {
+    ...common,
+    method: 'GET',
+    path: LETTERS,
+    name: 'listDeadLetters',
+    summary: 'List the events that a consumer gave up on.',
+    access: { action: 'read', of: 'handler' },
+    query: { ...QUERY, ...PAGES },
+    answers: {
+      200: {
+        description:
+          'Oldest first, at most 100 unless limit says otherwise. In pages: in the order of channel names and offsets; next is null after the last page.',
+        content: json({
+          type: 'object',
+          required: ['deadLetters'],
+          properties: {
+            deadLetters: { type: 'array', items: ref('DeadLetter') },
+            next: { type: ['string', 'null'] },
+          },
+        }),
+      },
+    },
+    handle: (request) => list(request, host),
+  }
+}
+
 export function deadLetterRoutes(host: GatewayHost): Route[] {
-  const common = {
-    tag: 'dead letters',
-    parameters: { consumer: CONSUMER },
-    refuses: ['UNKNOWN_CONSUMER', 'CLOSED'],
-  } as const
   const manage = {
     ...common,
     access: { action: 'manage', of: 'handler' },
-    query: { ...QUERY, all: ALL, reason: REASON },
+    query: { ...QUERY, all: ALL },
+    needsReason: true,
   } as const
-  const drop = async (request: GatewayRequest): Promise<Response> =>
-    Response.json({ dropped: await (await lettersOf(request, host, 'manage')).drop(deliberate(request.query)) })
+  const chosen = async (request: GatewayRequest): Promise<readonly [DeadLetters, DeadLetterQuery]> => {
+    const letters = await lettersOf(request, host, 'manage')
+    const query = deliberate(request.query)
+    request.reason()
+    return [letters, query]
+  }
+  const drop = async (request: GatewayRequest): Promise<Response> => {
+    const [letters, query] = await chosen(request)
+    return Response.json({ dropped: await letters.drop(query) })
+  }
   return [
-    {
-      ...common,
-      method: 'GET',
-      path: LETTERS,
-      name: 'listDeadLetters',
-      summary: 'List the events that a consumer gave up on.',
-      access: { action: 'read', of: 'handler' },
-      query: { ...QUERY, ...PAGES },
-      answers: {
-        200: {
-          description:
-            'Oldest first, at most 100 unless limit says otherwise. In pages: in the order of channel names and offsets; next is null after the last page.',
-          content: json({
-            type: 'object',
-            required: ['deadLetters'],
-            properties: {
-              deadLetters: { type: 'array', items: ref('DeadLetter') },
-              next: { type: ['string', 'null'] },
-            },
-          }),
-        },
-      },
-      handle: (request) => list(request, host),
-    },
+    listRoute(host),
     {
       ...manage,
       method: 'DELETE',
@@ -104,10 +117,10 @@ export function deadLetterRoutes(host: GatewayHost): Route[] {
       name: 'redriveDeadLetters',
       summary: 'Give dead letters back to their consumer, in order.',
       answers: counted('redriven'),
-      handle: async (request) =>
-        Response.json({
-          redriven: await (await lettersOf(request, host, 'manage')).redrive(deliberate(request.query)),
-        }),
+      handle: async (request) => {
+        const [letters, query] = await chosen(request)
+        return Response.json({ redriven: await letters.redrive(query) })
+      },
     },
     {
       ...manage,

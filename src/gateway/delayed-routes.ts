@@ -22,8 +22,38 @@ const EVENT = {
   },
 }
 
-export function delayedRoutes({ broker, core }: GatewayHost): Route[] {
-  const common = { tag: 'events', refuses: ['UNKNOWN_CHANNEL', 'CLOSED'] } as const
+const common = { tag: 'events', refuses: ['UNKNOWN_CHANNEL', 'CLOSED'] } as const
+
+function cancelRoute({ broker }: GatewayHost): Route {
+  return {
+    ...common,
+    method: 'DELETE',
+    path: `${DELAYED}/{id}`,
+    name: 'cancelDelayedEvent',
+    summary: 'Cancel a delayed event.',
+    needsReason: true,
+    parameters: {
+      channel: CHANNEL,
+      id: { description: 'The event’s id.', required: true, schema: { type: 'string' } },
+    },
+    access: { action: 'manage', of: 'channel' },
+    answers: {
+      200: {
+        description:
+          'cancelled is true: it will never be stored, and its id may be published again. false: there is no such delayed event.',
+        content: json({ type: 'object', required: ['cancelled'], properties: { cancelled: { type: 'boolean' } } }),
+      },
+    },
+    handle: async (request) => {
+      const { channel, id } = request.parameters
+      request.reason()
+      return Response.json({ cancelled: await broker.channel(channel as string).delayed.cancel(id as string) })
+    },
+  }
+}
+
+export function delayedRoutes(host: GatewayHost): Route[] {
+  const { broker, core } = host
   return [
     {
       ...common,
@@ -67,29 +97,7 @@ export function delayedRoutes({ broker, core }: GatewayHost): Route[] {
         })
       },
     },
-    {
-      ...common,
-      method: 'DELETE',
-      path: `${DELAYED}/{id}`,
-      name: 'cancelDelayedEvent',
-      summary: 'Cancel a delayed event.',
-      parameters: {
-        channel: CHANNEL,
-        id: { description: 'The event’s id.', required: true, schema: { type: 'string' } },
-      },
-      access: { action: 'manage', of: 'channel' },
-      answers: {
-        200: {
-          description:
-            'cancelled is true: it will never be stored, and its id may be published again. false: there is no such delayed event.',
-          content: json({ type: 'object', required: ['cancelled'], properties: { cancelled: { type: 'boolean' } } }),
-        },
-      },
-      handle: async ({ parameters }) =>
-        Response.json({
-          cancelled: await broker.channel(parameters['channel'] as string).delayed.cancel(parameters['id'] as string),
-        }),
-    },
+    cancelRoute(host),
   ]
 }
 

@@ -6,13 +6,14 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Context, Hono } from 'hono'
-import { isMillraceError } from '../base/errors.ts'
+import { isMillraceError, type MillraceError } from '../base/errors.ts'
+import { LIMITS } from '../base/limits.ts'
 import { checkName } from '../base/names.ts'
+import type { AuditEntry } from '../broker/audit.ts'
 import type { Authenticator } from './access/authenticator.ts'
 import { type Caller, callerOfRequest } from './access/caller.ts'
 import type { Action } from './access/permissions.ts'
 import { notYours, type Principal, principalOf, requireHeld, requirePermission } from './access/principal.ts'
-import type { AuditEntry } from './audit.ts'
 import type { DirectAnswer } from './direct-answer.ts'
 import type { GatewayHost } from './gateway-host.ts'
 import { jsonOf } from './json-body.ts'
@@ -126,6 +127,17 @@ function entryOf(
   return { action: name, principal, target }
 }
 
+function noReason(said: unknown): MillraceError {
+  const most = `up to ${LIMITS.reasonCharsMax} characters`
+  if (said !== undefined && said !== '')
+    return badRequest(400, `reason must be a text of ${most}`, { parameter: 'reason' })
+  return badRequest(
+    400,
+    `this cannot be undone, or it repeats work: say why with reason= (${most}), which the audit trail keeps`,
+    { parameter: 'reason' },
+  )
+}
+
 class RoutedRequest implements GatewayRequest {
   readonly raw: Request
   readonly url: URL
@@ -141,6 +153,7 @@ class RoutedRequest implements GatewayRequest {
   readonly #host: GatewayHost
   readonly #release: () => void
   #permitted = false
+  #reasoned = false
   #notes: Readonly<Record<string, string>> = {}
 
   constructor(
@@ -179,16 +192,26 @@ class RoutedRequest implements GatewayRequest {
   }
 
   async answer(): Promise<Response> {
-    const { access, query, handle } = this.#route
+    const { access, query, handle, needsReason } = this.#route
     if (typeof access === 'object' && access.of !== 'handler') {
       for (const channel of (this.parameters[access.of] ?? '').split(','))
         this.permit(access.action, checkName(channel, 'channel'))
     }
-    this.query = parameters(this.url, Object.keys(query ?? {}))
+    this.query = parameters(this.url, [...Object.keys(query ?? {}), ...(needsReason === true ? ['reason'] : [])])
     const response = await handle(this)
     if (typeof access === 'object' && !this.#permitted)
       throw new Error(`route ${this.#route.name} answered without asking for a permission`)
+    if (needsReason !== undefined && !this.#reasoned)
+      throw new Error(`route ${this.#route.name} answered without asking for the reason`)
     return response
+  }
+
+  reason(said: unknown = this.query['reason']): string {
+    const reason = typeof said === 'string' ? said.trim() : ''
+    if (reason === '' || reason.length > LIMITS.reasonCharsMax) throw noReason(said)
+    this.#reasoned = true
+    this.note({ reason })
+    return reason
   }
 
   permit(action: Action, channel: string): void {

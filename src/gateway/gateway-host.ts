@@ -1,11 +1,12 @@
 /**
  * What the parts of the gateway share: the broker and its engine, the limits, the audit trail, the report of failures.
  */
+
+import type { Audit } from '../broker/audit.ts'
 import type { Broker } from '../broker/broker.ts'
 import type { BrokerCore } from '../broker/engine-of.ts'
 import type { Quota } from './access/quota.ts'
 import type { Vigil } from './access/vigil.ts'
-import type { Audit } from './audit.ts'
 import type { RequestBodies } from './request-body.ts'
 
 export interface GatewayHost {

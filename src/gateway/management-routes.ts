@@ -6,7 +6,7 @@ import { MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
 import { checkConsumerName, checkName, ownerOf } from '../base/names.ts'
 import { checkStateChoice } from '../broker/call-options.ts'
-import type { Channel } from '../channel/channel.ts'
+import type { Channel, ChannelSpec } from '../channel/channel.ts'
 import { queue, stream } from '../channel/channel.ts'
 import { permitConsumer } from './dead-letter-routes.ts'
 import type { GatewayHost } from './gateway-host.ts'
@@ -18,7 +18,6 @@ import { CHANNEL, CONSUMER, json } from './schemas.ts'
 
 const CHANNEL_PATH = '/api/channels/{channel}'
 const CONSUMER_PATH = '/api/consumers/{consumer}'
-const REASON = { description: 'The reason; kept in the audit trail.', schema: { type: 'string' } }
 const CHANNEL_CHOICE = { description: 'Only in this channel.', schema: { type: 'string' } }
 const size = { type: ['string', 'integer'], description: 'Bytes, or text such as 10MiB.' }
 const duration = { type: ['string', 'integer'], description: 'Milliseconds, or text such as 30d.' }
@@ -61,6 +60,8 @@ export function managementRoutes(host: GatewayHost): Route[] {
       path: CHANNEL_PATH,
       name: 'declareChannel',
       summary: 'Create a channel, or check that it has this declaration.',
+      description: 'A declaration that keeps fewer events than before deletes the others: it needs a reason.',
+      query: { reason: { description: 'The reason; kept in the audit trail.', schema: { type: 'string' } } },
       body: { required: false, content: json(CHANNEL_BODY) },
       answers: {
         200: { description: 'It existed already, with this declaration.', content: json({ type: 'object' }) },
@@ -75,10 +76,13 @@ export function managementRoutes(host: GatewayHost): Route[] {
       path: CHANNEL_PATH,
       name: 'removeChannel',
       summary: 'Delete a channel and its events.',
+      needsReason: true,
       answers: { 204: { description: 'It is gone.' } },
       refuses: ['UNKNOWN_CHANNEL', 'CLOSED'],
       handle: async (request) => {
-        await broker.channel(notOurs(request.parameters['channel'] as string)).remove()
+        const channel = notOurs(request.parameters['channel'] as string)
+        request.reason()
+        await broker.channel(channel).remove()
         return new Response(null, { status: 204 })
       },
     },
@@ -88,12 +92,14 @@ export function managementRoutes(host: GatewayHost): Route[] {
       path: CONSUMER_PATH,
       name: 'removeConsumer',
       summary: 'Remove a consumer that does not run, with its positions, retries and dead letters.',
+      needsReason: true,
       answers: { 204: { description: 'It is forgotten.' } },
       refuses: ['INVALID_NAME', 'INVALID_OPTION', 'CLOSED'],
       handle: async (request) => {
         const consumer = checkName(request.parameters['consumer'], 'consumer')
         await permitConsumer(request, host, 'manage', consumer)
         checkConsumerName(consumer)
+        request.reason()
         await broker.consumer(consumer).remove()
         return new Response(null, { status: 204 })
       },
@@ -106,6 +112,7 @@ export function managementRoutes(host: GatewayHost): Route[] {
 /** A pause outlives the caller and every instance, so it needs `manage` on the consumer's channels. */
 function pauseRoutes(host: GatewayHost): Route[] {
   const { broker } = host
+  const { engine } = host.core
   const reason = {
     type: 'string',
     maxLength: LIMITS.reasonCharsMax,
@@ -138,7 +145,9 @@ function pauseRoutes(host: GatewayHost): Route[] {
       handle: async (request) => {
         const consumer = await permitted(request)
         const reason = await reasonOf(request, 'a pause')
-        await broker.consumer(consumer).pause(reason === undefined ? {} : { reason })
+        // The route is recorded by the gateway itself.
+        const pause = { sinceMs: engine.clock.now(), reason: reason ?? null, by: request.principal.name }
+        await engine.consumers.setPause(consumer, pause)
         return new Response(null, { status: 204 })
       },
     },
@@ -192,13 +201,17 @@ function rewindRoute(host: GatewayHost): Route {
     path: `${CONSUMER_PATH}/rewind`,
     name: 'rewindConsumer',
     summary: 'Move a consumer to another position, running or not. Its events in flight are taken back.',
-    description: 'The position is in the query or in a JSON body.',
-    query: { to: { ...to, schema: { type: 'string' } }, channel: CHANNEL_CHOICE, state: STATE_CHOICE, reason: REASON },
+    description: 'The position and the reason are in the query or in a JSON body.',
+    query: { to: { ...to, schema: { type: 'string' } }, channel: CHANNEL_CHOICE, state: STATE_CHOICE },
+    needsReason: true,
     body: {
       required: false,
       content: json({
         type: 'object',
-        properties: { to: to.schema, channel: CHANNEL_CHOICE.schema, state: STATE_CHOICE.schema },
+        properties: {
+          ...{ to: to.schema, channel: CHANNEL_CHOICE.schema, state: STATE_CHOICE.schema },
+          reason: { type: 'string' },
+        },
         additionalProperties: false,
       }),
     },
@@ -206,7 +219,7 @@ function rewindRoute(host: GatewayHost): Route {
     refuses: ['UNKNOWN_CONSUMER', 'OFFSET_OUT_OF_RANGE', 'INVALID_OPTION', 'CLOSED'],
     handle: async (request) => {
       const consumer = checkName(request.parameters['consumer'], 'consumer')
-      const { to, channel, state } = await rewindOf(request).catch(async (error: unknown) => {
+      const { to, channel, state, reason } = await rewindOf(request).catch(async (error: unknown) => {
         // A caller without the permission gets that refusal, whatever the body contains.
         await permitConsumer(request, host, 'manage', consumer)
         throw error
@@ -219,6 +232,7 @@ function rewindRoute(host: GatewayHost): Route {
           'name the position: ?to=beginning, an offset, a time or an age; or the same in a JSON body, {"to": "beginning"}',
         )
       if (state !== undefined) checkStateChoice(state)
+      request.reason(reason)
       const only = { ...(channel !== undefined && { channel }), ...(state !== undefined && { state }) }
       await broker.consumer(consumer).rewind(positionOf('to', to), only)
       return new Response(null, { status: 204 })
@@ -226,8 +240,10 @@ function rewindRoute(host: GatewayHost): Route {
   }
 }
 
-async function rewindOf(request: GatewayRequest): Promise<Partial<Record<'to' | 'channel' | 'state', string>>> {
-  const body = membersOf(await request.json(), ['to', 'channel', 'state'], 'a rewind')
+type Rewind = Partial<Record<'to' | 'channel' | 'state' | 'reason', string>>
+
+async function rewindOf(request: GatewayRequest): Promise<Rewind> {
+  const body = membersOf(await request.json(), ['to', 'channel', 'state', 'reason'], 'a rewind')
   const said = Object.entries(body).map(([name, value]) => {
     if (request.query[name] !== undefined)
       throw badRequest(400, `${name} is in the query and in the body: give it once`, { member: name })
@@ -256,8 +272,19 @@ async function declare(request: GatewayRequest, host: GatewayHost): Promise<Resp
   const { spec }: Channel = kind === 'stream' ? stream(name, options as object) : queue(name, options as object)
   const { engine } = host.core
   const before = await engine.channel(name)
-  await engine.declare({ ...spec, types: before?.types ?? null })
+  if (before !== undefined && keepsLess(spec, before)) request.reason()
+  // No type is named, so the schemas of the types stay as they are.
+  const types = before === undefined || before.types === null ? null : []
+  await engine.declare({ ...spec, types })
   return Response.json({ channel: name, kind }, { status: before === undefined ? 201 : 200 })
+}
+
+/** Whether events that are kept now are removed by the new declaration. */
+function keepsLess({ retain: after }: ChannelSpec, { retain: before }: ChannelSpec): boolean {
+  return (['ageMs', 'bytes', 'count'] as const).some((limit) => {
+    const [now, then] = [after[limit], before[limit]]
+    return now !== null && (then === null || now < then)
+  })
 }
 
 function notOurs(channel: string): string {

@@ -3,6 +3,7 @@
  * @see https://spec.openapis.org/oas/v3.1.1
  */
 import { ERROR_CODES, type ErrorCode } from '../base/errors.ts'
+import { LIMITS } from '../base/limits.ts'
 import { STATUS } from './problem.ts'
 import type { Content, Parameter, ResponseSpec, Route, UpgradeRoute } from './route.ts'
 import { SCHEMAS } from './schemas.ts'
@@ -11,6 +12,12 @@ import { SCHEMAS } from './schemas.ts'
 type Json = Record<string, unknown>
 
 const PROBLEM: Json = { 'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' } } }
+
+const REASON: Parameter = {
+  description: 'Why the caller does this: it cannot be undone, or it repeats work. Kept in the audit trail.',
+  required: true,
+  schema: { type: 'string', minLength: 1, maxLength: LIMITS.reasonCharsMax },
+}
 
 /** The OpenAPI document of the gateway, from its routes. */
 export function openApiOf(routes: readonly Route[], upgrades: readonly UpgradeRoute[], version: string): Json {
@@ -53,7 +60,7 @@ export function openApiOf(routes: readonly Route[], upgrades: readonly UpgradeRo
 function operationOf(route: Route): Json {
   const parameters = [
     ...listed(route.parameters, 'path'),
-    ...listed(route.query, 'query'),
+    ...listed({ ...route.query, ...(route.needsReason === true && { reason: REASON }) }, 'query'),
     ...listed(route.headers, 'header'),
   ]
   return {

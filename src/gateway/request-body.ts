@@ -22,6 +22,11 @@ export class RequestBodies {
     this.#callerBytesMax = callerBytesMax
   }
 
+  /** The bytes of all bodies in memory, and their limit. */
+  get held(): { readonly bytes: number; readonly bytesMax: number } {
+    return { bytes: this.#held, bytesMax: this.#allBytesMax }
+  }
+
   /**
    * Read the body and give it to `use`. Its bytes count until `use` has finished. `incoming` is Node's own request, if
    * there is one: reading it directly costs a third of reading a `fetch` body.

@@ -71,6 +71,11 @@ export interface Route {
   readonly identifies?: boolean
   /** Whether requests count against no quota, as for health checks. @default false */
   readonly unmetered?: boolean
+  /**
+   * The action destroys or repeats something, so the caller gives a reason: in the query, or in the body if the route
+   * says so. The handler asks for it with `request.reason`, after the permission. @default false
+   */
+  readonly needsReason?: true | 'body'
   /** Whether HEAD is refused, as for an endless stream. @default false */
   readonly noHead?: boolean
   readonly handle: (request: GatewayRequest) => Response | Promise<Response>
@@ -108,6 +113,11 @@ export interface GatewayRequest {
     name: string,
     channels: readonly string[],
   ): void
+  /**
+   * The caller's reason, for the audit event. `said` is the one in the body; without it, the one in the query is taken.
+   * @throws INVALID_REQUEST when there is none, or it is too long
+   */
+  reason(said?: unknown): string
   /** Facts for the audit event besides the path and the query, such as where events go. Never a secret. */
   note(facts: Readonly<Record<string, string>>): void
   /**

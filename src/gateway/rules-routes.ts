@@ -93,22 +93,27 @@ function putRoute(broker: Broker): Route {
 
 /** Changes that take no body but the name of the rule. */
 function switchRoutes(broker: Broker): Route[] {
-  const shared = { ...ONE, query: { reason: REASON }, answers: RECEIPT }
-  const change = (verb: 'enable' | 'disable' | 'remove') => async (request: GatewayRequest) => {
+  const switched = { ...ONE, query: { reason: REASON }, answers: RECEIPT }
+  const change = (verb: 'enable' | 'disable') => async (request: GatewayRequest) => {
     const { rules, rule } = await known(request, broker)
     return Response.json(await rules[verb](rule.name, reasonOf(request)))
   }
   return [
     {
-      ...shared,
+      ...ONE,
+      needsReason: true,
+      answers: RECEIPT,
       method: 'DELETE',
       path: PATH,
       name: 'removeRule',
       summary: 'Remove a rule, and the events that wait for its actions.',
-      handle: change('remove'),
+      handle: async (request) => {
+        const { rules, rule } = await known(request, broker)
+        return Response.json(await rules.remove(rule.name, { reason: request.reason() }))
+      },
     },
     {
-      ...shared,
+      ...switched,
       method: 'POST',
       path: `${PATH}/enable`,
       name: 'enableRule',
@@ -116,7 +121,7 @@ function switchRoutes(broker: Broker): Route[] {
       handle: change('enable'),
     },
     {
-      ...shared,
+      ...switched,
       method: 'POST',
       path: `${PATH}/disable`,
       name: 'disableRule',

@@ -10,8 +10,10 @@ import { LIMITS } from '../base/limits.ts'
 import { checkName } from '../base/names.ts'
 import { engineOf } from '../broker/engine-of.ts'
 import { rulesOf } from '../rules/rules.ts'
+import { type Reason, reason } from '../why/reason.ts'
 import { whyConsumer } from '../why/why-consumer.ts'
 import { type AskedEvent, type DeliveryWhy, whyDelivery } from '../why/why-delivery.ts'
+import { type PublishWhy, whyPublish } from '../why/why-publish.ts'
 import { whyRule } from '../why/why-rule.ts'
 import { permitConsumer } from './dead-letter-routes.ts'
 import type { GatewayHost } from './gateway-host.ts'
@@ -51,7 +53,7 @@ const OFFSET: Parameter = { description: 'The event’s offset.', schema: { type
 const RULE: Parameter = { description: 'The name of the rule.', required: true, schema: text }
 
 export function whyRoutes(host: GatewayHost): Route[] {
-  return [deliveryRoute(host), consumerRoute(host), ruleRoute(host)]
+  return [deliveryRoute(host), consumerRoute(host), publishRoute(host), ruleRoute(host)]
 }
 
 function deliveryRoute(host: GatewayHost): Route {
@@ -136,11 +138,52 @@ function consumerRoute(host: GatewayHost): Route {
       const consumer = checkName(request.parameters['consumer'], 'consumer')
       await permitConsumer(request, host, 'read', consumer)
       const why = await whyConsumer(engineOf(host.broker), consumer)
-      // The alarms of the broker are for callers with a permission for all channels.
-      const reasons = why.reasons.filter(({ because }) => because !== 'store' || request.principal.permits('read', '>'))
-      return Response.json({ ...why, reasons })
+      return Response.json({ ...why, reasons: withoutAlarms(why.reasons, request) })
     },
   }
+}
+
+/** The alarms of the broker are for callers with a permission for all channels. */
+function withoutAlarms(reasons: readonly Reason[], { principal }: GatewayRequest): readonly Reason[] {
+  return reasons.filter(({ because }) => because !== 'store' || principal.permits('read', '>'))
+}
+
+function publishRoute(host: GatewayHost): Route {
+  return {
+    method: 'GET',
+    path: '/channels/{channel}/why-publish',
+    name: 'whyPublish',
+    summary: 'Why publishing to a channel is slow, or is refused: which bound it has reached.',
+    tag: 'why',
+    access: { action: 'publish', of: 'channel' },
+    parameters: { channel: CHANNEL },
+    answers: {
+      200: {
+        description: 'The reasons. The first one decides; not-slow: no bound is reached.',
+        content: json({
+          type: 'object',
+          required: ['channel', 'reasons', 'notKnown'],
+          properties: { channel: text, reasons: REASONS, notKnown: NOT_KNOWN },
+        }),
+      },
+    },
+    refuses: ['UNKNOWN_CHANNEL', 'CLOSED'],
+    handle: async (request) => {
+      const why = await whyPublish(engineOf(host.broker), request.parameters['channel'] as string)
+      const own = requestReasons(host)
+      const others = withoutAlarms(why.reasons, request)
+      const left = own.length === 0 ? others : others.filter(({ because }) => because !== 'not-slow')
+      return Response.json({ ...why, reasons: [...own, ...left] } satisfies PublishWhy)
+    },
+  }
+}
+
+/** The gateway's own bound for what it receives. */
+function requestReasons({ bodies }: GatewayHost): Reason[] {
+  const { bytes, bytesMax } = bodies.held
+  if (bytes < bytesMax * 0.9) return []
+  const text = `the gateway holds ${bytes} bytes of requests, of at most ${bytesMax}: it refuses more with BACKPRESSURE`
+  return [reason('requests', text, { bytes, bytesMax })]
 }
 
 function ruleRoute({ broker }: GatewayHost): Route {

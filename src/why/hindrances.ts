@@ -135,9 +135,10 @@ export function idleReasons(
   return reasons
 }
 
-export function pausedReason({ sinceMs, reason: why }: NonNullable<ConsumerDescription['pause']>): Reason {
-  const text = `the consumer is paused since ${timeText(sinceMs)}${why === null ? '' : `: ${why}`}. Resume it`
-  return reason('paused', text, { sinceMs, reason: why })
+export function pausedReason({ sinceMs, reason: why, by }: NonNullable<ConsumerDescription['pause']>): Reason {
+  const whose = by === null ? '' : ` by ${by}`
+  const text = `the consumer is paused since ${timeText(sinceMs)}${whose}${why === null ? '' : `: ${why}`}. Resume it`
+  return reason('paused', text, { sinceMs, reason: why, by })
 }
 
 function hungReason(hung: Inspection['instances']): Reason {

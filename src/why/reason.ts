@@ -36,6 +36,13 @@ export type Because =
   | 'nothing-to-do'
   | 'elsewhere'
   | 'store'
+  // Publishing
+  | 'credit'
+  | 'journal'
+  | 'commit'
+  | 'answer'
+  | 'requests'
+  | 'not-slow'
   // Rules
   | 'condition'
   | 'disabled'

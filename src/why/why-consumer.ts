@@ -4,6 +4,7 @@ import type { ConsumerDescription } from '../broker/description.ts'
 import type { Engine } from '../broker/engine.ts'
 import { idleReasons } from './hindrances.ts'
 import { durationText, type Reason, reason } from './reason.ts'
+import { storeReasons } from './store-reasons.ts'
 
 export interface ConsumerWhy {
   readonly consumer: string
@@ -67,13 +68,4 @@ function workReasons(description: ConsumerDescription, lag: number): Reason[] {
     reasons.push(reason('slow', text, { rate, lag, inFlight }))
   }
   return reasons
-}
-
-/** The alarms that say that the store or its server fails: while they last, nothing can be settled. */
-async function storeReasons(engine: Engine): Promise<Reason[]> {
-  const alarms = await engine.alarms.ask()
-  const halting = new Set(['STORE_FAILED', 'DISK_FULL', 'TOO_MANY_FILES', 'UNAVAILABLE', 'DATA_DAMAGED'])
-  return alarms
-    .filter(({ code }) => halting.has(code))
-    .map(({ code, message, sinceMs }) => reason('store', `${code}: ${message}`, { code, sinceMs }))
 }

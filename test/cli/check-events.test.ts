@@ -128,6 +128,31 @@ test('`check-events` compares code with a broker, reads its events, and names wh
   expect(text.out).toContain('all 3 events')
 }, 60_000)
 
+test('`--register` declares the channels on a broker: code with that schema starts afterwards', async () => {
+  const data = join(folder, 'registered')
+  const broker = await connect(`file:${data}`)
+  const Before = event('order.paid', z.object({ euros: z.number() }))
+  await broker.declare(stream('payments', { events: [Before] }))
+  const After = event('order.paid', z.object({ euros: z.number(), by: z.string() }))
+  const payments = stream('payments', { events: [After] })
+  await expect(broker.declare(payments)).rejects.toMatchObject({ code: 'INCOMPATIBLE_SCHEMA' })
+  const broken = moduleOf('registered.js', `event('order.paid', z.object({ euros: z.number(), by: z.string() }))`)
+  const file = join(folder, 'registered.json')
+  const args = [broken, '--lock', file, '--update', '--register']
+  expect(await checkEvents(...args)).toMatchObject({ code: 2, err: expect.stringContaining('--url') })
+  const refused = await checkEvents(...args, '--data', data)
+  expect(refused).toMatchObject({ code: 1, err: expect.stringContaining('--register --allow') })
+  await expect(broker.declare(payments)).rejects.toMatchObject({ code: 'INCOMPATIBLE_SCHEMA' })
+  expect(await checkEvents(...args, '--allow', '--data', data)).toMatchObject({
+    code: 0,
+    err: expect.stringContaining('declared on'),
+  })
+  await broker.declare(payments)
+  await broker.declare(stream('payments', { events: [Before] }))
+  await broker.declare(payments)
+  await broker.close()
+}, 60_000)
+
 test('`check-events` says what is wrong with a module, a mode or a lock file', async () => {
   const empty = join(folder, 'empty.js')
   writeFileSync(empty, 'export const nothing = 1\n')

@@ -224,7 +224,7 @@ describe('the audit trail', () => {
     await world.broker.publish('secrets', event as never)
     await eventually(async () => (await world.broker.deadLetters('stock').list()).length).toBe(1)
     const path = '/api/consumers/stock/dead-letters'
-    expect((await call(gateway, `${path}?id=1&access_token=${manager}`, null, 'DELETE')).status).toBe(200)
+    expect((await call(gateway, `${path}?id=1&reason=old&access_token=${manager}`, null, 'DELETE')).status).toBe(200)
     expect((await call(gateway, `${path}?all=true`, clerk, 'DELETE')).status).toBe(403)
     expect((await call(gateway, `${path}/redrive`, manager, 'POST')).status).toBe(400)
     expect((await call(gateway, path, clerk)).status).toBe(200)
@@ -241,7 +241,7 @@ describe('the audit trail', () => {
         {
           action: 'deleteDeadLetters',
           by: by(manager),
-          target: { id: '1', consumer: 'stock' },
+          target: { id: '1', reason: 'old', consumer: 'stock' },
           outcome: 'done',
           status: 200,
         },

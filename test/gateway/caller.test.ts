@@ -46,8 +46,8 @@ test('redrives and groups need the permission on every channel of the consumer',
     expect(await ask(reader, `${name}/redrives`, {})).toBe(403)
     expect(await ask(reader, `${name}/redrives/x/stop`, {})).toBe(403)
   }
-  expect(await ask(manager, 'billing/redrives', { action: 'drop' })).toBe(202)
-  expect(await ask(manager, 'wide/redrives', { action: 'drop' })).toBe(403)
+  expect(await ask(manager, 'billing/redrives', { action: 'drop', reason: 'old' })).toBe(202)
+  expect(await ask(manager, 'wide/redrives', { action: 'drop', reason: 'old' })).toBe(403)
   expect(await ask(manager, 'wide/redrives', { action: 'drop', channel: 'orders.eu' })).toBe(403)
   expect(await ask(manager, 'wide/dead-letter-groups')).toBe(403)
   expect(await ask(manager, 'nobody/redrives', {})).toBe(403)

@@ -445,11 +445,11 @@ describe('for the person on call', () => {
       },
     ])
     broken = false
-    expect((await call(`${path}/redrive?id=b`, { method: 'POST' })).body).toEqual({ redriven: 1 })
+    expect((await call(`${path}/redrive?id=b&reason=mended`, { method: 'POST' })).body).toEqual({ redriven: 1 })
     await eventually(() => handled).toEqual(['b'])
     expect((await call(`${path}/redrive`, { method: 'POST' })).status).toBe(400)
-    expect((await call(`${path}?id=a`, { method: 'DELETE' })).body).toEqual({ dropped: 1 })
-    expect((await call(`${path}/drop?all=true`, { method: 'POST' })).body).toEqual({ dropped: 1 })
+    expect((await call(`${path}?id=a&reason=old`, { method: 'DELETE' })).body).toEqual({ dropped: 1 })
+    expect((await call(`${path}/drop?all=true&reason=old`, { method: 'POST' })).body).toEqual({ dropped: 1 })
     expect((await call(path)).body).toEqual({ deadLetters: [] })
   })
   test('a request without a route goes to the application', async () => {

@@ -52,7 +52,9 @@ beforeEach(async () => {
     await eventually(async () => (await broker.deadLetters(name).list()).length).toBe(1)
   const rule = { on: OTHER, when: { type: ['zebra.seen'] }, then: 'drop', enabled: false }
   expect((await call(gateway, '/api/rules/zebra-rule', all, 'PUT', rule)).status).toBe(200)
-  expect((await call(gateway, '/api/consumers/zebra-worker/redrives', all, 'POST', {})).status).toBe(202)
+  expect((await call(gateway, '/api/consumers/zebra-worker/redrives', all, 'POST', { reason: 'mended' })).status).toBe(
+    202,
+  )
 })
 
 /** What the caller is answered within a moment; of an answer that goes on, its beginning. */

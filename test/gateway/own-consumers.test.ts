@@ -248,9 +248,10 @@ test('a rewind takes its position from the query or from its body, and not from 
   await expect.poll(() => seen).toEqual([0])
   const [ask] = open(everything)
   const path = '/api/consumers/mine/rewind'
-  expect((await ask('POST', path, { to: 0, channel: 'orders' })).status).toBe(204)
+  expect((await ask('POST', path, { to: 0, channel: 'orders', reason: 'mended' })).status).toBe(204)
   await expect.poll(() => seen).toEqual([0, 0])
   for (const [query, body] of [
+    ['', { to: 0 }],
     ['?to=0', { to: 0 }],
     ['', { to: true }],
     ['', { too: 0 }],

@@ -60,6 +60,8 @@ const schemas =
 const strict = async ({ broker }: ProvocationWorld): Promise<undefined> => {
   await broker.declare(stream('some-channel', { events: [event('other')] }))
 }
+const REASON = '?reason=mended'
+const WHY = '{"reason":"mended"}'
 const closed = async ({ broker }: ProvocationWorld): Promise<undefined> => {
   await broker.close()
 }
@@ -73,7 +75,7 @@ const redriving = async (world: ProvocationWorld): Promise<{ redrive: string }> 
   const request = new Request('http://g/api/consumers/some-consumer/redrives', {
     method: 'POST',
     headers: JSON_TYPE,
-    body: '{}',
+    body: WHY,
   })
   const { id } = (await (await world.gateway.fetch(request)).json()) as { id: string }
   return { redrive: id }
@@ -144,11 +146,14 @@ const letters = '/api/consumers/{consumer}/dead-letters'
 
 export const provocations: Readonly<Record<string, Provocation>> = {
   ...Object.fromEntries(
-    ['listDelayedEvents', 'cancelDelayedEvent'].flatMap((name) => [
-      [`${name} 200`, { prepare: channel }],
-      [`${name} 404`, {}],
-      [`${name} 503`, { prepare: closed }],
-    ]),
+    ['listDelayedEvents', 'cancelDelayedEvent'].flatMap((name) => {
+      const why = name === 'cancelDelayedEvent' ? { query: REASON } : {}
+      return [
+        [`${name} 200`, { prepare: channel, ...why }],
+        [`${name} 404`, why],
+        [`${name} 503`, { prepare: closed, ...why }],
+      ]
+    }),
   ),
   'publishEvents 202': { prepare: channel, headers: STRUCTURED, body: good },
   'publishEvents 413': { prepare: channel, options: { maxBodyBytes: 10 }, headers: STRUCTURED, body: good },
@@ -166,11 +171,14 @@ export const provocations: Readonly<Record<string, Provocation>> = {
   'testRule 404': { headers: JSON_TYPE, body: '{"rule":"some-rule"}' },
   'testRule 503': { prepare: closed, headers: JSON_TYPE, body: '{"rule":"some-rule"}' },
   ...Object.fromEntries(
-    ['showRule', 'removeRule', 'enableRule', 'disableRule'].flatMap((name) => [
-      [`${name} 200`, { prepare: rule }],
-      [`${name} 404`, {}],
-      [`${name} 503`, { prepare: closed }],
-    ]),
+    ['showRule', 'removeRule', 'enableRule', 'disableRule'].flatMap((name) => {
+      const why = name === 'removeRule' ? { query: REASON } : {}
+      return [
+        [`${name} 200`, { prepare: rule, ...why }],
+        [`${name} 404`, why],
+        [`${name} 503`, { prepare: closed, ...why }],
+      ]
+    }),
   ),
   'receiveWebhook 200': webhook(),
   'receiveWebhook 400': webhook({ body: '{' }),
@@ -186,7 +194,7 @@ export const provocations: Readonly<Record<string, Provocation>> = {
   'putSubscription 201': { options: { push }, prepare: channel, headers: JSON_TYPE, body: SUBSCRIPTION },
   'putSubscription 404': { options: { push }, headers: JSON_TYPE, body: SUBSCRIPTION },
   'putSubscription 503': { prepare: closed, headers: JSON_TYPE, body: SUBSCRIPTION },
-  'removeSubscription 204': { options: { push }, prepare: subscribed },
+  'removeSubscription 204': { options: { push }, prepare: subscribed, query: REASON },
   ...Object.fromEntries(
     ['showSubscription', 'enableSubscription', 'disableSubscription', 'removeSubscription'].flatMap((name) => [
       ...(name === 'removeSubscription' ? [] : [[`${name} 200`, { options: { push }, prepare: subscribed }]]),
@@ -255,9 +263,9 @@ export const provocations: Readonly<Record<string, Provocation>> = {
   'listDeadLetters 503': { prepare: closed },
   ...Object.fromEntries(
     (['deleteDeadLetters', 'redriveDeadLetters', 'dropDeadLetters'] as const).flatMap((name) => [
-      [`${name} 200`, { prepare: deadConsumer, query: '?all=true' }],
-      [`${name} 404`, { query: '?all=true' }],
-      [`${name} 503`, { prepare: closed, query: '?all=true' }],
+      [`${name} 200`, { prepare: deadConsumer, query: '?all=true&reason=mended' }],
+      [`${name} 404`, { query: '?all=true&reason=mended' }],
+      [`${name} 503`, { prepare: closed, query: '?all=true&reason=mended' }],
     ]),
   ),
   'declareChannel 200': {
@@ -268,21 +276,21 @@ export const provocations: Readonly<Record<string, Provocation>> = {
   'declareChannel 201': { headers: JSON_TYPE, body: '{"kind":"queue"}' },
   'declareChannel 409': { prepare: channel, headers: JSON_TYPE, body: '{"kind":"queue"}' },
   'declareChannel 503': { prepare: closed, headers: JSON_TYPE, body: '{}' },
-  'removeChannel 204': { prepare: channel },
-  'removeChannel 404': {},
-  'removeChannel 503': { prepare: closed },
-  'removeConsumer 204': { prepare: deadConsumer },
-  'removeConsumer 503': { prepare: closed },
+  'removeChannel 204': { prepare: channel, query: REASON },
+  'removeChannel 404': { query: REASON },
+  'removeChannel 503': { prepare: closed, query: REASON },
+  'removeConsumer 204': { prepare: deadConsumer, query: REASON },
+  'removeConsumer 503': { prepare: closed, query: REASON },
   'pauseConsumer 204': { prepare: deadConsumer, headers: JSON_TYPE, body: '{"reason":"maintenance"}' },
   'pauseConsumer 404': {},
   'resumeConsumer 204': { prepare: deadConsumer },
   'resumeConsumer 404': {},
   'pauseConsumer 503': { prepare: closed },
   'resumeConsumer 503': { prepare: closed },
-  'rewindConsumer 204': { prepare: deadConsumer, headers: JSON_TYPE, body: '{"to":"beginning"}' },
-  'rewindConsumer 404': { query: '?to=beginning' },
-  'rewindConsumer 416': { prepare: deadConsumer, query: '?to=1000' },
-  'rewindConsumer 503': { prepare: closed, query: '?to=beginning' },
+  'rewindConsumer 204': { prepare: deadConsumer, headers: JSON_TYPE, body: '{"to":"beginning","reason":"mended"}' },
+  'rewindConsumer 404': { query: '?to=beginning&reason=mended' },
+  'rewindConsumer 416': { prepare: deadConsumer, query: '?to=1000&reason=mended' },
+  'rewindConsumer 503': { prepare: closed, query: '?to=beginning&reason=mended' },
   'describe 200': {},
   'describe 503': { prepare: closed },
   'describeCaller 200': {},
@@ -304,6 +312,9 @@ export const provocations: Readonly<Record<string, Provocation>> = {
   'whyDelivery 200': { prepare: oneEvent, query: '?offset=0' },
   'whyDelivery 404': { query: '?offset=0' },
   'whyDelivery 503': { prepare: closed, query: '?offset=0' },
+  'whyPublish 200': { prepare: channel },
+  'whyPublish 404': {},
+  'whyPublish 503': { prepare: closed },
   'whyConsumer 200': { prepare: deadConsumer },
   'whyConsumer 404': {},
   'whyConsumer 503': { prepare: closed },
@@ -313,9 +324,9 @@ export const provocations: Readonly<Record<string, Provocation>> = {
   'groupDeadLetters 200': { prepare: deadConsumer },
   'groupDeadLetters 404': {},
   'groupDeadLetters 503': { prepare: closed },
-  'startRedrive 202': { prepare: deadConsumer, headers: JSON_TYPE, body: '{}' },
-  'startRedrive 404': { headers: JSON_TYPE, body: '{}' },
-  'startRedrive 503': { prepare: closed, headers: JSON_TYPE, body: '{}' },
+  'startRedrive 202': { prepare: deadConsumer, headers: JSON_TYPE, body: WHY },
+  'startRedrive 404': { headers: JSON_TYPE, body: WHY },
+  'startRedrive 503': { prepare: closed, headers: JSON_TYPE, body: WHY },
   'listRedrives 200': {},
   'listRedrives 503': { prepare: closed },
   'stopRedrive 200': { prepare: redriving },

@@ -141,7 +141,7 @@ describe('pulling', () => {
     expect(body.deadLetters).toMatchObject([
       { id: 'a', attempts: 2, failure: { message: 'still no paper', kind: 'error' } },
     ])
-    await post('/api/consumers/stock/dead-letters/redrive?id=a')
+    await post('/api/consumers/stock/dead-letters/redrive?id=a&reason=mended')
     expect(await pull('stock', { wait: '5s' })).toMatchObject([{ redriven: true, event: { id: 'a' } }])
   })
   test('a retry waits for its delay; a reject makes a dead letter at once', async () => {

@@ -139,7 +139,7 @@ test('several gateways on one broker share a subscription, and a change at one i
   await first.close()
   await one.publish('orders', { type: 'a', id: 'last' })
   await eventually(() => expect(subscriber.received).toHaveLength(51))
-  expect((await ask(second, 'DELETE', '/api/subscriptions/billing')).status).toBe(204)
+  expect((await ask(second, 'DELETE', '/api/subscriptions/billing?reason=moved')).status).toBe(204)
   await eventually(async () => expect((await one.describe()).consumers).toEqual([]))
   await second.close()
   await one.close()

@@ -126,7 +126,9 @@ describe('a refusal', () => {
       lastFailure: { message: expect.stringContaining('answered 500') as string },
     })
     const letters = await world.gateway.fetch(
-      new Request('http://localhost/api/consumers/push.billing/dead-letters/redrive?all=true', { method: 'POST' }),
+      new Request('http://localhost/api/consumers/push.billing/dead-letters/redrive?all=true&reason=mended', {
+        method: 'POST',
+      }),
     )
     expect(await letters.json()).toEqual({ redriven: 1 })
     await eventually(() => expect(world.received).toHaveLength(4))
@@ -233,7 +235,7 @@ describe('changes', () => {
     await world.ask('POST', '/api/subscriptions/billing/enable')
     await eventually(() => expect(world.received).toHaveLength(2))
     await eventually(async () => expect((await world.show())['lag']).toBe(0))
-    expect((await world.ask('DELETE', '/api/subscriptions/billing')).status).toBe(204)
+    expect((await world.ask('DELETE', '/api/subscriptions/billing?reason=moved')).status).toBe(204)
     expect(await world.ask('GET', '/api/subscriptions/billing')).toMatchObject({
       status: 404,
       body: { code: 'UNKNOWN_SUBSCRIPTION' },

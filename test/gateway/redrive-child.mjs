@@ -14,7 +14,7 @@ if (redrives.length === 0)
   await gateway.fetch(
     new Request(path, {
       method: 'POST',
-      body: JSON.stringify({ perSecond: 20 }),
+      body: JSON.stringify({ perSecond: 20, reason: 'mended' }),
       headers: { 'content-type': 'application/json' },
     }),
   )

@@ -105,10 +105,10 @@ describe('a redrive', () => {
       () => one.close(),
       () => other.close(),
     )
-    await call(one, 'redrives', { perSecond: 1, canary: false })
+    await call(one, 'redrives', { perSecond: 1, canary: false, reason: 'mended' })
     await expect.poll(async () => (await jobsOf(other))[0]?.redriven ?? 0).toBeGreaterThan(0)
     const [job] = await jobsOf(other)
-    expect(await call(other, 'redrives', {})).toMatchObject({ status: 409 })
+    expect(await call(other, 'redrives', { reason: 'mended' })).toMatchObject({ status: 409 })
     expect(await call(other, `redrives/${job?.id}/stop`, {})).toMatchObject({ phase: 'stopped', runs: 1 })
     expect((await jobsOf(one))[0]).toMatchObject({ phase: 'stopped', done: handled.length })
   })
@@ -126,7 +126,7 @@ describe('a redrive', () => {
     const handled = await heal(yours)
     const [one, other] = [createGateway(mine, { drain: 0 }), createGateway(yours, { drain: 0 })]
     cleanup.push(() => other.close())
-    const { id } = await call<RedriveProgress>(one, 'redrives', { perSecond: 10 })
+    const { id } = await call<RedriveProgress>(one, 'redrives', { perSecond: 10, reason: 'mended' })
     await expect.poll(async () => (await jobsOf(other))[0]?.redriven ?? 0, { timeout: 15_000 }).toBeGreaterThan(11)
     expect((await jobsOf(other))[0]).toMatchObject({ id, runs: 1 })
     await one.close()
@@ -154,7 +154,7 @@ describe('a redrive', () => {
     }
     expect(counted).toBe(2500)
     await heal(broker)
-    await call(gateway, 'redrives', { canary: false, perSecond: 1000 })
+    await call(gateway, 'redrives', { canary: false, perSecond: 1000, reason: 'mended' })
     await expect.poll(async () => (await jobsOf(gateway))[0]?.phase, { timeout: 30_000 }).toBe('done')
     expect((await jobsOf(gateway))[0]).toMatchObject({ total: 2500, done: 2500, back: 0, left: 0 })
   })

@@ -74,7 +74,7 @@ async function die(count: number): Promise<void> {
 }
 
 const redrive = async (plan: object): Promise<RedriveProgress> => {
-  const { id } = await call<RedriveProgress>('redrives', plan)
+  const { id } = await call<RedriveProgress>('redrives', { reason: 'mended', ...plan })
   const last = async (): Promise<RedriveProgress | undefined> =>
     (await call<{ redrives: RedriveProgress[] }>('redrives')).redrives.find((one) => one.id === id)
   await expect.poll(async () => (await last())?.endedMs ?? null, { timeout: 15_000 }).not.toBe(null)
@@ -136,7 +136,7 @@ describe('dead letters', () => {
     await die(12)
     fails = () => null
     const release = hold(0)
-    const { id } = await call<RedriveProgress>('redrives', {})
+    const { id } = await call<RedriveProgress>('redrives', { reason: 'mended' })
     const last = async (): Promise<RedriveProgress | undefined> =>
       (await call<{ redrives: RedriveProgress[] }>('redrives')).redrives.find((one) => one.id === id)
     await expect.poll(async () => (await broker.consumer('mailer').describe()).inFlight).toBe(1)
@@ -152,8 +152,9 @@ describe('dead letters', () => {
     expect(await post({ perSecond: 0 })).toMatchObject({ status: 400 })
     expect(await post({ canary: 'yes' })).toMatchObject({ status: 400 })
     expect(await post({ other: 1 })).toMatchObject({ status: 400 })
-    const first = await post({})
-    expect(await post({})).toMatchObject({ status: 409 })
+    expect(await post({})).toMatchObject({ status: 400 })
+    const first = await post({ reason: 'mended' })
+    expect(await post({ reason: 'mended' })).toMatchObject({ status: 409 })
     await call(`redrives/${first.id}/stop`, {})
   })
 })

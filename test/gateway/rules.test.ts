@@ -70,7 +70,7 @@ it('rules are put, listed, shown with their history, tested, explained, disabled
   expect((await ask(all, 'GET', '/api/rules')).body['rules']).toHaveLength(1)
   expect((await ask(carts, 'GET', '/api/rules?on=carts')).body['rules']).toHaveLength(1)
   expect((await ask(all, 'GET', '/api/rules?on=orders')).body['rules']).toEqual([])
-  expect(await ask(carts, 'DELETE', '/api/rules/r')).toMatchObject({ status: 200 })
+  expect(await ask(carts, 'DELETE', '/api/rules/r?reason=done')).toMatchObject({ status: 200 })
   expect(await ask(all, 'GET', '/api/rules/r')).toMatchObject({ status: 404, body: { code: 'UNKNOWN_RULE' } })
   expect(await ask(carts, 'PUT', '/api/rules/r', { ...rule, when: { type: 'x' } })).toMatchObject({ status: 403 })
   expect(await ask(all, 'PUT', '/api/rules/r', { ...rule, when: { type: 'x' } })).toMatchObject({

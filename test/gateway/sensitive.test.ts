@@ -146,12 +146,12 @@ describe('a key that is made from a masked field', () => {
     for (const [path, body] of [
       [`${letters}/redrive?key=${EMAIL}`],
       [`${letters}/drop?key=${EMAIL}&channel=users`],
-      [jobs, { key: EMAIL }],
+      [jobs, { key: EMAIL, reason: 'mended' }],
     ] as const) {
       const refused = await call(gateway, path, reader, 'POST', body)
       expect([path, refused.status, refused.code]).toEqual([path, 403, 'FORBIDDEN'])
     }
-    expect((await call(gateway, jobs, seer, 'POST', { key: EMAIL })).status).toBe(202)
+    expect((await call(gateway, jobs, seer, 'POST', { key: EMAIL, reason: 'mended' })).status).toBe(202)
     const of = async (token: string): Promise<readonly { readonly key: string; readonly phase: string }[]> =>
       (await call(gateway, jobs, token)).body.redrives
     await eventually(async () => (await of(seer))[0]?.phase).toBe('returned')
@@ -160,7 +160,7 @@ describe('a key that is made from a masked field', () => {
   })
 
   test('its redrives are masked too when the channel or the consumer is gone', async () => {
-    expect((await call(gateway, jobs, seer, 'POST', { key: EMAIL })).status).toBe(202)
+    expect((await call(gateway, jobs, seer, 'POST', { key: EMAIL, reason: 'mended' })).status).toBe(202)
     const of = async (token: string): Promise<string> => JSON.stringify((await call(gateway, jobs, token)).body)
     await eventually(() => of(seer)).toContain('"endedMs":1')
     await running.stop()
@@ -171,7 +171,7 @@ describe('a key that is made from a masked field', () => {
 })
 
 test('redrives of another channel, which the consumer took before, are not listed', async () => {
-  expect((await call(gateway, '/api/consumers/mailer/redrives', seer, 'POST', {})).status).toBe(202)
+  expect((await call(gateway, '/api/consumers/mailer/redrives', seer, 'POST', { reason: 'mended' })).status).toBe(202)
   const of = async (token: string): Promise<string> =>
     JSON.stringify((await call(gateway, '/api/consumers/mailer/redrives', token)).body)
   await eventually(() => of(seer)).toContain('"endedMs":1')

@@ -5,7 +5,7 @@ import { compileWildcard, isWildcard } from '../../base/names.ts'
 import type { Broker } from '../../broker/broker.ts'
 import { engineOf } from '../../broker/engine-of.ts'
 import { type DeclaredEvent, nameOf, storedEvents } from '../../compatibility/declared-events.ts'
-import { type EventVerdict, judgeEvent } from '../../compatibility/judged-event.ts'
+import { beforeOf, type EventVerdict, judgeEvent } from '../../compatibility/judged-event.ts'
 import type { CompatibilityMode } from '../../compatibility/schema-change.ts'
 import { inNewest } from '../../event/event-version.ts'
 import { rulesOf } from '../../rules/rules.ts'
@@ -51,16 +51,7 @@ export async function eventsOfBroker(
     for (const event of events) {
       const before = stored.find(({ type }) => type === event.type)
       if (before === undefined) continue
-      const schemas = (version: string): DeclaredEvent['schemas'][string][] => [before.schemas[version] ?? null]
-      const judged = judgeEvent(
-        {
-          version: before.version,
-          versions: Object.keys(before.schemas),
-          schemas: (version) => schemas(version).filter((schema) => schema !== null),
-        },
-        event,
-        mode,
-      )
+      const judged = judgeEvent(beforeOf(before), event, mode)
       const fields = judged.breaks.map(({ path }) => path)
       compared.push({
         ...judged,

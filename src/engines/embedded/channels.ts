@@ -8,7 +8,8 @@
 
 import type { ChannelSpec } from '../../channel/channel.ts'
 import { unknownChannel } from '../../channel/channel-errors.ts'
-import { mergedSpec } from '../../channel/merged-spec.ts'
+import { firstSpec } from '../../channel/merged-spec.ts'
+import { redeclared } from '../../compatibility/redeclared.ts'
 import { fromJson, toJson, under } from '../../delivery/consumer-records.ts'
 import type { Block } from '../../event/block.ts'
 import { ChannelLog } from './channel-log.ts'
@@ -69,8 +70,9 @@ export class Channels {
   }
 
   /** Add a channel. It is durable with the next commit. */
-  add(spec: ChannelSpec): ChannelLog {
+  add(declared: ChannelSpec): ChannelLog {
     const { committer } = this.#host
+    const spec = firstSpec(declared)
     const log = this.#add(this.#nextId++, spec, 0)
     committer.record(keys.engine, toJson({ nextChannelId: this.#nextId }))
     committer.record(keys.channel(spec.name), toJson({ id: log.id, spec, first: 0 }))
@@ -79,10 +81,10 @@ export class Channels {
 
   /**
    * Declare an existing channel again.
-   * @throws CHANNEL_CONFLICT
+   * @throws CHANNEL_CONFLICT · INCOMPATIBLE_SCHEMA
    */
   reconcile(log: ChannelLog, spec: ChannelSpec): void {
-    const merged = mergedSpec(log.spec, spec)
+    const merged = redeclared(log.spec, spec)
     if (merged === log.spec) return
     log.respec(merged)
     this.#host.committer.record(keys.channel(spec.name), toJson({ id: log.id, spec: merged, first: log.first }))

@@ -15,8 +15,10 @@ import type { Clock } from '../../base/clock.ts'
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import { clearRealTimeout, nextTick, nextTurn, realNowMs, realTimeout } from '../../base/timers.ts'
+import { WorkTimes } from '../../base/work-times.ts'
 import type { EncodedEvent } from '../../broker/encoded-event.ts'
 import type { PublishWaiter } from '../../broker/engine.ts'
+import type { PublishLoad } from '../../broker/publish-load.ts'
 import type { RecordChange, RecordSource } from '../../delivery/cursor-host.ts'
 import { type Block, encodeBlock } from '../../event/block.ts'
 import { textSize } from '../../event/event-in-block.ts'
@@ -79,6 +81,7 @@ export class Committer {
   readonly #sources = new Set<RecordSource>()
   #settled: Settling[] = []
   #pendingBytes = 0
+  readonly #times = new WorkTimes()
   #inFlight: Commit | null = null
   #scheduled = false
   #lazyTimer: NodeJS.Timeout | null = null
@@ -173,6 +176,17 @@ export class Committer {
     return this.#failure ?? this.#full
   }
 
+  /** What publishing waits for. */
+  get load(): PublishLoad {
+    const { underWayMs, meanMs } = this.#times
+    const { journalFull } = this.#store.stats()
+    return {
+      storedBy: this.#store.memory === undefined ? 'memory' : 'disk',
+      ...{ waitingBytes: this.#pendingBytes, waitingBytesMax: LIMITS.pendingBytesMax },
+      ...{ underWayMs, takesMs: meanMs, journalFull },
+    }
+  }
+
   /** Whether something waits for a commit or is in one. */
   get busy(): boolean {
     return (
@@ -221,7 +235,9 @@ export class Committer {
     const latest: (readonly [string, Uint8Array])[] = []
     for (const { log, events, blocks } of commit.parts) log.noteLatest(events, (blocks[0] as Block).firstOffset, latest)
     const records = latest.length === 0 ? commit.records : [...commit.records, ...latest]
+    const begunMs = this.#times.begin()
     this.#store.commit({ blocks: commit.parts.flatMap((part) => part.blocks), records, trims }, (error) => {
+      this.#times.end(begunMs)
       this.#inFlight = null
       if (error === null) this.#committed(commit)
       else this.#refused(commit, error)

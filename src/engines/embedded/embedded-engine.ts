@@ -26,6 +26,7 @@ import type {
   StoredText,
   Subscription,
 } from '../../broker/engine.ts'
+import type { PublishLoad } from '../../broker/publish-load.ts'
 import type { Receipt } from '../../broker/receipt.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
 import { QUEUE_GROUP } from '../../delivery/consumer-records.ts'
@@ -247,6 +248,12 @@ export class EmbeddedEngine implements Engine {
       else this.#alarm(sharedQueueKey(spec.name, instance.spec.name, other))
     }
     await this.#committer.flushed()
+  }
+
+  /** @throws UNKNOWN_CHANNEL */
+  async publishLoad(channel: string): Promise<readonly PublishLoad[]> {
+    this.#channels.log(channel)
+    return [this.#committer.load]
   }
 
   async channel(name: string): Promise<ChannelSpec | undefined> {

@@ -240,7 +240,8 @@ export class EmbeddedHomes implements CarriedHomes<EmbeddedHome> {
 
   pauseOf(consumer: string): ConsumerPause | null {
     const saved = this.#parts.store.get(keys.pause(consumer))
-    return saved === undefined ? null : fromJson<ConsumerPause>(saved)
+    // Earlier versions stored no name.
+    return saved === undefined ? null : { by: null, ...fromJson<Omit<ConsumerPause, 'by'>>(saved) }
   }
 
   get paused(): readonly string[] {

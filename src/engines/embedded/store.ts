@@ -57,6 +57,8 @@ export type Rewrite = (blocks: readonly StoredBlock[]) => readonly StoredBlock[]
 export interface StoreStats {
   /** Bytes of committed frames that are only in the journal yet. */
   readonly unappliedBytes: number
+  /** A commit waits for space in the journal. */
+  readonly journalFull: boolean
   /** Bytes on disk, or in memory for the memory store. */
   readonly storedBytes: number
   /** Commits since the store was opened. */

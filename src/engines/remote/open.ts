@@ -29,10 +29,9 @@ export async function openRemoteEngine(
   url: string,
   options: Pick<ConnectOptions, 'onAlarm' | 'token'> = {},
 ): Promise<RemoteEngine> {
-  const { dial, token } = url.startsWith('unix:')
-    ? { dial: unixDial(url), token: null }
-    : webSocketDial(url, options.token)
-  return RemoteEngine.open({ name: 'remote', dial, token, onAlarm: options.onAlarm })
+  const isLocal = url.startsWith('unix:')
+  const { dial, token } = isLocal ? { dial: unixDial(url), token: null } : webSocketDial(url, options.token)
+  return RemoteEngine.open({ name: 'remote', dial, token, recordsActions: !isLocal, onAlarm: options.onAlarm })
 }
 
 function unixDial(url: string): () => Promise<Transport> {

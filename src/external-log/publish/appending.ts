@@ -8,7 +8,9 @@ import { isMillraceError, MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import { Meter } from '../../base/meter.ts'
 import { nextTick, nextTurn } from '../../base/timers.ts'
+import { WorkTimes } from '../../base/work-times.ts'
 import type { EncodedEvent } from '../../broker/encoded-event.ts'
+import type { PublishLoad } from '../../broker/publish-load.ts'
 import type { Receipt } from '../../broker/receipt.ts'
 import type { Appended, AppendItem, ChannelEntry, LogBackend, StoredRecord, Tail } from '../log-backend.ts'
 import { partitionHash } from './partition-hash.ts'
@@ -80,6 +82,7 @@ class ChannelAppender {
   readonly #flightsMax: number
   /** The rate at which this process publishes. */
   readonly meter: Meter = new Meter()
+  readonly #times = new WorkTimes()
   #queue: QueuedAppend[] = []
   #bytes = 0
   #scheduled = false
@@ -132,6 +135,15 @@ class ChannelAppender {
       this.#scheduled = false
       this.#send()
     })
+  }
+
+  /** What publishing to the channel waits for. */
+  get load(): PublishLoad {
+    const { underWayMs, meanMs } = this.#times
+    return {
+      ...{ storedBy: 'servers', waitingBytes: this.#bytes, waitingBytesMax: LIMITS.pendingBytesMax },
+      ...{ underWayMs, takesMs: meanMs, journalFull: false },
+    }
   }
 
   /** Resolves when everything that was appended so far is stored or refused. */
@@ -189,10 +201,13 @@ class ChannelAppender {
 
   /** A backend that throws before it returns a promise has answered, too. */
   async #outcome(items: readonly AppendItem[], atomic: boolean): Promise<Outcome> {
+    const begunMs = this.#times.begin()
     try {
       return { appended: await this.#host.backend.append(this.#channel, items, atomic) }
     } catch (error) {
       return { error }
+    } finally {
+      this.#times.end(begunMs)
     }
   }
 

@@ -164,6 +164,7 @@ export class LettersPart implements GatewayPart {
       method: 'POST',
       path: JOBS,
       name: 'startRedrive',
+      needsReason: 'body',
       summary:
         'Redrive dead letters carefully: one, then ten, then at a steady rate; stop by itself when the error occurs again. Or drop them.',
       tag: 'dead letters',
@@ -184,8 +185,14 @@ export class LettersPart implements GatewayPart {
             key: text,
             perSecond: { type: 'integer', minimum: 1, maximum: 1000, default: 50 },
             canary: { type: 'boolean', default: true, description: 'false: begin with the full pace.' },
-            reason: { ...text, description: 'Kept in the audit trail.' },
+            reason: {
+              ...text,
+              minLength: 1,
+              maxLength: LIMITS.reasonCharsMax,
+              description: 'Kept in the audit trail.',
+            },
           },
+          required: ['reason'],
           additionalProperties: false,
         }),
       },
@@ -198,8 +205,9 @@ export class LettersPart implements GatewayPart {
       refuses: ['UNKNOWN_CONSUMER', 'BACKPRESSURE', 'CLOSED'],
       handle: async (request) => {
         const consumer = await this.#permitted(request, 'manage')
-        const { plan, reason } = await planOf(request, consumer)
+        const { plan, said } = await planOf(request, consumer)
         if (plan.key !== null) await permitKey(request, this.#host, consumer, plan.channel ?? undefined)
+        const reason = request.reason(said)
         // So an unknown consumer is refused at once.
         await this.#host.broker.consumer(consumer).describe()
         return Response.json(await this.#runner.order(plan, request.principal.name, reason), { status: 202 })
@@ -290,14 +298,14 @@ function channelsOf({ channel, returns }: RedriveProgress): readonly string[] {
 async function planOf(
   request: GatewayRequest,
   consumer: string,
-): Promise<{ readonly plan: RedrivePlan; readonly reason: string | null }> {
+): Promise<{ readonly plan: RedrivePlan; readonly said: unknown }> {
   const body = membersOf(
     await request.json(),
     ['action', 'fingerprint', 'channel', 'key', 'perSecond', 'canary', 'reason'],
     'a redrive',
   )
   const { action = 'redrive', perSecond = 50, canary = true } = body
-  const textOf = (name: 'fingerprint' | 'channel' | 'key' | 'reason'): string | null => {
+  const textOf = (name: 'fingerprint' | 'channel' | 'key'): string | null => {
     const value = body[name]
     if (value === undefined) return null
     if (typeof value === 'string' && value.length <= LIMITS.reasonCharsMax) return value
@@ -308,15 +316,11 @@ async function planOf(
   if (typeof perSecond !== 'number' || !Number.isInteger(perSecond) || perSecond < 1 || perSecond > 1000)
     throw badRequest(400, 'perSecond must be a whole number from 1 to 1000', { member: 'perSecond' })
   if (typeof canary !== 'boolean') throw badRequest(400, 'canary must be true or false', { member: 'canary' })
-  const [fingerprint, channel, key, reason] = [
-    textOf('fingerprint'),
-    textOf('channel'),
-    textOf('key'),
-    textOf('reason'),
-  ]
-  const facts = Object.entries({ action, fingerprint, channel, key, reason }).filter(
+  const [fingerprint, channel, key] = [textOf('fingerprint'), textOf('channel'), textOf('key')]
+  const facts = Object.entries({ action, fingerprint, channel, key }).filter(
     (fact): fact is [string, string] => fact[1] !== null,
   )
   request.note(Object.fromEntries(facts))
-  return { plan: { consumer, action, fingerprint, channel, key, perSecond, canary }, reason }
+  const plan: RedrivePlan = { consumer, action, fingerprint, channel, key, perSecond, canary }
+  return { plan, said: body['reason'] }
 }

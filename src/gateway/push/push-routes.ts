@@ -64,6 +64,7 @@ export function pushRoutes(service: PushService): Route[] {
       method: 'DELETE',
       path: PATH,
       name: 'removeSubscription',
+      needsReason: true,
       summary: 'Remove a push subscription, with its positions and its dead letters.',
       answers: { 204: { description: 'It is gone.' } },
       handle: (request) => remove(request, service),
@@ -275,14 +276,9 @@ async function change(request: GatewayRequest, service: PushService, enabled: bo
 
 async function remove(request: GatewayRequest, service: PushService): Promise<Response> {
   const { name } = await known(request, service)
-  await service.change({
-    name,
-    subscription: null,
-    enabled: false,
-    by: request.principal.name,
-    reason: null,
-    grantedPerMinute: null,
-  })
+  const reason = request.reason()
+  const by = request.principal.name
+  await service.change({ name, subscription: null, enabled: false, by, reason, grantedPerMinute: null })
   // A disabled subscription had no running consumer that would be removed when it stops.
   await service.removeConsumer(name)
   return new Response(null, { status: 204 })

@@ -29,6 +29,7 @@ import { wildcards } from './clauses/16-wildcards.ts'
 import { discovery } from './clauses/17-discovery.ts'
 import { declarations } from './clauses/18-declarations.ts'
 import { errors } from './clauses/18-errors.ts'
+import { schemas } from './clauses/18-schemas.ts'
 import { versions } from './clauses/18-versions.ts'
 import { state } from './clauses/19-state.ts'
 import { stateChanges } from './clauses/19-state-changes.ts'
@@ -76,6 +77,7 @@ export const SCENARIOS: readonly Scenario[] = [
   ...errors,
   ...declarations,
   ...versions,
+  ...schemas,
   ...state,
   ...stateChanges,
   ...tables,

@@ -39,6 +39,7 @@ import type {
   Tables,
 } from '../../broker/engine.ts'
 import type { InspectedEvent, Inspection } from '../../broker/inspection.ts'
+import type { PublishLoad } from '../../broker/publish-load.ts'
 import type { Receipt } from '../../broker/receipt.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
 import { unknownChannel } from '../../channel/channel-errors.ts'
@@ -69,6 +70,8 @@ import { type Dial, WireClient } from './wire-client.ts'
 export interface RemoteEngineOptions {
   readonly name: string
   readonly dial: Dial
+  /** Whether the server records the actions of its clients: one over the network does. @default false */
+  readonly recordsActions?: boolean
   readonly token?: string | null
   /** Longest wait between two attempts to reconnect. @default LIMITS.wireReconnectMsMax */
   readonly reconnectMsMax?: number
@@ -89,6 +92,7 @@ const REPEATABLE = new Set([
     'deadLetters',
     'pending',
     'inspect',
+    'publishLoad',
     'delayed',
     'rewind',
     'setPause',
@@ -100,24 +104,27 @@ const REPEATABLE = new Set([
 
 export class RemoteEngine implements Engine {
   readonly name: string
+  readonly recordsActions: boolean
   readonly clock: Clock
   readonly carriage: Carriage = new RemoteCarriage(<Answer>(method: string, ...args: readonly unknown[]) =>
     this.#call<Answer>(method, anything, ...args),
   )
   readonly consumers: Consumers = {
     describe: (consumer) => this.#describeConsumer(consumer),
-    rewind: (consumer, to, channel, state) => this.#call('rewind', anything<void>, consumer, to, channel, state),
-    setPause: (consumer, pause) => this.#call('setPause', anything<void>, consumer, pause),
-    remove: (consumer) => this.#call('removeConsumer', anything<void>, consumer),
+    rewind: (consumer, to, channel, state, ...reason) =>
+      this.#call('rewind', anything<void>, consumer, to, channel, state, ...given(reason)),
+    setPause: (consumer, pause, ...reason) => this.#call('setPause', anything<void>, consumer, pause, ...given(reason)),
+    remove: (consumer, ...reason) => this.#call('removeConsumer', anything<void>, consumer, ...given(reason)),
     deadLetters: (consumer, query) => this.#call('deadLetters', listOf<DeadLetter>, consumer, query),
-    redrive: (consumer, query) => this.#call('redrive', numberOf, consumer, query),
-    dropDeadLetters: (consumer, query) => this.#call('dropDeadLetters', numberOf, consumer, query),
+    redrive: (consumer, query, ...reason) => this.#call('redrive', numberOf, consumer, query, ...given(reason)),
+    dropDeadLetters: (consumer, query, ...reason) =>
+      this.#call('dropDeadLetters', numberOf, consumer, query, ...given(reason)),
     pending: (consumer, events) => this.#pending(consumer, events),
     inspect: (consumer, event) => this.#inspect(consumer, event),
   }
   readonly delays: Delays = {
     list: (channel, query) => this.#call('delayed', listOf<DelayedEvent>, channel, query),
-    cancel: (channel, id) => this.#call('cancelDelayed', truthOf, channel, id),
+    cancel: (channel, id, ...reason) => this.#call('cancelDelayed', truthOf, channel, id, ...given(reason)),
   }
   readonly tables: Tables = {
     get: (channel, key) => this.#table('get', storedOf, channel, key),
@@ -142,6 +149,7 @@ export class RemoteEngine implements Engine {
   private constructor(options: RemoteEngineOptions) {
     this.#options = options
     this.name = options.name
+    this.recordsActions = options.recordsActions === true
     this.#client = new WireClient({
       dial: options.dial,
       token: options.token ?? null,
@@ -351,6 +359,12 @@ export class RemoteEngine implements Engine {
     throw new MillraceError('UNAVAILABLE', 'the server is of an older version, which has no tables: update it')
   }
 
+  async publishLoad(channel: string): Promise<readonly PublishLoad[]> {
+    const { load } = this.#publishing
+    if (!this.#methods.has('publishLoad')) return [load]
+    return [load, ...(await this.#call('publishLoad', listOf<PublishLoad>, channel))]
+  }
+
   publish(channel: string, event: EncodedEvent, dueAtMs: number | null): Promise<Receipt> {
     if (this.#closing !== null)
       return Promise.reject(new MillraceError('CLOSED', 'the broker is closed: connect again'))
@@ -400,8 +414,8 @@ export class RemoteEngine implements Engine {
     return subscription
   }
 
-  async removeChannel(channel: string): Promise<void> {
-    await this.#call('removeChannel', anything, channel)
+  async removeChannel(channel: string, ...reason: readonly (string | undefined)[]): Promise<void> {
+    await this.#call('removeChannel', anything, channel, ...given(reason))
     this.#publishing.forget(channel)
   }
 
@@ -451,6 +465,11 @@ export class RemoteEngine implements Engine {
     await this.#client.close(error)
     await this.#options.release?.()
   }
+}
+
+/** The reason of an action, as the last argument of its call. */
+function given([reason]: readonly (string | undefined)[]): readonly { readonly reason: string }[] {
+  return reason === undefined ? [] : [{ reason }]
 }
 
 function subscriptionFrame(type: number, request: number, subscription: number): Buffer {

@@ -12,7 +12,9 @@
 import { Condition } from '../../base/condition.ts'
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
+import { WorkTimes } from '../../base/work-times.ts'
 import type { EncodedEvent } from '../../broker/encoded-event.ts'
+import type { PublishLoad } from '../../broker/publish-load.ts'
 import type { Receipt } from '../../broker/receipt.ts'
 import { decodeReceipts, publishFrame, type Since, sentBefore } from '../publish-frame.ts'
 import type { Pending, WireClient } from './wire-client.ts'
@@ -48,6 +50,8 @@ class PublishGroup implements Pending {
    * The earliest time and offset at which the server can have stored it; null until it is first given to a connection.
    */
   since: Since | null = null
+  /** When it was given to the client. */
+  begunMs = 0
   readonly #publishing: RemotePublishing
   #request = 0
   #frame: Buffer | null = null
@@ -115,10 +119,20 @@ export class RemotePublishing {
   /** The highest known end offset of each channel. */
   readonly #ends = new Map<string, number>()
   #chars = 0
+  readonly #times = new WorkTimes()
   readonly #idle = new Condition(() => this.#groups.length === 0 && this.#unanswered.size === 0)
 
   constructor(client: WireClient) {
     this.#client = client
+  }
+
+  /** What publishing waits for: the answers of the server. */
+  get load(): PublishLoad {
+    const { underWayMs, meanMs } = this.#times
+    return {
+      ...{ storedBy: 'server', waitingBytes: this.#chars, waitingBytesMax: LIMITS.pendingBytesMax },
+      ...{ underWayMs, takesMs: meanMs, journalFull: false },
+    }
   }
 
   /** Characters of the events that wait for an answer. */
@@ -186,6 +200,7 @@ export class RemotePublishing {
     for (const group of groups) {
       const request = this.#client.number()
       this.#unanswered.add(group)
+      group.begunMs = this.#times.begin()
       group.make(request)
       if (group.bytes > LIMITS.wireFrameBytesMax) group.failed(tooLarge(group.bytes))
       else {
@@ -215,7 +230,7 @@ export class RemotePublishing {
   }
 
   settled(group: PublishGroup): void {
-    this.#unanswered.delete(group)
+    if (this.#unanswered.delete(group)) this.#times.end(group.begunMs)
     this.#chars -= group.chars
     this.#idle.check()
   }

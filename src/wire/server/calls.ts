@@ -24,6 +24,7 @@ import {
 import { storedAt } from '../../broker/stored-range.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
 import { refuseStateChannel } from '../../channel/state-channel.ts'
+import { redeclared } from '../../compatibility/redeclared.ts'
 import { type Access, allows, localAccess, type Permission } from '../access.ts'
 import { malformed } from '../frame.ts'
 import { CARRIAGE_CALLS } from './carriage-calls.ts'
@@ -35,6 +36,7 @@ import {
   checkPlaces,
   checkPosition,
   objectOf,
+  reasonAfter,
 } from './checks.ts'
 import { TABLE_CALLS } from './table-calls.ts'
 
@@ -78,9 +80,12 @@ export async function callMethod(method: string, asked: Asked): Promise<unknown>
   const act = Object.hasOwn(METHODS, method) ? METHODS[method] : undefined
   if (act === undefined || !Array.isArray(asked.args)) throw malformed(`there is no method "${String(method)}"`)
   if (asked.access.audit === undefined || !AUDITED.has(method)) return act(asked)
+  const reason = reasonAfter(asked.args)
+  const args = reason === undefined ? asked.args : asked.args.slice(0, -1)
   const target = {
-    of: String(asked.args[0]).slice(0, 200),
-    ...(asked.args.length > 1 && { options: told(method, asked.args.slice(1)) }),
+    of: String(args[0]).slice(0, 200),
+    ...(args.length > 1 && { options: told(method, args.slice(1)) }),
+    ...(reason !== undefined && { reason }),
   }
   try {
     const answer = await act(asked)
@@ -111,6 +116,7 @@ export const LATER_METHODS: readonly string[] = [
   'alarms',
   'pending',
   'inspect',
+  'publishLoad',
   'tables.get',
   'tables.scan',
 ]
@@ -150,6 +156,11 @@ export const METHODS: Readonly<Record<string, Method>> = {
     anyOf(access, ANY, name)
     return engine.bounds(name)
   },
+  publishLoad: async ({ engine, access, args: [value] }) => {
+    const name = checkName(value, 'channel')
+    anyOf(access, ANY, name)
+    return engine.publishLoad(name)
+  },
   describeChannel: async ({ engine, access, args: [value] }) => {
     const name = checkName(value, 'channel')
     anyOf(access, ANY, name)
@@ -170,7 +181,7 @@ export const METHODS: Readonly<Record<string, Method>> = {
   setPause: async ({ engine, access, args: [value, pause] }) => {
     const consumer = await consumerOf(engine, access, 'manage', value, null)
     checkOwn(access, 'manage', consumer)
-    await engine.consumers.setPause(consumer, checkPause(pause))
+    await engine.consumers.setPause(consumer, checkPause(pause, access))
   },
   removeConsumer: async ({ engine, access, args: [value] }) => {
     const consumer = await consumerOf(engine, access, 'manage', value, null)
@@ -250,7 +261,7 @@ async function endOf(engine: Engine, channel: string): Promise<number> {
 
 /**
  * A caller that may not declare channels may still repeat the declaration of an existing one, if the kind is the same.
- * @throws FORBIDDEN · CHANNEL_CONFLICT
+ * @throws FORBIDDEN · CHANNEL_CONFLICT · INCOMPATIBLE_SCHEMA
  */
 async function mustBeThere(engine: Engine, access: Access, spec: ChannelSpec): Promise<void> {
   anyOf(access, ANY, spec.name)
@@ -260,7 +271,7 @@ async function mustBeThere(engine: Engine, access: Access, spec: ChannelSpec): P
     throw new MillraceError('CHANNEL_CONFLICT', `channel "${spec.name}" is a ${existing.kind}, not a ${spec.kind}`, {
       channel: spec.name,
     })
-  }
+  } else redeclared(existing, spec)
 }
 
 /**

@@ -16,7 +16,7 @@ import type { ConsumerSpec, HeldClaim } from '../../broker/engine.ts'
 import type { InspectedEvent } from '../../broker/inspection.ts'
 import type { Position } from '../../broker/position.ts'
 import type { Want } from '../../broker/want.ts'
-import type { ChannelSpec } from '../../channel/channel.ts'
+import { type ChannelSpec, checkCompatibility } from '../../channel/channel.ts'
 import { typeNotCarried } from '../../channel/channel-errors.ts'
 import { fitting, fittingVersions, type KeptSchemas, type KeptVersions } from '../../channel/kept-schemas.ts'
 import { checkKeyPath, type KeySpec } from '../../channel/key-path.ts'
@@ -97,6 +97,7 @@ export function checkChannelSpec(value: unknown): ChannelSpec {
     ...(spec.key !== undefined && { key: checkKey(spec.key) }),
     ...(spec.schemas !== undefined && { schemas: checkSchemas(spec.schemas) }),
     ...(spec.versions !== undefined && { versions: checkVersions(spec.versions) }),
+    ...(spec.compatibility !== undefined && { compatibility: checkCompatibility(spec.compatibility, 'a channel') }),
   }
 }
 
@@ -258,15 +259,33 @@ export function checkPosition(value: unknown): Position {
   throw malformed('a position is a word, an offset or a time')
 }
 
-/** The pause in a client's call, or null for none. @throws INVALID_REQUEST when it is not an object · INVALID_OPTION */
-export function checkPause(value: unknown): ConsumerPause | null {
+/**
+ * The pause in a client's call, or null for none. A client with credentials cannot give another name.
+ * @throws INVALID_REQUEST when it is not an object · INVALID_OPTION
+ */
+export function checkPause(value: unknown, { name, trusted }: Pick<Access, 'name' | 'trusted'>): ConsumerPause | null {
   if (value === null) return null
-  const { sinceMs, reason } = objectOf(value, 'a pause') as Record<string, unknown>
-  if (typeof reason === 'string' && reason.length > LIMITS.reasonCharsMax)
-    throw new MillraceError('INVALID_OPTION', `reason must be text of at most ${LIMITS.reasonCharsMax} characters`, {
-      option: 'reason',
-    })
-  return { sinceMs: limitOf(sinceMs, 'sinceMs') ?? 0, reason: typeof reason === 'string' ? reason : null }
+  const { sinceMs, reason, by } = objectOf(value, 'a pause') as Record<string, unknown>
+  for (const [option, text] of Object.entries({ reason, by }))
+    if (typeof text === 'string' && text.length > LIMITS.reasonCharsMax)
+      throw new MillraceError(
+        'INVALID_OPTION',
+        `${option} must be text of at most ${LIMITS.reasonCharsMax} characters`,
+        { option },
+      )
+  return {
+    sinceMs: limitOf(sinceMs, 'sinceMs') ?? 0,
+    reason: typeof reason === 'string' ? reason : null,
+    by: trusted ? (typeof by === 'string' ? by : null) : name,
+  }
+}
+
+/** The reason that a client gives after the arguments of a call. Undefined if it gives none. */
+export function reasonAfter(args: readonly unknown[]): string | undefined {
+  const last = args.at(-1)
+  if (typeof last !== 'object' || last === null || Object.keys(last).join() !== 'reason') return undefined
+  const { reason } = last as { readonly reason: unknown }
+  return typeof reason === 'string' ? reason.slice(0, LIMITS.reasonCharsMax) : undefined
 }
 
 export function objectOf(value: unknown, what: string): object {

@@ -407,7 +407,10 @@ export class DiskStore<Block extends StoredBlock = StoredBlock> extends StoreRea
   }
 
   stats(): StoreStats {
-    return { unappliedBytes: this.unapplied.bytes, storedBytes: this.#applier.bytes, commits: this.#commits }
+    return {
+      ...{ unappliedBytes: this.unapplied.bytes, journalFull: this.#waiting !== null },
+      ...{ storedBytes: this.#applier.bytes, commits: this.#commits },
+    }
   }
 
   async close(): Promise<void> {

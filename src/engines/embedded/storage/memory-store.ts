@@ -163,7 +163,7 @@ export class MemoryStore<Block extends StoredBlock = StoredBlock> implements Sto
   stats(): StoreStats {
     let storedBytes = 0
     for (const log of this.#logs.values()) storedBytes += log.bytes
-    return { unappliedBytes: 0, storedBytes, commits: this.#commits }
+    return { unappliedBytes: 0, journalFull: false, storedBytes, commits: this.#commits }
   }
 
   async close(): Promise<void> {

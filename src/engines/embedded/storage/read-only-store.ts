@@ -59,7 +59,7 @@ export class ReadOnlyStore<Block extends StoredBlock = StoredBlock> extends Stor
   }
 
   stats(): StoreStats {
-    return { unappliedBytes: this.unapplied.bytes, storedBytes: 0, commits: 0 }
+    return { unappliedBytes: this.unapplied.bytes, journalFull: false, storedBytes: 0, commits: 0 }
   }
 
   async close(): Promise<void> {
