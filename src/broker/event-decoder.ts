@@ -12,7 +12,7 @@ import { decodeEvent } from '../event/encode.ts'
 import type { AnyEventDefinition } from '../event/event.ts'
 import { hasVersions, inNewest, mayDiffer } from '../event/event-version.ts'
 import { schemaOutput } from '../event/schema.ts'
-import type { StoredText } from './engine.ts'
+import type { Delivery, StoredText } from './engine.ts'
 
 type Definitions = Map<string, AnyEventDefinition>
 
@@ -90,6 +90,12 @@ export function parsed(stored: StoredText, channel: string, use: 'handled' | 're
       { cause },
     )
   }
+}
+
+/** The delivery itself, for a consumer of stored texts. @throws INVALID_EVENT */
+export function undecoded(delivery: Delivery): StoredEvent {
+  refusePoison(delivery, delivery.channel)
+  return delivery as unknown as StoredEvent
 }
 
 function withData(event: StoredEvent, data: unknown): StoredEvent {

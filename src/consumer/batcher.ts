@@ -10,6 +10,7 @@ import { MillraceError } from '../base/errors.ts'
 import { isError, messageOf, watchAnswer } from '../base/thrown.ts'
 import type { Delivery } from '../broker/engine.ts'
 import type { StoredEvent } from '../event/cloud-event.ts'
+import { laneOf } from './batch-intake.ts'
 import type { DeliveryContext } from './handler-context.ts'
 import type { BatchRoute, ConsumerPlan } from './plan.ts'
 
@@ -20,7 +21,7 @@ export interface BatcherHost {
   readonly clock: Clock
   /** Call the handler of a batch. */
   call(route: BatchRoute, events: readonly StoredEvent[], contexts: readonly DeliveryContext[]): unknown
-  /** Settle the events of a batch, in offset order. */
+  /** Settle the events of a batch, in the order of their delivery. */
   settle(contexts: readonly DeliveryContext[], outcomes: readonly Outcome[]): void
 }
 
@@ -43,6 +44,7 @@ export class Batcher {
   /** How many events of one key may be in flight at the same time. */
   readonly perKey: number
   readonly #host: BatcherHost
+  readonly #plan: ConsumerPlan
   readonly #credit: number
   readonly #gatherings = new Map<BatchRoute, Gathering>()
   #held = 0
@@ -55,6 +57,7 @@ export class Batcher {
     this.perKey = plan.routes.length === 1 ? sizeMax : 1
     this.#credit = Math.max(plan.concurrency, sizeMax)
     this.#host = host
+    this.#plan = plan
     for (const route of batchRoutes) this.#gatherings.set(route, { route, items: [], cancelWait: null, running: false })
   }
 
@@ -89,17 +92,12 @@ export class Batcher {
     return count
   }
 
-  /** Remove the gathered events that come after a failed event of the same key. They must wait for it. */
+  /** Remove the gathered events of a failed event's key. They came after it, and must wait for it. */
   takeBehind(failed: Delivery): Delivery[] {
-    if (failed.key === null) return []
-    const behind: Delivery[] = []
-    for (const gathering of this.#gatherings.values()) {
-      for (const { context } of gathering.items) {
-        const { delivery } = context
-        if (delivery.key === failed.key && delivery.channel === failed.channel && delivery.offset > failed.offset)
-          behind.push(delivery)
-      }
-    }
+    const lane = laneOf(failed, this.#plan)
+    if (lane === null) return []
+    const gathered = [...this.#gatherings.values()].flatMap(({ items }) => items.map(({ context }) => context.delivery))
+    const behind = gathered.filter((delivery) => laneOf(delivery, this.#plan) === lane)
     for (const delivery of behind) this.forget(delivery)
     return behind
   }
@@ -117,7 +115,6 @@ export class Batcher {
     gathering.cancelWait = null
     if (gathering.items.length === 0 || (gathering.running && this.perKey > 1)) return
     const items = gathering.items.splice(0, gathering.route.batch.size)
-    items.sort((a, b) => a.context.offset - b.context.offset)
     gathering.running = true
     const contexts = items.map((item) => item.context)
     const events = items.map((item) => item.event)

@@ -264,3 +264,8 @@ export class DeliveryContext implements MiddlewareContext {
     throw new RetryAfter(Math.min(durationMs(delay, 'delay'), LIMITS.delayMsMax), reason)
   }
 }
+
+/** The context of a delivery; null if the delivery was settled or taken away. */
+export function contextOf(delivery: Delivery): DeliveryContext | null {
+  return delivery.attachment as DeliveryContext | null
+}

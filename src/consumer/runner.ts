@@ -12,16 +12,17 @@ import { isWildcard } from '../base/names.ts'
 import { promiseOf } from '../base/thrown.ts'
 import type { BrokerHost } from '../broker/broker.ts'
 import type { ConsumerSpec, Delivery, DeliverySink, Emission, EventAttempt, Subscription } from '../broker/engine.ts'
-import { EventDecoder, refusePoison } from '../broker/event-decoder.ts'
+import { EventDecoder, undecoded } from '../broker/event-decoder.ts'
 import type { Failure } from '../broker/failure.ts'
 import type { HandlerCall } from '../broker/observer.ts'
 import type { StoredEvent } from '../event/cloud-event.ts'
+import { BatchIntake } from './batch-intake.ts'
 import { Batcher, type Outcome } from './batcher.ts'
 import { CircuitBreaker } from './circuit-breaker.ts'
 import { ConsumerReport } from './consumer-report.ts'
 import type { Running, RunSummary } from './consumer-types.ts'
 import { Drain } from './drain.ts'
-import { type ContextHost, DeliveryContext, type MadeEmission } from './handler-context.ts'
+import { type ContextHost, contextOf, DeliveryContext, type MadeEmission } from './handler-context.ts'
 import { HandlerTable } from './handler-table.ts'
 import { HandlerWatch } from './handler-watch.ts'
 import { HandlersLeftOver } from './handlers-left-over.ts'
@@ -46,6 +47,7 @@ export class Runner implements Running, DeliverySink {
   readonly #handlers: HandlerTable
   readonly #decoder = new EventDecoder('handled')
   readonly #batcher: Batcher | null
+  readonly #intake: BatchIntake | null
   /** Null for a consumer without state. */
   #states: StateLoading | null = null
   readonly #report: ConsumerReport
@@ -91,6 +93,7 @@ export class Runner implements Running, DeliverySink {
           settle: (contexts, outcomes) => this.#settleBatch(contexts, outcomes),
         })
       : null
+    this.#intake = this.#batcher === null ? null : this.#intakeOf(this.#batcher, plan)
     this.#drain = new Drain(this.#clock, plan.drainMs, () => this.#active)
     this.#report = new ConsumerReport(plan, host.log, () => this.#clock.now())
     this.#newer = new NewerVersions(plan.name, host.alarms, this.#report)
@@ -115,6 +118,18 @@ export class Runner implements Running, DeliverySink {
       this.#ended = { resolve, reject }
     })
     this.done.catch(() => undefined)
+  }
+
+  #intakeOf(batcher: Batcher, plan: ConsumerPlan): BatchIntake {
+    const host = {
+      prepare: (context: DeliveryContext) => this.#prepare(context),
+      gather: (event: StoredEvent, context: DeliveryContext) => this.#gather(batcher, event, context),
+      gathered: () => batcher.delivered(),
+      failed: (context: DeliveryContext, error: unknown) => this.#settlement.failed(context, error),
+      handBack: (delivery: Delivery) => this.#settlement.handBack(delivery),
+      isHeld: (context: DeliveryContext) => this.#isHeld(context),
+    }
+    return new BatchIntake(host, plan)
   }
 
   static async start(plan: ConsumerPlan, host: BrokerHost): Promise<Runner> {
@@ -192,19 +207,24 @@ export class Runner implements Running, DeliverySink {
       this.#active++
       if (!this.#leftOver.delays(delivery, () => this.#beginLate(context))) this.#begin(context)
     }
+    this.#begun()
+  }
+
+  #begun(): void {
+    this.#intake?.taken()
     this.#batcher?.delivered()
   }
 
   #begin(context: DeliveryContext): void {
-    if (this.#batcher === null) this.#run(context)
-    else this.#collect(this.#batcher, context)
+    if (this.#intake === null) this.#run(context)
+    else this.#intake.take(context)
   }
 
   /** The left-over handler has ended. Meanwhile the delivery may have been taken away, too, or handed back. */
   #beginLate(context: DeliveryContext): void {
-    if (context.isAborted || contextOf(context.delivery) !== context) return
+    if (!this.#isHeld(context)) return
     this.#begin(context)
-    this.#batcher?.delivered()
+    this.#begun()
   }
 
   revoked(deliveries: readonly Delivery[]): void {
@@ -247,30 +267,29 @@ export class Runner implements Running, DeliverySink {
     }
   }
 
-  #collect(batcher: Batcher, context: DeliveryContext): void {
-    const failed = (error: unknown): void => this.#settlement.failed(context, error)
-    const add = (event: StoredEvent): void => {
-      const route = this.#handlers.batchRoute(event)
-      if (route === null) return this.#await(this.#give(event, context), context)
-      // A state that cannot be had fails this event alone. The batch loads the states when it is called.
-      const checking = this.#states?.check(context) ?? null
-      if (checking === null) batcher.add(route, event, context)
-      else checking.then(() => this.#gather(batcher, route, event, context), failed)
-    }
-    try {
-      const event = this.#decoder.decode(context.delivery, context.channel)
-      if (event instanceof Promise) event.then(add).catch(failed)
-      else add(event)
-    } catch (error) {
-      failed(error)
-    }
+  #prepare(context: DeliveryContext): StoredEvent | Promise<StoredEvent> {
+    const event = this.#decoder.decode(context.delivery, context.channel)
+    return event instanceof Promise
+      ? event.then((decoded) => this.#checked(decoded, context))
+      : this.#checked(event, context)
   }
 
-  /** Meanwhile the delivery may have been taken away. */
-  #gather(batcher: Batcher, route: BatchRoute, event: StoredEvent, context: DeliveryContext): void {
-    if (context.isAborted || contextOf(context.delivery) !== context) return
-    batcher.add(route, event, context)
-    batcher.delivered()
+  /** A state that cannot be had fails this event alone. The batch loads the states when it is called. */
+  #checked(event: StoredEvent, context: DeliveryContext): StoredEvent | Promise<StoredEvent> {
+    if (this.#states === null || this.#handlers.batchRoute(event) === null) return event
+    const checking = this.#states.check(context)
+    return checking === null ? event : checking.then(() => event)
+  }
+
+  #gather(batcher: Batcher, event: StoredEvent, context: DeliveryContext): void {
+    const route = this.#handlers.batchRoute(event)
+    if (route === null) this.#await(this.#give(event, context), context)
+    else batcher.add(route, event, context)
+  }
+
+  /** Whether the delivery was not taken away or handed back meanwhile. */
+  #isHeld(context: DeliveryContext): boolean {
+    return !context.isAborted && contextOf(context.delivery) === context
   }
 
   /** Call the handlers of an event, after the state of its key is loaded if the consumer keeps any. */
@@ -346,7 +365,7 @@ export class Runner implements Running, DeliverySink {
     return within(middleware, { event, ctx, contexts, handle: () => route.handler(events as never, contexts) })
   }
 
-  /** Settle in offset order, so that a failed event holds back later ones of its key. */
+  /** Settle in the order of delivery, so that a failed event holds back later ones of its key. */
   #settleBatch(contexts: readonly DeliveryContext[], outcomes: readonly Outcome[]): void {
     this.#watch?.end(contexts)
     const settlement = this.#settlement
@@ -355,7 +374,8 @@ export class Runner implements Running, DeliverySink {
       if (outcome === null && context.timedOut === null) settlement.handled(context)
       else {
         settlement.failed(context, outcome?.failed)
-        for (const behind of this.#batcher?.takeBehind(context.delivery) ?? []) settlement.handBack(behind)
+        for (const waiting of [this.#batcher, this.#intake])
+          for (const behind of waiting?.takeBehind(context.delivery) ?? []) settlement.handBack(behind)
       }
     })
   }
@@ -471,14 +491,4 @@ export class Runner implements Running, DeliverySink {
   #summary(): RunSummary {
     return { ...this.#settlement.counts }
   }
-}
-
-function contextOf(delivery: Delivery): DeliveryContext | null {
-  return delivery.attachment as DeliveryContext | null
-}
-
-/** The delivery itself, for a consumer of stored texts. @throws INVALID_EVENT */
-function undecoded(delivery: Delivery): StoredEvent {
-  refusePoison(delivery, delivery.channel)
-  return delivery as unknown as StoredEvent
 }
