@@ -1,7 +1,11 @@
 /** Recognises the objects of database libraries by their members. */
 import { MillraceError } from '../base/errors.ts'
 import { shown } from '../base/shown.ts'
+import { fromDrizzle, isDrizzle } from './adapters/drizzle.ts'
+import { fromKnex, isKnex } from './adapters/knex.ts'
+import { fromKysely, isKysely } from './adapters/kysely.ts'
 import { fromPgClient, fromPgPool, isPgClient, isPgPool } from './adapters/node-postgres.ts'
+import { fromPostgresJs, isPostgresJs } from './adapters/postgres-js.ts'
 import { fromSqlite, isSqlite } from './adapters/sqlite.ts'
 import { isSqlHandle, type SqlHandle } from './sql-handle.ts'
 
@@ -10,14 +14,18 @@ interface Library {
   readonly from: (value: never) => SqlHandle
 }
 
-/** In this order: a pool of pg has members of its client, too. */
 const LIBRARIES: readonly Library[] = [
   { is: isPgPool, from: fromPgPool },
   { is: isPgClient, from: fromPgClient },
+  { is: isPostgresJs, from: fromPostgresJs },
+  { is: isDrizzle, from: fromDrizzle },
+  { is: isKysely, from: fromKysely },
+  { is: isKnex, from: fromKnex },
   { is: isSqlite, from: fromSqlite },
 ]
 
-const KNOWN = 'pg, better-sqlite3, node:sqlite and libsql'
+const KNOWN =
+  'pg, postgres, drizzle-orm, kysely, knex, better-sqlite3, node:sqlite and libsql; fromFunction() is for others'
 
 /** @throws INVALID_OPTION when it is an object of no known library */
 function handleOf(given: unknown, call: string): SqlHandle {
@@ -54,7 +62,7 @@ export function transactionOf(given: unknown, call: string): SqlHandle {
 export function databaseOf(given: unknown, call: string): SqlHandle {
   const handle = handleOf(given, call)
   // A connection to SQLite is both.
-  if (handle.role === 'database' || handle.inTransaction !== undefined) return handle
+  if (handle.role === 'database' || handle.sync) return handle
   throw new MillraceError(
     'INVALID_OPTION',
     `${call} takes the database or its pool, because it works outside of your transactions; this is ${handle.what}`,

@@ -2,28 +2,19 @@
 import pg from 'pg'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { z } from 'zod'
-import { migrate, migrationScript, outbox, outboxRelay } from '../../src/data/index.ts'
-import { type Broker, connect, event, isMillraceError, stream } from '../../src/index.ts'
-import { kindOf } from '../engines/servers.ts'
-import { PostgresServer } from './postgres-server.ts'
+import { migrate, migrationScript, outbox, outboxOf, outboxRelay } from '../../src/data/index.ts'
+import { type Broker, connect, event, isMillraceError, queue, stream } from '../../src/index.ts'
+import { postgres } from './postgres.ts'
 
 const Added = event('item.added', z.object({ cart: z.string(), n: z.int() }))
 const carts = stream('carts', { events: [Added], key: 'data.cart' })
 
-let server: PostgresServer | undefined
-try {
-  server = await PostgresServer.start()
-} catch (error) {
-  kindOf('postgres', () => {
-    throw error
-  })
-}
-afterAll(() => server?.stop())
+const server = await postgres()
 
 describe.skipIf(server === undefined)('the outbox in Postgres', () => {
   let pool: pg.Pool
   let broker: Broker
-  const url = (server as PostgresServer).url
+  const url = server?.url ?? ''
 
   beforeAll(async () => {
     pool = new pg.Pool({ connectionString: url, max: 20 })
@@ -205,7 +196,7 @@ describe.skipIf(server === undefined)('the outbox in Postgres', () => {
       grant usage on schema millrace to app;
       grant insert on millrace.outbox to app;
       grant usage on sequence millrace.outbox_seq to app`)
-    const client = new pg.Client({ connectionString: url.replace('test@', 'app@') })
+    const client = new pg.Client({ connectionString: url.replace('millrace@', 'app@') })
     await client.connect()
     await client.query('begin')
     await outbox(client).publish(carts, Added({ cart: 'a', n: 1 }))
@@ -226,10 +217,48 @@ describe.skipIf(server === undefined)('the outbox in Postgres', () => {
     await drained()
     expect(await published()).toEqual([{ cart: 'a', n: 1 }])
     expect(await relay.stop()).toEqual({ published: 1, deadLettered: 1 })
-    const { rows } = await pool.query('delete from millrace.outbox_held returning state, code, message')
-    expect(rows).toMatchObject([
-      { state: 'dead', code: 'INVALID_EVENT', message: expect.stringContaining('"id" differs') },
+    const { deadLetters } = outboxOf(pool)
+    expect(await deadLetters.list()).toMatchObject([
+      { id: 'x-2', key: 'a', attempts: 1, code: 'INVALID_EVENT', message: expect.stringContaining('"id" differs') },
     ])
+    await expect(deadLetters.drop({ id: undefined as never })).rejects.toMatchObject({ code: 'INVALID_OPTION' })
+    expect(await deadLetters.drop({ id: 'x-1' })).toBe(0)
+    expect(await deadLetters.drop({ key: 'a' })).toBe(1)
+  })
+
+  test('a dead letter parks its key; redriven or dropped, the key goes on in order', async () => {
+    const late = queue('late', { events: [Added], key: 'data.cart' })
+    const view = outboxOf(pool)
+    const put = (...events: [cart: string, n: number][]): Promise<unknown> =>
+      transaction((client) =>
+        outbox(client).publish(
+          late,
+          events.map(([cart, n]) => Added({ cart, n })),
+        ),
+      )
+    const arrived = async (): Promise<number[]> => {
+      const found: number[] = []
+      for await (const one of broker.read(late)) found.push(one.data.n)
+      return found
+    }
+    const relay = await broker.start(outboxRelay(pool, { retry: { attempts: 2, backoff: 'fixed', min: '1ms' } }))
+    await put(['a', 1], ['a', 2], ['b', 3])
+    await expect
+      .poll(() => view.describe())
+      .toMatchObject({ waiting: 0, waitingMs: null, retrying: 0, behind: 1, deadLetters: 2, relayed: true })
+    await put(['a', 4])
+    await expect.poll(() => view.describe()).toMatchObject({ waiting: 0, behind: 2, deadLetters: 2 })
+    await broker.declare(late)
+    expect(await view.deadLetters.redrive({ channel: 'late', key: 'a' })).toBe(1)
+    await expect.poll(arrived).toEqual([1, 2, 4])
+    await put(['b', 5])
+    await expect.poll(() => view.describe()).toMatchObject({ waiting: 0, behind: 1, deadLetters: 1 })
+    expect(await view.deadLetters.drop()).toBe(1)
+    await expect.poll(arrived).toEqual([1, 2, 4, 5])
+    await relay.stop()
+    expect(await view.describe()).toMatchObject({ behind: 0, deadLetters: 0, relayed: false })
+    await put(['b', 6])
+    expect(await view.describe()).toMatchObject({ waiting: 1, waitingMs: expect.any(Number) })
   })
 
   test('the tables of published events are truncated, while others go on', async () => {

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { z } from 'zod'
-import { migrate, outbox, outboxRelay, type SqliteLike } from '../../src/data/index.ts'
+import { migrate, outbox, outboxOf, outboxRelay, type SqliteLike } from '../../src/data/index.ts'
 import { type Broker, connect, event, queue, stream } from '../../src/index.ts'
 
 const Added = event('item.added', z.object({ cart: z.string(), n: z.int() }))
@@ -119,6 +119,32 @@ describe.each([
       return found
     }
     await expect.poll(arrived).toEqual([1, 2, 4])
+  })
+
+  test('a dead letter parks its key; redriven or dropped, the key goes on in order', async () => {
+    const late = queue('late', { events: [Added], key: 'data.cart' })
+    const view = outboxOf(db)
+    const put = (...events: [cart: string, n: number][]): void => {
+      db.exec('begin')
+      for (const [cart, n] of events) outbox(db).enqueue(late, Added({ cart, n }))
+      db.exec('commit')
+    }
+    const arrived = async (): Promise<number[]> => {
+      const found: number[] = []
+      for await (const one of broker.read(late)) found.push(one.data.n)
+      return found
+    }
+    await broker.start(outboxRelay(db, { retry: { attempts: 1 } }))
+    put(['a', 1], ['a', 2], ['b', 3])
+    await expect.poll(() => view.describe()).toMatchObject({ waiting: 0, behind: 1, deadLetters: 2, relayed: true })
+    put(['a', 4], ['b', 5])
+    await expect.poll(() => view.describe()).toMatchObject({ waiting: 0, behind: 3, deadLetters: 2 })
+    expect(await view.deadLetters.list({ key: 'b' })).toMatchObject([{ channel: 'late', code: 'UNKNOWN_CHANNEL' }])
+    await broker.declare(late)
+    expect(await view.deadLetters.redrive({ key: 'a' })).toBe(1)
+    await expect.poll(arrived).toEqual([1, 2, 4])
+    expect(await view.deadLetters.drop({ channel: 'late' })).toBe(1)
+    await expect.poll(arrived).toEqual([1, 2, 4, 5])
   })
 
   test('a relay takes over from one that stopped, and publishes nothing twice', async () => {

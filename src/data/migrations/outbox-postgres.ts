@@ -217,6 +217,38 @@ begin
 end
 $$;
 
+create function millrace.outbox_dead_letters(of_channel text, of_key text, of_id text, most bigint)
+returns setof millrace.outbox_held language sql stable as $$
+  select h.* from millrace.outbox_held h
+  where h.state = 'dead' and (of_channel is null or h.channel = of_channel) and (of_key is null or h.key = of_key)
+    and (of_id is null or h.id = of_id)
+  order by h.n limit most
+$$;
+
+-- Dead events that match (null: any), the oldest first: given back to the relay, or deleted. What waits behind a deleted
+-- one is due at once. Returns how many.
+create function millrace.outbox_dead(redrive boolean, of_channel text, of_key text, of_id text, most bigint)
+returns integer language plpgsql as $$
+declare
+  found bigint[];
+begin
+  select array_agg(d.n) into found from millrace.outbox_dead_letters(of_channel, of_key, of_id, most) d;
+  if found is null then return 0; end if;
+  if redrive then
+    update millrace.outbox_held h set state = 'retry', attempts = 0, next_at = clock_timestamp() where h.n = any (found);
+  else
+    update millrace.outbox_held b set state = 'retry', next_at = clock_timestamp()
+    where b.state = 'behind' and b.n in (
+      select (
+        select min(o.n) from millrace.outbox_held o where o.channel = h.channel and o.key = h.key and o.n > h.n
+      ) from millrace.outbox_held h where h.n = any (found)
+    );
+    delete from millrace.outbox_held h where h.n = any (found);
+  end if;
+  return cardinality(found);
+end
+$$;
+
 -- Truncates slots whose events are all published or held, and begins a new slot when the current one has this size.
 -- It waits for nobody: a slot that a transaction still uses is left for a later call.
 create function millrace.outbox_rotate(slot_bytes bigint) returns integer
