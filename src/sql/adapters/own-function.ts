@@ -16,9 +16,10 @@ export type RunStatement = (text: string, values: SqlValue[]) => PromiseLike<rea
  * import { event, stream } from 'millrace'
  * import { fromFunction, outbox } from 'millrace/data'
  *
- * declare const prisma: {
- *   $transaction(work: (tx: { $queryRawUnsafe(text: string, ...values: unknown[]): Promise<unknown[]> }) => unknown): unknown
+ * interface Tx {
+ *   $queryRawUnsafe(text: string, ...values: unknown[]): Promise<unknown[]>
  * }
+ * declare const prisma: { $transaction(work: (tx: Tx) => Promise<void>): Promise<void> }
  * const orders = stream('orders')
  * await prisma.$transaction(async (tx) => {
  *   const handle = fromFunction((text, values) => tx.$queryRawUnsafe(text, ...values))
