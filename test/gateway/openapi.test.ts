@@ -184,6 +184,7 @@ describe('the document', () => {
         const lists = [
           'describe',
           'describeCaller',
+          'listSchedules',
           'listSubscriptions',
           'showFlow',
           'followFlow',

@@ -116,6 +116,11 @@ const rule = async (world: ProvocationWorld): Promise<undefined> => {
   await channel(world)
   await rulesOf(world.broker).put({ name: 'some-rule', on: 'some-channel', then: 'drop' })
 }
+const SCHEDULE = '{"when":{"every":"1h"},"channel":"some-channel","event":{"type":"t"}}'
+const schedule = async (world: ProvocationWorld): Promise<undefined> => {
+  await channel(world)
+  await world.broker.schedules.put('some-schedule', { every: '1h' }, 'some-channel', { type: 't' })
+}
 const hooks: NonNullable<GatewayOptions['webhooks']> = {
   'some-webhook': { scheme: 'github', secret: 's', channel: 'some-channel' },
 }
@@ -179,6 +184,20 @@ export const provocations: Readonly<Record<string, Provocation>> = {
         [`${name} 503`, { prepare: closed, ...why }],
       ]
     }),
+  ),
+  'listSchedules 200': { prepare: schedule },
+  'listSchedules 503': { prepare: closed },
+  'putSchedule 200': { prepare: channel, headers: JSON_TYPE, body: SCHEDULE },
+  'putSchedule 404': { headers: JSON_TYPE, body: SCHEDULE },
+  'putSchedule 413': { prepare: channel, options: { maxBodyBytes: 10 }, headers: JSON_TYPE, body: SCHEDULE },
+  'putSchedule 422': { prepare: strict, headers: JSON_TYPE, body: SCHEDULE },
+  'putSchedule 503': { prepare: closed, headers: JSON_TYPE, body: SCHEDULE },
+  ...Object.fromEntries(
+    ['showSchedule', 'removeSchedule', 'pauseSchedule', 'resumeSchedule', 'runSchedule'].flatMap((name) => [
+      [`${name} 200`, { prepare: schedule }],
+      [`${name} 404`, {}],
+      [`${name} 503`, { prepare: closed }],
+    ]),
   ),
   'receiveWebhook 200': webhook(),
   'receiveWebhook 400': webhook({ body: '{' }),
