@@ -16,7 +16,10 @@ let reader: string
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), 'millrace-schedules-http-'))
   const tokens = join(folder, 'tokens.json')
-  carts = addToken(tokens, { name: 'carts', permissions: { manage: ['carts'], publish: ['carts'], read: ['carts'] } }).token
+  carts = addToken(tokens, {
+    name: 'carts',
+    permissions: { manage: ['carts'], publish: ['carts'], read: ['carts'] },
+  }).token
   reader = addToken(tokens, { name: 'reader', permissions: { read: ['>'], publish: ['>'] } }).token
   broker = await connect('memory:')
   await broker.declare(stream('carts'), stream('orders'))
@@ -48,7 +51,9 @@ it('schedules are put, listed, shown, paused, resumed, run and removed', async (
     status: 200,
     body: { name: 'year', channel: 'carts', type: 'year.began', paused: null, last: null },
   })
-  expect(await ask(reader, 'GET', '/api/schedules')).toMatchObject({ body: { schedules: [{ name: 'year' }], workers: 0 } })
+  expect(await ask(reader, 'GET', '/api/schedules')).toMatchObject({
+    body: { schedules: [{ name: 'year' }], workers: 0 },
+  })
   expect(await ask(carts, 'POST', '/api/schedules/year/pause?reason=audit')).toMatchObject({
     status: 200,
     body: { paused: { reason: 'audit' }, next: null },
@@ -95,8 +100,14 @@ it('a schedule is seen by those who may read its channel, and changed by those w
 
 it('malformed schedules are refused', async () => {
   const put = (body: unknown): ReturnType<typeof ask> => ask(carts, 'PUT', '/api/schedules/bad', body)
-  expect(await put({ ...yearly, when: { cron: 'never' } })).toMatchObject({ status: 400, body: { code: 'INVALID_OPTION' } })
-  expect(await put({ ...yearly, when: { each: '1h' } })).toMatchObject({ status: 400, body: { code: 'INVALID_REQUEST' } })
+  expect(await put({ ...yearly, when: { cron: 'never' } })).toMatchObject({
+    status: 400,
+    body: { code: 'INVALID_OPTION' },
+  })
+  expect(await put({ ...yearly, when: { each: '1h' } })).toMatchObject({
+    status: 400,
+    body: { code: 'INVALID_REQUEST' },
+  })
   expect(await put({ ...yearly, event: [] })).toMatchObject({ status: 400, body: { code: 'INVALID_REQUEST' } })
   expect(await put({ ...yearly, event: { data: 1 } })).toMatchObject({ status: 400, body: { code: 'INVALID_EVENT' } })
   expect(await put({ ...yearly, at: 1 })).toMatchObject({ status: 400, body: { code: 'INVALID_REQUEST' } })
