@@ -24,6 +24,7 @@ export interface ServeCommandOptions extends TargetOptions {
   readonly tlsKey?: string
   readonly cors?: readonly string[]
   readonly config?: string
+  readonly history?: string
 }
 
 export async function serveCommand(options: ServeCommandOptions): Promise<void> {
@@ -36,6 +37,7 @@ export async function serveCommand(options: ServeCommandOptions): Promise<void> 
     ...accessOf(options),
     ...tlsOf(options),
     ...(options.cors !== undefined && { cors: { origins: options.cors } }),
+    ...(options.history !== undefined && { history: historyOf(options.history) }),
   }
   const broker = await connect(urlOf(options))
   try {
@@ -93,6 +95,11 @@ function accessOf(options: ServeCommandOptions): { readonly access?: AccessOptio
   if (file === undefined && jwks === undefined) return {}
   const jwt = jwks === undefined ? {} : { jwt: { jwks, issuer: issuer as string, audience: audience as string } }
   return { access: { ...(file !== undefined && { tokens: file }), ...jwt } }
+}
+
+/** For how many channels and consumers figures are kept; `off` for none. @throws INVALID_OPTION */
+function historyOf(text: string): Exclude<ServeOptions['history'], undefined> {
+  return text === 'off' ? false : { objects: countOf('history', text, 1) }
 }
 
 function tellTokens(options: ServeCommandOptions): void {

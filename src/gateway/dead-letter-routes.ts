@@ -147,8 +147,7 @@ async function list(request: GatewayRequest, host: GatewayHost): Promise<Respons
     return answer(await seen(await letters.list({ ...choice, limit })))
   const from = after === undefined || after === '' ? null : placeOf('after', after)
   const consumer = request.parameters['consumer'] as string
-  const { consumers } = host.core.engine
-  const page = await letterPage(consumers, consumer, { ...choice, limit, after: from }, fingerprint ?? null)
+  const page = await letterPage(host.core.engine, consumer, { ...choice, limit, after: from }, fingerprint ?? null)
   return answer(await seen(page.letters), page.next)
 }
 

@@ -143,9 +143,14 @@ function changeRoutes(broker: Broker): Route[] {
       method: 'DELETE',
       path: PATH,
       name: 'removeSchedule',
+      needsReason: true,
       summary: 'Remove a schedule. Events that it has published stay.',
       answers: { 200: { description: 'It is removed.', content: json({ type: 'object' }) } },
-      handle: (request) => changed(request, (name, author) => schedules.remove(name, { author })),
+      handle: (request) =>
+        changed(request, async (name, author) => {
+          request.reason()
+          await schedules.remove(name, { author })
+        }),
     },
     {
       ...CHANGE,

@@ -9,6 +9,11 @@ import { eventually } from '../rules/support.ts'
 
 const main = join(import.meta.dirname, '../../dist/cli/main.js')
 
+test('`serve --history` takes a number of objects, or off', { timeout: 60_000 }, async () => {
+  const wrong = spawn(process.execPath, [main, 'serve', '--data', tmpdir(), '--history', '0'])
+  expect((await once(wrong, 'exit'))[0]).toBe(2)
+})
+
 test('`serve` runs rules that are added over HTTP, even if there were none at its start', {
   timeout: 60_000,
 }, async () => {

@@ -84,6 +84,22 @@ describe('the flow', () => {
     }).finally(() => rules.stop())
   })
 
+  test('shows a rule with a wildcard to who may see one of its channels, without its sums', async () => {
+    await broker.declare(stream('orders.eu'), stream('orders.secret'), stream('copies'))
+    const rules = await startRules(broker)
+    await rules.put({ name: 'copied', on: 'orders.*', then: { emit: { channel: 'copies', type: 'order.copied' } } })
+    const folder = mkdtempSync(join(tmpdir(), 'millrace-flow-'))
+    const tokens = join(folder, 'tokens.json')
+    const { token } = addToken(tokens, { name: 'reader', permissions: { read: ['orders.eu'] } })
+    await withGateway(createGateway(broker, { access: { tokens }, drain: 0 }), async (gateway) => {
+      const flow = await flowOf(gateway, { authorization: `Bearer ${token}` })
+      expect(idsOf(flow)).toEqual(['channel:orders.eu', 'rule:copied'])
+      expect(flow.numbers.parts['rule:copied']).toEqual({ enabled: true })
+      expect(JSON.stringify(flow)).not.toMatch(/secret|copies/)
+    }).finally(() => rules.stop())
+    rmSync(folder, { recursive: true })
+  })
+
   test('has channels whose names begin like those of consumers that run rules', async () => {
     await broker.declare(stream('rules.changed'), stream('rule.log'))
     await broker.publish('rule.log', { type: 'line', source: '/logger' })

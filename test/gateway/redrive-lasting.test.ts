@@ -95,6 +95,27 @@ describe('a redrive', () => {
       expect(handled.filter((n) => n % 5 === key)).toEqual(Array.from({ length: 12 }, (_, at) => at * 5 + key))
   })
 
+  test('is ordered once if two gateways are asked at the same time', { timeout: 30_000 }, async () => {
+    const broker = await connect('memory:')
+    cleanup.push(() => broker.close())
+    await die(broker, 5)
+    await heal(broker)
+    const gateways = [createGateway(broker, { drain: 0 }), createGateway(broker, { drain: 0 })]
+    for (const gateway of gateways) cleanup.push(() => gateway.close())
+    type Ordered = { readonly status?: number; readonly id?: string }
+    const order = (): Promise<Ordered[]> =>
+      Promise.all(gateways.map((gateway) => call<Ordered>(gateway, 'redrives', { action: 'drop', reason: 'old' })))
+    for (let round = 0; round < 3; round++) {
+      const answers = await order()
+      expect(answers.filter(({ status }) => status === 409)).toHaveLength(1)
+      const [ordered] = answers.filter(({ id }) => id !== undefined)
+      const ended = async (): Promise<unknown> =>
+        (await jobsOf(gateways[0] as Gateway)).find(({ id }) => id === ordered?.id)?.phase
+      await expect.poll(ended, { timeout: 10_000 }).toBe('done')
+      await expect.poll(async () => (await jobsOf(gateways[1] as Gateway)).length).toBe(round + 1)
+    }
+  })
+
   test('is run by one of two gateways, is seen in both, and is stopped from either', { timeout: 30_000 }, async () => {
     const broker = await connect('memory:')
     cleanup.push(() => broker.close())

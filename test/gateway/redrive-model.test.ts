@@ -120,6 +120,7 @@ class World {
         dropDeadLetters: (_, query) => this.#call(() => this.#change(query, 'dropped')),
         pending: (_, places) => this.#call(() => places.filter((place) => this.#at(place)?.state === 'live')),
       },
+      prints: async (letters) => letters.map(({ failure }) => fingerprintOf(failure)),
       save: (state) =>
         this.#call(() => {
           this.largestState = Math.max(this.largestState, state.open.length + state.giving.length)

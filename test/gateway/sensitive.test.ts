@@ -125,7 +125,42 @@ describe('a field that is masked', () => {
     expect([refused.status, refused.code]).toEqual([400, 'INVALID_EVENT'])
     const whole = { ...corrected, subject: 's', partitionkey: 'k', data: { name: 'Anne', email: EMAIL } }
     expect((await call(gateway, '/channels/users/events', reader, 'POST', whole)).status).toBe(202)
+    const served = await serveGateway(world.broker, { port: 0, access: { tokens: world.tokens } })
+    const remote = await connect(served.url.replace('http', 'ws'), { token: reader })
+    try {
+      await expect(remote.publish('users', corrected)).rejects.toMatchObject({ code: 'INVALID_EVENT' })
+      await expect(remote.publish(users, corrected)).rejects.toMatchObject({ code: 'INVALID_EVENT' })
+      await remote.publish('users', { ...whole, id: 'over the wire' })
+    } finally {
+      await remote.close()
+      await served.close()
+    }
   })
+})
+
+test('the fingerprint of an error without a frame does not tell what a sensitive field has', async () => {
+  await running.stop()
+  running = await world.broker.start(
+    consumer('mailer', users, { retry: { attempts: 1 } }).on(Registered, ({ data }, ctx) =>
+      ctx.reject(`no mailbox ${data.email}`),
+    ),
+  )
+  await world.broker.deadLetters('mailer').drop()
+  await world.broker.publish(
+    users,
+    ['one', 'two'].map((name) => Registered({ name, email: `${name}@example.com` })),
+  )
+  await eventually(async () => (await world.broker.deadLetters('mailer').list()).length).toBe(2)
+  const groups = async (token: string): Promise<{ fingerprint: string; count: number }[]> =>
+    (await call(gateway, '/api/consumers/mailer/dead-letter-groups', token)).body.groups
+  const [group] = await groups(reader)
+  expect(await groups(seer)).toMatchObject([{ fingerprint: group?.fingerprint, count: 2 }])
+  const query = `?fingerprint=${group?.fingerprint}&after=`
+  const { body } = await call(gateway, `/api/consumers/mailer/dead-letters${query}`, seer)
+  expect(body.deadLetters).toHaveLength(2)
+  const plan = { fingerprint: group?.fingerprint, action: 'drop', reason: 'old' }
+  expect((await call(gateway, '/api/consumers/mailer/redrives', seer, 'POST', plan)).status).toBe(202)
+  await eventually(async () => (await world.broker.deadLetters('mailer').list()).length).toBe(0)
 })
 
 describe('a key that is made from a masked field', () => {

@@ -70,7 +70,7 @@ describe('tables over HTTP', () => {
   test('a rewind over HTTP says what happens with the state', async () => {
     const manager = world.make({ manage: ['>'] }, { name: 'manager' })
     const gateway = opened()
-    const rewind = '/api/consumers/totals/rewind?to=beginning'
+    const rewind = '/api/consumers/totals/rewind?to=beginning&reason=mended'
     expect((await call(gateway, rewind, manager, 'POST')).status).toBe(400)
     expect((await call(gateway, `${rewind}&state=forget`, manager, 'POST')).status).toBe(400)
     expect((await call(gateway, `${rewind}&state=keep`, manager, 'POST')).status).toBe(204)

@@ -4,6 +4,7 @@
  */
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
+import type { OffsetSet } from '../../base/offset-set.ts'
 import { unknownConsumer } from '../../broker/consumer-errors.ts'
 import type { Consumers, StateChoice } from '../../broker/consumers.ts'
 import {
@@ -18,6 +19,7 @@ import type { InspectedEvent, Inspection } from '../../broker/inspection.ts'
 import type { Position } from '../../broker/position.ts'
 import { QUEUE_GROUP } from '../consumer-records.ts'
 import { DeadLetterBox } from '../dead/dead-letter-box.ts'
+import { settledIn } from './carried-state.ts'
 import { describeConsumer } from './describing.ts'
 import type { Home, HomeState, Homes } from './homes.ts'
 import { inspected, instanceStates } from './inspecting.ts'
@@ -100,9 +102,32 @@ export class Interventions<H extends Home> implements Consumers {
 
   async pending(consumer: string, events: readonly EventPlace[]): Promise<EventPlace[]> {
     const boxes = await this.#boxes(consumer, { places: events })
-    return events.filter(({ channel, offset }) =>
-      boxes.some(([home, box]) => home.channel.name === channel && box.isLive(offset)),
-    )
+    const settled = new Map<H, OffsetSet | null>()
+    for (const [home] of boxes) {
+      const { cursor, records } = await this.#homes.read(home)
+      settled.set(home, cursor?.done ?? settledIn(records, home.group, home.logId))
+    }
+    const pending: EventPlace[] = []
+    for (const event of events) if (await this.#isPending(event, boxes, settled)) pending.push(event)
+    return pending
+  }
+
+  /**
+   * Whether an event that was a dead letter will be delivered. After a rewind it is not among the kept events any more,
+   * and comes from the log again.
+   */
+  async #isPending(
+    { channel, offset }: EventPlace,
+    boxes: readonly Boxed<H>[],
+    settled: ReadonlyMap<H, OffsetSet | null>,
+  ): Promise<boolean> {
+    const own = boxes.filter(([home]) => home.channel.name === channel)
+    const kept = own.map(([, box]) => box.stateOf(offset)).find((state) => state !== undefined)
+    if (kept !== undefined) return kept.state === 'live'
+    const open = own.filter(([home]) => settled.get(home)?.has(offset) === false)
+    if (open.length === 0 || own.length === 1) return open.length > 0
+    const logId = await this.#homes.logAt(channel, offset)
+    return open.some(([home]) => home.logId === logId)
   }
 
   async inspect(consumer: string, event: InspectedEvent | null): Promise<Inspection> {

@@ -9,6 +9,7 @@ import type { GatewayHost } from '../gateway-host.ts'
 import type { GatewayPart, GatewayRequest, JsonSchema, Route } from '../route.ts'
 import { json } from '../schemas.ts'
 import { type SseMessage, sseAnswer } from '../sse-answer.ts'
+import type { FlowNumbers } from './flow-graph.ts'
 import { type FlowState, FlowWatch } from './flow-watch.ts'
 
 const HEARTBEAT_MS = 10_000
@@ -127,6 +128,9 @@ function seenBy(state: FlowState, { permits }: Principal): Seen {
   if (maySee('>')) return { engine, parts: state.parts, lines: state.lines, numbers, alarms: state.alarms }
   const parts = state.parts.filter(({ id }) => channelsOf.get(id)?.some(maySee) === true)
   const there = new Set(parts.map(({ id }) => id))
+  const hidden = new Set(
+    parts.flatMap(({ id, kind }) => (kind === 'rule' && channelsOf.get(id)?.every(maySee) !== true ? id : [])),
+  )
   const lines = state.lines.filter(({ from, to }) => there.has(from) && there.has(to))
   const only = <T>(all: Readonly<Record<string, T>>, ids: readonly { readonly id: string }[]): Record<string, T> =>
     Object.fromEntries(ids.flatMap(({ id }) => (all[id] === undefined ? [] : [[id, all[id]]])))
@@ -134,9 +138,23 @@ function seenBy(state: FlowState, { permits }: Principal): Seen {
     engine,
     parts,
     lines,
-    numbers: { parts: only(numbers.parts, parts), lines: only(numbers.lines, lines) },
+    numbers: { parts: withoutSums(only(numbers.parts, parts), hidden), lines: only(numbers.lines, lines) },
     alarms: [],
   }
+}
+
+/** Numbers of a rule are sums over all of its channels: a caller who may not see all of them gets none. */
+function withoutSums(
+  all: Readonly<Record<string, Readonly<Record<string, unknown>>>>,
+  hidden: ReadonlySet<string>,
+): FlowNumbers['parts'] {
+  return Object.fromEntries(
+    Object.entries(all).map(([id, numbers]) => {
+      if (!hidden.has(id)) return [id, numbers]
+      const { enabled, goneMs } = numbers
+      return [id, { ...(enabled !== undefined && { enabled }), ...(goneMs !== undefined && { goneMs }) }]
+    }),
+  )
 }
 
 /** What one client has received, so that only changes are sent. */

@@ -6,11 +6,12 @@
  */
 import { isMillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
-import { isOwnChannel } from '../../base/names.ts'
+import { isOwnChannel, isWildcard } from '../../base/names.ts'
 import type { BrokerHost } from '../../broker/broker.ts'
 import type { Alarm, BrokerDescription, ChannelDescription } from '../../broker/description.ts'
 import type { EventFacts, Readers } from '../../catalogue/makers.ts'
 import { readersOf } from '../../catalogue/readers.ts'
+import { channelTest } from '../../catalogue/rule-facts.ts'
 import { parseRule } from '../../rules/rule.ts'
 import { type RuleDescription, type Rules, rulesOf } from '../../rules/rules.ts'
 import type { GatewayHost } from '../gateway-host.ts'
@@ -304,9 +305,16 @@ function factsOf(channel: string, text: string, timeMs: number): EventFacts {
   return { channel, id, source, causationid: typeof causationid === 'string' ? causationid : null, timeMs }
 }
 
+/** The channels of a rule. A wildcard stands for the channels that it matches now. */
+function takenBy(on: readonly string[], declared: readonly ChannelDescription[]): string[] {
+  const takes = channelTest(on.filter(isWildcard))
+  const matched = declared.flatMap(({ name }) => (takes(name) && !isOwnChannel(name) ? name : []))
+  return [...on.filter((each) => !isWildcard(each)), ...matched]
+}
+
 function channelsOfParts(
   { parts, lines }: FlowGraph,
-  { consumers }: BrokerDescription,
+  { consumers, channels: declared }: BrokerDescription,
   rules: readonly FlowRule[],
 ): Map<string, readonly string[]> {
   const channels = new Map<string, readonly string[]>()
@@ -317,7 +325,7 @@ function channelsOfParts(
         id,
         consumers.find((consumer) => consumer.name === name)?.channels.map(({ channel }) => channel) ?? [],
       )
-    else if (kind === 'rule') channels.set(id, rules.find((rule) => rule.name === name)?.on ?? [])
+    else if (kind === 'rule') channels.set(id, takenBy(rules.find((rule) => rule.name === name)?.on ?? [], declared))
     else channels.set(id, [])
   }
   const near = (id: string): readonly string[] => channels.get(id) ?? []

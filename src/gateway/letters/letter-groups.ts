@@ -6,7 +6,7 @@
 import { LIMITS } from '../../base/limits.ts'
 import type { Consumers } from '../../broker/consumers.ts'
 import type { DeadLetter, EventPlace } from '../../broker/description.ts'
-import { type Fingerprint, fingerprintOf } from './fingerprint.ts'
+import type { Fingerprint } from './fingerprint.ts'
 
 export interface LetterGroup extends Fingerprint {
   readonly message: string
@@ -32,10 +32,11 @@ export interface LettersOf {
   readonly consumers: Pick<Consumers, 'deadLetters'>
   /** The letters as the caller sees them, in the same order. */
   seen(letters: readonly DeadLetter[]): Promise<readonly DeadLetter[]>
+  prints(letters: readonly DeadLetter[]): Promise<readonly Fingerprint[]>
 }
 
 export async function countGroups(
-  { consumers, seen }: LettersOf,
+  { consumers, seen, prints }: LettersOf,
   consumer: string,
   from: EventPlace | null,
   budgetMs: number = LIMITS.letterGroupsMs,
@@ -46,9 +47,9 @@ export async function countGroups(
   for (let after = from; ; ) {
     const page = await consumers.deadLetters(consumer, { after, limit: LIMITS.redrivePageMax })
     if (page.length === 0) return { groups: largestFirst(groups), looked, next: null }
-    const shown = await seen(page)
+    const [shown, printed] = [await seen(page), await prints(page)]
     for (const [at, letter] of page.entries()) {
-      const print = fingerprintOf(letter.failure)
+      const print = printed[at] as Fingerprint
       const known = groups.get(print.fingerprint)
       if (known === undefined && groups.size >= LIMITS.letterGroupsMax)
         return { groups: largestFirst(groups), looked, next: after }

@@ -1,8 +1,8 @@
 /** One page of dead letters, of one failure or of all. */
 import { LIMITS } from '../../base/limits.ts'
-import type { Consumers } from '../../broker/consumers.ts'
 import type { DeadLetter, DeadLetterQuery, EventPlace } from '../../broker/description.ts'
-import { fingerprintOf } from './fingerprint.ts'
+import type { Engine } from '../../broker/engine.ts'
+import { fingerprintsOf } from './letter-prints.ts'
 
 export interface LetterPage {
   readonly letters: readonly DeadLetter[]
@@ -14,7 +14,7 @@ export interface LetterPage {
  * Looks for letters of a failure for about a second, so a page can be empty and not the last one.
  */
 export async function letterPage(
-  consumers: Pick<Consumers, 'deadLetters'>,
+  engine: Pick<Engine, 'consumers' | 'read' | 'channel' | 'clock'>,
   consumer: string,
   { limit, ...query }: DeadLetterQuery & { readonly limit: number },
   fingerprint: string | null,
@@ -24,11 +24,12 @@ export async function letterPage(
   let chars = 0
   for (let after = query.after ?? null; ; ) {
     const size = fingerprint === null ? limit - letters.length : LIMITS.redrivePageMax
-    const page = await consumers.deadLetters(consumer, { ...query, after, limit: size })
+    const page = await engine.consumers.deadLetters(consumer, { ...query, after, limit: size })
     if (page.length === 0) return { letters, next: null }
-    for (const letter of page) {
+    const prints = fingerprint === null ? [] : await fingerprintsOf(engine, page)
+    for (const [at, letter] of page.entries()) {
       after = { channel: letter.channel, offset: letter.offset }
-      if (fingerprint !== null && fingerprintOf(letter.failure).fingerprint !== fingerprint) continue
+      if (fingerprint !== null && prints[at]?.fingerprint !== fingerprint) continue
       letters.push(letter)
       chars += letter.text.length
       if (letters.length >= limit || chars >= LIMITS.deadLetterPageChars) return { letters, next: after }

@@ -15,6 +15,7 @@ import { badRequest } from '../problem.ts'
 import type { GatewayPart, GatewayRequest, JsonSchema, Parameter, Route } from '../route.ts'
 import { CONSUMER, json } from '../schemas.ts'
 import { countGroups } from './letter-groups.ts'
+import { fingerprintsOf } from './letter-prints.ts'
 import { RedriveRunner } from './redrive-runner.ts'
 import { PHASES, type RedrivePlan, type RedriveProgress } from './redrive-state.ts'
 
@@ -149,7 +150,7 @@ export class LettersPart implements GatewayPart {
         const seen = (letters: readonly DeadLetter[]): Promise<readonly DeadLetter[]> =>
           seenLetters(engine, letters, request.maySee)
         const counted = await countGroups(
-          { consumers, seen },
+          { consumers, seen, prints: (letters) => fingerprintsOf(engine, letters) },
           consumer,
           after === undefined ? null : placeOf('after', after),
         )

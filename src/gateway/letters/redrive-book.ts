@@ -36,7 +36,8 @@ const states: Stream = stream('$redrives', {
 export const redriveQueue: Queue = queue('$redrives.queue', {
   events: [event(ORDER)],
   key: ({ data }) => (data as RedriveOrder).plan.consumer,
-  dedupe: false,
+  // Two gateways may order the same at once: `order` gives both events one id.
+  dedupe: { age: '10m' },
 })
 
 /**
@@ -76,10 +77,18 @@ export class RedriveBook {
     return (await engineOf(this.#broker).channel(redriveQueue.name)) !== undefined
   }
 
-  /** Resolves when the job will run, whatever happens to this process. */
-  async order(order: RedriveOrder): Promise<void> {
+  /**
+   * Resolves when the job will run, whatever happens to this process: with false if another job of the consumer was
+   * ordered after the last one that is known here.
+   */
+  async order(order: RedriveOrder): Promise<boolean> {
     await this.#broker.declare(states, redriveQueue)
-    await this.#publish(redriveQueue, ORDER, order)
+    const { consumer } = order.plan
+    const last = [...this.#states.values()].filter(({ plan }) => plan.consumer === consumer).at(-1)
+    const id = `${consumer} after ${last?.id ?? 'none'}`
+    const event = { id, type: ORDER, data: order, source: SOURCE }
+    const { duplicate } = await this.#broker.publish(redriveQueue, event as never)
+    return !duplicate
   }
 
   /**

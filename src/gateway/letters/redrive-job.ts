@@ -17,12 +17,14 @@ import { isMillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import type { Consumers } from '../../broker/consumers.ts'
 import type { DeadLetter, DeadLetterQuery, EventPlace } from '../../broker/description.ts'
-import { fingerprintOf } from './fingerprint.ts'
+import type { Fingerprint } from './fingerprint.ts'
 import type { Death, RedrivePhase, RedriveState, Return } from './redrive-state.ts'
 
 export interface RedriveHost {
   readonly clock: Pick<Clock, 'now' | 'elapsed' | 'after'>
   readonly consumers: Pick<Consumers, 'deadLetters' | 'redrive' | 'dropDeadLetters' | 'pending'>
+  /** The fingerprints of letters, in their order. */
+  prints(letters: readonly DeadLetter[]): Promise<readonly Fingerprint[]>
   /**
    * Resolves when the state is durable, and this process still runs the job. @throws RedriveTaken if another one took
    * it
@@ -110,7 +112,7 @@ export class RedriveJob {
       const last = page.at(-1)
       if (last === undefined) break
       after = { channel: last.channel, offset: last.offset }
-      const its = page.filter((letter) => this.#matches(letter))
+      const its = await this.#matching(page)
       this.#set({ total: this.#state.total + its.length })
       untilMs = its.reduce((latest, { deadAtMs }) => Math.max(latest, deadAtMs), untilMs)
       if (await this.#stopped()) return false
@@ -179,8 +181,8 @@ export class RedriveJob {
     if (last === undefined) return false
     this.#read = { channel: last.channel, offset: last.offset }
     const untilMs = this.#state.untilMs ?? 0
-    for (const letter of page)
-      if (letter.deadAtMs <= untilMs && this.#matches(letter))
+    for (const letter of await this.#matching(page))
+      if (letter.deadAtMs <= untilMs)
         this.#ahead.push({ channel: letter.channel, offset: letter.offset, deadAtMs: letter.deadAtMs })
     return true
   }
@@ -200,9 +202,12 @@ export class RedriveJob {
     return this.#host.consumers.deadLetters(this.#state.plan.consumer, query)
   }
 
-  #matches({ failure }: DeadLetter): boolean {
+  /** The letters of the plan's failure. */
+  async #matching(page: readonly DeadLetter[]): Promise<readonly DeadLetter[]> {
     const { fingerprint } = this.#state.plan
-    return fingerprint === null || fingerprintOf(failure).fingerprint === fingerprint
+    if (fingerprint === null) return page
+    const prints = await this.#host.prints(page)
+    return page.filter((_, at) => prints[at]?.fingerprint === fingerprint)
   }
 
   /**
@@ -256,10 +261,11 @@ export class RedriveJob {
       const last = page.at(-1)
       if (last === undefined) return returns
       after = { channel: last.channel, offset: last.offset }
-      for (const { channel, offset, failure } of page)
+      const prints = await this.#host.prints(page)
+      for (const [at, { channel, offset, failure }] of page.entries())
         returns.push({
           ...{ channel, offset },
-          fingerprint: fingerprintOf(failure).fingerprint,
+          fingerprint: prints[at]?.fingerprint ?? '',
           name: failure.name.slice(0, 100),
           message: failure.message.slice(0, 200),
         })

@@ -16,6 +16,7 @@ import { textConsumer } from '../../consumer/text-consumer.ts'
 import { decodeEvent } from '../../event/encode.ts'
 import type { GatewayHost } from '../gateway-host.ts'
 import { badRequest } from '../problem.ts'
+import { fingerprintsOf } from './letter-prints.ts'
 import { RedriveBook, redriveQueue } from './redrive-book.ts'
 import { type RedriveHost, RedriveJob } from './redrive-job.ts'
 import {
@@ -31,6 +32,10 @@ import {
 const REFRESH_MS = 1000
 const SHOWN_MS = 5000
 const LOOK_MS = 25
+
+function runsAlready({ consumer }: RedrivePlan): MillraceError {
+  return badRequest(409, `a redrive of consumer "${consumer}" runs already: wait for its end, or stop it`)
+}
 
 export class RedriveRunner {
   readonly #host: Pick<GatewayHost, 'broker' | 'core' | 'report'>
@@ -69,8 +74,7 @@ export class RedriveRunner {
   /** Resolves when the job will be done, whatever happens to this process. @throws BACKPRESSURE · INVALID_REQUEST */
   async order(plan: RedrivePlan, by: string, reason: string | null): Promise<RedriveProgress> {
     const jobs = (await this.#all()).filter(({ endedMs }) => endedMs === null)
-    if (jobs.some((job) => job.plan.consumer === plan.consumer))
-      throw badRequest(409, `a redrive of consumer "${plan.consumer}" runs already: wait for its end, or stop it`)
+    if (jobs.some((job) => job.plan.consumer === plan.consumer)) throw runsAlready(plan)
     if (jobs.length >= LIMITS.redriveJobsMax)
       throw new MillraceError('BACKPRESSURE', `${jobs.length} redrives run, which is the limit: try again later`, {
         jobsMax: LIMITS.redriveJobsMax,
@@ -79,7 +83,7 @@ export class RedriveRunner {
     const first = initialState(order)
     this.#ordered.set(order.id, first)
     try {
-      await this.#book.order(order)
+      if (!(await this.#book.order(order))) throw runsAlready(plan)
     } catch (error) {
       this.#ordered.delete(order.id)
       throw error
@@ -165,6 +169,7 @@ export class RedriveRunner {
     return {
       clock: this.#clock,
       consumers: this.#host.core.engine.consumers,
+      prints: (letters) => fingerprintsOf(this.#host.core.engine, letters),
       save: (state) => this.#book.save(state),
       stopAsked: (id) => this.#stopAsked(id),
     }

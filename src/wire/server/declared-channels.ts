@@ -10,6 +10,7 @@ import { LIMITS } from '../../base/limits.ts'
 import type { EncodedEvent } from '../../broker/encoded-event.ts'
 import type { Engine } from '../../broker/engine.ts'
 import { type KeptTarget, keptTarget } from '../../broker/kept-target.ts'
+import { refuseMasked } from '../../broker/masked-publish.ts'
 import type { NewEvent } from '../../event/cloud-event.ts'
 import { schemaOutput } from '../../event/schema.ts'
 import { checkEvent, checkKeyOf } from './checks.ts'
@@ -67,6 +68,7 @@ export class DeclaredChannels {
 
 function asDeclared(target: KeptTarget, event: EncodedEvent, keyed: boolean): EncodedEvent {
   const { attributes, dataText } = checkEvent(target.spec, event)
+  refuseMasked(target.spec, event)
   const { key: spec } = target.spec
   // A sender with the channel's code has already checked the data against its definition, as a process on any other
   // engine does.

@@ -1,11 +1,43 @@
 /** Clause 6: dead letters of several channels, one page after the other, and those of certain deaths only. */
 import assert from 'node:assert/strict'
 import { isMillraceError } from '../../../base/errors.ts'
+import { engineOf } from '../../../broker/engine-of.ts'
 import { consumer } from '../../../consumer/consumer.ts'
 import { describeConsumer, idle, orderStream, Placed, placedMany, QUICK } from '../fixtures.ts'
 import { clause, type Scenario } from '../scenario.ts'
 
 export const letterPages: readonly Scenario[] = clause(6, {
+  'a-redriven-letter-is-pending-until-it-is-done-also-after-a-rewind': async (world) => {
+    const broker = await world.connect()
+    const name = world.name('rewound')
+    const orders = orderStream(world.name('orders'))
+    let fails = true
+    const worker = () =>
+      consumer(name, orders, { retry: { ...QUICK, attempts: 1 } }).on(Placed, (_, ctx) => {
+        if (fails) ctx.reject('no')
+      })
+    const running = await broker.start(worker())
+    await broker.publish(orders, placedMany(4, 2))
+    await world.eventually(async () => assert.equal((await describeConsumer(broker, name)).deadLetters, 2))
+    const letters = await broker.deadLetters(name).list()
+    await running.stop()
+    const pending = async (): Promise<number> =>
+      (
+        await engineOf(broker).consumers.pending(
+          name,
+          letters.map(({ channel, offset }) => ({ channel, offset })),
+        )
+      ).length
+    assert.equal(await pending(), 0, 'they are dead')
+    await broker.deadLetters(name).redrive()
+    assert.equal(await pending(), 2)
+    await broker.consumer(name).rewind('beginning')
+    assert.equal(await pending(), 2, 'they come from the log again')
+    fails = false
+    await broker.start(worker())
+    await world.eventually(async () => assert.equal(await pending(), 0))
+  },
+
   'letters-are-listed-in-pages-and-redriven-by-their-deaths': async (world) => {
     const broker = await world.connect()
     const name = world.name('pages')
