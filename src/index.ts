@@ -105,6 +105,7 @@ export type {
   PauseOptions,
   RewindOptions,
 } from './broker/handles.ts'
+export type { LimitChange, LimitSize, LimitState } from './broker/limits.ts'
 export type { Logger } from './broker/logger.ts'
 export type { From } from './broker/position.ts'
 export type { Readable, ReadOptions, TailedEvent } from './broker/reading.ts'
@@ -162,6 +163,7 @@ export type {
   RunSummary,
   StateContext,
 } from './consumer/consumer-types.ts'
+export type { ConcurrencyLimit, RateLimit } from './consumer/limit-types.ts'
 export type { EarlierState, StateOptions } from './consumer/state/state-types.ts'
 export {
   attribute,

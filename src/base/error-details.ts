@@ -166,6 +166,7 @@ export interface DetailsByCode {
   readonly UNKNOWN_RULE: { readonly rule: string }
   readonly UNKNOWN_SCHEDULE: { readonly schedule: string }
   readonly UNKNOWN_SUBSCRIPTION: { readonly subscription: string }
+  readonly UNKNOWN_LIMIT: { readonly limit: string }
   readonly UNKNOWN_ENGINE: { readonly url: string; readonly engines: readonly string[] }
   readonly CLAUSE_REFUSED: {
     readonly engine?: string

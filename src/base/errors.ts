@@ -48,6 +48,8 @@ export const ERROR_CODES = {
   UNKNOWN_SCHEDULE: { retryable: false },
   /** There is no push subscription of that name. */
   UNKNOWN_SUBSCRIPTION: { retryable: false },
+  /** No consumer with a limit of that name has been started. */
+  UNKNOWN_LIMIT: { retryable: false },
   /** The connection URL names no engine. */
   UNKNOWN_ENGINE: { retryable: false },
   /** An engine cannot hold a clause of the contract that was asked for. */

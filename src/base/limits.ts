@@ -158,6 +158,8 @@ export const LIMITS = {
   drainMsDefault: 30_000,
   /** A consumer that has work and makes no progress for this time is reported as stalled. */
   stallMsDefault: 30_000,
+  /** The largest number in a limit of a consumer (clause 21). */
+  limitMax: 1_000_000,
   /** Failed attempts in a row after which a circuit breaker opens, unless it says another number. */
   breakerFailuresDefault: 5,
   /** Attempts that a circuit breaker counts, at most. */

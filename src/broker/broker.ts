@@ -18,6 +18,7 @@ import type {
   PauseOptions,
   RewindOptions,
 } from './handles.ts'
+import type { LimitChange, LimitState } from './limits.ts'
 import type { Log } from './log.ts'
 import type { BrokerObserver } from './observer.ts'
 import type { From } from './position.ts'
@@ -214,6 +215,34 @@ export interface Broker extends AsyncDisposable {
    * ```
    */
   table<Source extends TableSource>(of: Source): Table<TableValue<Source>>
+  /**
+   * The limits (clause 21) of the consumers that have been started since the engine was opened: their sizes, the keys
+   * that use them, and the events that wait for them.
+   * @throws CLAUSE_REFUSED when the engine has no limits
+   */
+  limits(): Promise<readonly LimitState[]>
+  /**
+   * Give a limit another size while its consumers run, or with `null` the one that they declare. It holds at once, is
+   * stored, and is kept through restarts. A smaller limit does not stop what has begun.
+   *
+   * @param name as `limits()` lists it: the `share` of a shared limit
+   * @throws INVALID_OPTION when the size is wrong, or of the other kind of limit · UNKNOWN_LIMIT when no consumer with
+   * the limit was started · CLAUSE_REFUSED when the engine has no limits
+   * @example
+   * ```ts
+   * import { connect, consumer, stream } from 'millrace'
+   *
+   * const broker = await connect('memory:')
+   * const mails = stream('mails')
+   * const sender = consumer('sender', mails, { rate: { events: 10, per: '1s', share: 'smtp' } })
+   * await broker.start(sender.onAny(() => undefined))
+   * const { max, declared } = await broker.setLimit('smtp', { events: 100, per: '1s' })
+   * max // 100
+   * declared.max // 10
+   * await broker.close()
+   * ```
+   */
+  setLimit(name: string, change: LimitChange | null): Promise<LimitState>
   /** The dead letters of a consumer: the same as `broker.consumer(consumer).deadLetters`. */
   deadLetters(consumer: string | { readonly name: string }): DeadLetters
   /**

@@ -24,6 +24,7 @@ export const CLAUSES = {
   18: 'errors',
   19: 'state',
   20: 'schedules',
+  21: 'flow control',
 } as const
 
 export type Clause = keyof typeof CLAUSES

@@ -15,6 +15,7 @@ import { noFiles } from './call-options.ts'
 import { type RelatedEvents, type RelatedOptions, relatedEvents } from './causality/related-events.ts'
 import { ConnectedChannel } from './connected-channel.ts'
 import { ConnectedConsumer } from './connected-consumer.ts'
+import { limitsIn, setLimit } from './connected-limits.ts'
 import { ConnectedReads } from './connected-reads.ts'
 import { ConnectedTable } from './connected-table.ts'
 import type { Alarm, BrokerDescription } from './description.ts'
@@ -32,6 +33,7 @@ import type {
   RewindOptions,
 } from './handles.ts'
 import { LaterSchedules, noSchedules, type SchedulesLoader } from './later-schedules.ts'
+import type { LimitChange, LimitState } from './limits.ts'
 import { Log } from './log.ts'
 import type { PublishCall, Published } from './observer.ts'
 import type { From } from './position.ts'
@@ -282,6 +284,14 @@ export class ConnectedBroker implements Broker {
 
   table<Source extends TableSource>(of: Source): Table<TableValue<Source>> {
     return new ConnectedTable(of, () => this.#opened().engine) as Table<TableValue<Source>>
+  }
+
+  async limits(): Promise<readonly LimitState[]> {
+    return limitsIn(this.#opened().engine).list()
+  }
+
+  async setLimit(name: string, change: LimitChange | null): Promise<LimitState> {
+    return setLimit(this.#opened().engine, name, change)
   }
 
   deadLetters(consumer: string | { readonly name: string }): DeadLetters {

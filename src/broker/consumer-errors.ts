@@ -10,10 +10,23 @@ export function unknownConsumer(consumer: string): MillraceError {
 }
 
 /**
- * Refuses a consumer with a key of its own, on an engine that decides about deliveries in other processes.
+ * Refuses a consumer with functions that decide about its deliveries: a key of its own, and the keys of limits. On an
+ * engine that decides in other processes, these functions are not there. `limits`: whether limits without functions are
+ * held.
  * @throws CLAUSE_REFUSED where the consumer has one
  */
-export function refuseOwnKey({ name, keyOf }: Pick<ConsumerSpec, 'name' | 'keyOf'>, engine: string, why: string): void {
+export function refuseFunctions(
+  { name, keyOf, limits: given = [] }: Pick<ConsumerSpec, 'name' | 'keyOf' | 'limits'>,
+  engine: string,
+  { why, limits }: { readonly why: string; readonly limits: boolean },
+): void {
+  const refused = limits ? given.find((limit) => limit.keyOf !== undefined) : given[0]
+  if (refused !== undefined)
+    throw new MillraceError(
+      'CLAUSE_REFUSED',
+      `${engine}: consumer "${name}" has the limit "${refused.name}"${limits ? ' with a key function' : ''}, which this engine does not hold: ${why}. Run the consumer in the process that owns a file: or memory: broker`,
+      { engine, clause: 21, consumer: name },
+    )
   if (keyOf === undefined) return
   throw new MillraceError(
     'CLAUSE_REFUSED',

@@ -18,6 +18,7 @@ import type { Delays } from './delays.ts'
 import type { Alarm, ChannelState, EngineDescription } from './description.ts'
 import type { EncodedEvent } from './encoded-event.ts'
 import type { Failure } from './failure.ts'
+import type { LimitSize, Limits } from './limits.ts'
 import type { Position } from './position.ts'
 import type { PublishLoad } from './publish-load.ts'
 import type { Receipt } from './receipt.ts'
@@ -57,6 +58,15 @@ export interface Unkeyed {
 /** A consumer's own key of an event of a channel; null where it has none. Never throws. */
 export type OwnKey = (event: StoredText, channel: string) => string | null | Unkeyed
 
+/** A limit of a consumer (clause 21). */
+export interface FlowLimit extends LimitSize {
+  readonly kind: 'concurrency' | 'rate'
+  /** Consumers that name the same limit share it. */
+  readonly name: string
+  /** What is limited apart from each other; null: the event is not limited. Absent: all events together. */
+  readonly keyOf?: OwnKey
+}
+
 export interface ConsumerSpec {
   readonly name: string
   /** Channel names and wildcards; channels created later that match are taken too. */
@@ -75,6 +85,8 @@ export interface ConsumerSpec {
    * engine that decides in another process refuses it. Absent: the channels' keys.
    */
   readonly keyOf?: OwnKey
+  /** The limits under which its events begin (clause 21). Absent: none. */
+  readonly limits?: readonly FlowLimit[]
   /** Deliveries this instance takes at once. */
   readonly credit: number
   /** Deliveries of one key that this instance may have in flight at once, in order: 1, or a handler batch's size. */
@@ -258,6 +270,8 @@ export interface Engine {
   readonly consumers: Consumers
   /** Lists and cancels delayed events. */
   readonly delays: Delays
+  /** Lists and changes the limits of consumers (clause 21). Absent where the engine refuses them. */
+  readonly limits?: Limits
   /** Reads the latest event of a key. */
   readonly tables: Tables
   /**

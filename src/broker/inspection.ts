@@ -52,6 +52,8 @@ export type DeliveryState =
   | { readonly state: 'newer version'; readonly type: string; readonly version: number }
   /** It was in flight when a process died. It is tried when no other event is in flight. */
   | { readonly state: 'alone' }
+  /** A limit of the consumer holds it back (clause 21). `dueAtMs` is null where that depends on handlers. */
+  | ({ readonly state: 'limited' } & LimitedBy)
   /** Given back from the dead letters, and not delivered yet. */
   | { readonly state: 'redriven' }
   /** It was not delivered yet. */
@@ -62,6 +64,13 @@ export type DeliveryState =
       /** Earlier events that wait for their next attempt; some of them may have the key. Only where `live` is false. */
       readonly retries: readonly RetryingEvent[]
     }
+
+/** A limit that holds back events. */
+export interface LimitedBy {
+  readonly limit: string
+  readonly kind: 'concurrency' | 'rate'
+  readonly dueAtMs: number | null
+}
 
 export interface RetryingEvent extends EventPlace {
   readonly attempts: number
@@ -83,6 +92,8 @@ export interface InstanceState {
   readonly paused: boolean
   /** Why its circuit breaker is open; null where it is closed. Servers of earlier versions do not say it. */
   readonly circuit?: string | null
+  /** A limit that holds back events of its consumer. Servers of earlier versions do not say it. */
+  readonly limited?: LimitedBy | null
   /** It did not renew its lease in time. It gets nothing until it does. */
   readonly hung: boolean
   /** Milliseconds since it renewed its lease. */

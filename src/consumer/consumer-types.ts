@@ -8,6 +8,7 @@ import type { From } from '../broker/position.ts'
 import type { Channel } from '../channel/channel.ts'
 import type { StoredEvent } from '../event/cloud-event.ts'
 import type { OutputOf, TypeOf } from '../event/event.ts'
+import type { ConcurrencyLimit, RateLimit } from './limit-types.ts'
 import type { StateOptions } from './state/state-types.ts'
 
 /** How often, and after which delays, a failed event is tried again. */
@@ -80,6 +81,18 @@ export interface ConsumerOptions<Event = StoredEvent> {
    * @default 16
    */
   readonly concurrency?: number
+  /**
+   * How many handlers of the consumer run at once over all of its instances, for each key, or together with other
+   * consumers (clause 21). One limit, or up to three: all must have room. Engines that cannot hold it refuse it when
+   * the consumer is started (CLAUSE_REFUSED).
+   * @default none
+   */
+  readonly limit?: ConcurrencyLimit<Event> | readonly ConcurrencyLimit<Event>[]
+  /**
+   * How many attempts begin in a span of time; the other events wait. Otherwise as `limit`.
+   * @default none
+   */
+  readonly rate?: RateLimit<Event> | readonly RateLimit<Event>[]
   /**
    * How often, and after which delays, a failed event is tried again.
    * @default 8 attempts with exponential backoff

@@ -18,6 +18,7 @@ import type {
   Handler,
   Middleware,
 } from './consumer-types.ts'
+import { type LimitPlan, limitPlans } from './limit-options.ts'
 import type { KeyFunction } from './own-key.ts'
 import { retryPolicy } from './retry-policy.ts'
 import { type StatePlan, statePlan } from './state/state-plan.ts'
@@ -55,6 +56,7 @@ export interface ConsumerPlan {
   readonly onDead: OnDead | null
   /** The consumer's own key; null where the channels' keys decide. */
   readonly key: KeyFunction | null
+  readonly limits: readonly LimitPlan[]
   readonly from: (nowMs: number) => Position
   readonly timeoutMs: number | null
   readonly leaseMs: number
@@ -81,7 +83,22 @@ export function planOf(
 ): ConsumerPlan {
   knownOptions(
     options,
-    ['concurrency', 'key', 'retry', 'onDead', 'from', 'timeout', 'lease', 'drain', 'stall', 'breaker', 'on', 'state'],
+    [
+      'concurrency',
+      'key',
+      'limit',
+      'rate',
+      'retry',
+      'onDead',
+      'from',
+      'timeout',
+      'lease',
+      'drain',
+      'stall',
+      'breaker',
+      'on',
+      'state',
+    ],
     `consumer "${name}"`,
   )
   const { onDead = null, from = 'beginning', timeout } = options
@@ -106,6 +123,7 @@ export function planOf(
     retry: retryPolicy(options.retry),
     onDead,
     key: keyOf(name, options.key),
+    limits: limitPlans(name, options),
     from: (nowMs) => position(from, nowMs),
     timeoutMs: timeout === undefined ? null : durationMs(timeout, 'timeout'),
     leaseMs,

@@ -26,9 +26,9 @@ import { type ContextHost, contextOf, DeliveryContext, type MadeEmission } from 
 import { HandlerTable } from './handler-table.ts'
 import { HandlerWatch } from './handler-watch.ts'
 import { HandlersLeftOver } from './handlers-left-over.ts'
+import { flowOf } from './limit-options.ts'
 import { within } from './middleware.ts'
 import { NewerVersions } from './newer-versions.ts'
-import { ownKey } from './own-key.ts'
 import type { BatchRoute, ConsumerPlan } from './plan.ts'
 import { Settlement } from './settlement.ts'
 import { StallWatch } from './stall-watch.ts'
@@ -153,7 +153,7 @@ export class Runner implements Running, DeliverySink {
       wants: this.#handlers.wants,
       from: plan.from(engine.clock.now()),
       onDead: plan.onDead,
-      ...(plan.key !== null && { keyOf: ownKey(plan.name, plan.key, this.#decoder) }),
+      ...flowOf(plan, this.#decoder),
       credit: Math.max(plan.concurrency, batchSize),
       perKey: this.#batcher?.perKey ?? 1,
       leaseMs: plan.leaseMs,

@@ -15,7 +15,7 @@ import { isWildcard } from '../base/names.ts'
 import { AlarmList } from '../broker/alarm-list.ts'
 import type { Capabilities } from '../broker/capabilities.ts'
 import type { Carriage } from '../broker/carriage.ts'
-import { refuseOwnKey } from '../broker/consumer-errors.ts'
+import { refuseFunctions } from '../broker/consumer-errors.ts'
 import type { Consumers } from '../broker/consumers.ts'
 import type { Alarm, ChannelState, EngineDescription } from '../broker/description.ts'
 import type { EncodedEvent } from '../broker/encoded-event.ts'
@@ -291,7 +291,7 @@ export class ExternalLogEngine implements Engine {
   async subscribe(spec: ConsumerSpec, sink: DeliverySink): Promise<Subscription> {
     this.#open()
     if (spec.state !== undefined) throw refusedState(this.name, `the state of consumer "${spec.name}"`)
-    refuseOwnKey(spec, this.name, 'the channel’s key decides which process has an event')
+    refuseFunctions(spec, this.name, { why: 'the channel’s key decides which process has an event', limits: false })
     for (const name of spec.channels) if (!isWildcard(name)) await this.#registry.current(name)
     const instance = await this.#subscribe(spec, sink)
     instance.begin()

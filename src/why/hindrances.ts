@@ -1,7 +1,7 @@
 /** What holds back a delivery, or a whole consumer, in words. */
 import type { ConsumerDescription } from '../broker/description.ts'
 import type { Engine, StoredText } from '../broker/engine.ts'
-import type { DeliveryState, Inspection, RetryingEvent } from '../broker/inspection.ts'
+import type { DeliveryState, Inspection, LimitedBy, RetryingEvent } from '../broker/inspection.ts'
 import { storedAt } from '../broker/stored-range.ts'
 import { durationText, type Reason, reason, timeText } from './reason.ts'
 
@@ -45,6 +45,8 @@ export async function holdingReasons(
           'the event was being handled when a process died: it is tried again when nothing else is in flight',
         ),
       ]
+    case 'limited':
+      return [limitedReason(delivery)]
     case 'redriven':
       return [reason('redriven', 'the event was given back from the dead letters, and waits for its turn')]
     case 'waiting': {
@@ -124,6 +126,8 @@ export function idleReasons(
     const text = `the circuit breaker of ${open.length} instance(s) is open: ${open[0]}. They try one event after each wait`
     reasons.push(reason('circuit-open', text, { instances: open.length, circuits: open }))
   }
+  const limited = instances.find((instance) => (instance.limited ?? null) !== null)?.limited
+  if (limited !== undefined && limited !== null) reasons.push(limitedReason(limited))
   if (pause === null && open.length < instances.length && instances.every(({ paused }) => paused))
     reasons.push(reason('instances-paused', `each of its ${instances.length} instance(s) is paused by its application`))
   const able = instances.filter((instance) => !instance.hung && !instance.paused)
@@ -133,6 +137,12 @@ export function idleReasons(
     reasons.push(reason('busy', text, { inFlight }))
   }
   return reasons
+}
+
+function limitedReason({ limit, kind, dueAtMs }: LimitedBy): Reason {
+  const until = dueAtMs === null ? 'until another event has ended' : `until ${timeText(dueAtMs)} at least`
+  const what = kind === 'rate' ? 'so many have begun in its span' : 'so many run already'
+  return reason('limited', `limit "${limit}" holds events back ${until}: ${what}`, { limit, kind, dueAtMs })
 }
 
 export function pausedReason({ sinceMs, reason: why, by }: NonNullable<ConsumerDescription['pause']>): Reason {

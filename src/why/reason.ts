@@ -28,6 +28,7 @@ export type Because =
   | 'paused'
   | 'instances-paused'
   | 'circuit-open'
+  | 'limited'
   | 'no-instance'
   | 'hung'
   | 'busy'

@@ -6,8 +6,8 @@
  */
 import { setImmediate as eventLoop } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
-import { FAULTS, type Plant } from './model/faults.ts'
-import { type History, historyFrom, withOwnKeys } from './model/history.ts'
+import { FAULTS, LIMIT_FAULTS, type Plant } from './model/faults.ts'
+import { type History, historyFrom, withLimits, withOwnKeys } from './model/history.ts'
 import { play, playing } from './model/player.ts'
 import { report } from './model/shrink.ts'
 import { timersBy } from './model/sim-clock.ts'
@@ -51,6 +51,18 @@ describe('random histories keep the rules', () => {
     },
   )
 
+  test.each(groups.slice(0, Math.ceil(groups.length / 3)))(
+    'seeds from %d, with limits',
+    { timeout: 120_000 },
+    async (first) => {
+      for (let seed = first; seed < Math.min(first + TOGETHER, FIRST + SEEDS); seed++) {
+        const failure = await failureOf(seed, withLimits)
+        if (failure !== null) expect.fail(failure)
+        if (seed % 50 === 0) await eventLoop()
+      }
+    },
+  )
+
   // A rewind during a commit; one key in a queue and in a stream; letters that wait to be stored; a later version of
   // a consumer.
   test.each([51_077, 65_406, 71_078, 82_664, 90_277])('seed %d, which once broke a rule', async (seed) => {
@@ -63,10 +75,11 @@ describe('random histories keep the rules', () => {
 })
 
 /** How many histories are played until one breaks a rule; null if none does. */
-async function foundAfter(plant: Plant): Promise<number | null> {
+async function foundAfter(plant: Plant, change = (history: History): History => history): Promise<number | null> {
   const takeOut = plant()
   try {
-    for (let seed = 0; seed < FAULT_SEEDS; seed++) if ((await play(historyFrom(seed))).broken !== null) return seed + 1
+    for (let seed = 0; seed < FAULT_SEEDS; seed++)
+      if ((await play(change(historyFrom(seed)))).broken !== null) return seed + 1
     return null
   } finally {
     takeOut()
@@ -77,6 +90,10 @@ describe('planted faults are found', () => {
   test.each(Object.entries(FAULTS))('%s', { timeout: 120_000 }, async (_, plant) => {
     expect(await foundAfter(plant)).not.toBeNull()
   })
+})
+
+test.each(Object.entries(LIMIT_FAULTS))('with limits: %s', { timeout: 120_000 }, async (_, plant) => {
+  expect(await foundAfter(plant, withLimits)).not.toBeNull()
 })
 
 test('a failure is shown as a short history', { timeout: 120_000 }, async () => {

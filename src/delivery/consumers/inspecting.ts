@@ -46,6 +46,7 @@ export function instanceStates(here: readonly Instance[], elapsedMs: number): In
       inFlight: instance.held.size,
       paused: instance.idle,
       circuit: instance.circuit,
+      limited: instance.limited,
       hung: instance.lapsed,
       silentMs: Math.max(0, Math.round(elapsedMs - instance.renewedMs)),
     }
@@ -128,6 +129,10 @@ function openState(cursor: Cursor, { state, home, here, box }: InspectedHome, ev
   if (needed !== null) return { state: 'newer version', type: needed.type, version: needed.version }
   const retry = retryOf(state, home, offset)
   if (retry !== null) return retry
+  for (const { flow } of here) {
+    const limit = flow?.heldBy(cursor.log.name, offset)
+    if (limit !== undefined && limit !== null) return { state: 'limited', ...limit }
+  }
   if (cursor.state.isSuspect(offset)) return { state: 'alone' }
   if (box.blockade.stands) return { state: 'blocked', letters: box.blockade.size }
   if (cursor.isUnmatched(offset)) return { state: 'unmatched' }

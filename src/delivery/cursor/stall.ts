@@ -4,6 +4,7 @@ import { ChannelMask } from '../../channel/channel-mask.ts'
 import type { RetryRecord } from '../consumer-records.ts'
 import type { DeliveryLog } from '../delivery-log.ts'
 import type { VersionWaits } from '../dispatch/version-waits.ts'
+import type { Held } from '../flow/limit-table.ts'
 
 /** A cursor, as far as a stall can be seen in it. */
 export interface WatchedCursor {
@@ -27,6 +28,8 @@ interface WatchedInstance {
   /** It is paused. */
   readonly idle: boolean
   readonly held: { readonly size: number }
+  /** A limit that holds back events. */
+  readonly limited: Pick<Held, 'limit' | 'kind'> | null
 }
 
 /** The work of a consumer in one log. */
@@ -54,6 +57,8 @@ export function stallOf(
   clock: Pick<Clock, 'now' | 'elapsed'>,
 ): Stall | null {
   if (instances.length === 0 || instances.every((instance) => instance.idle)) return null
+  // A rate holds events back for as long as it says, which is no stall.
+  if (instances.some(({ limited }) => limited?.kind === 'rate')) return null
   const stallMs = Math.min(...instances.map((instance) => instance.spec.stallMs))
   const stillMs = ({ cursor }: Backlog): number => clock.elapsed() - cursor.progress.settledAtMs
   const stalled = backlogs.find((backlog) => backlog.lag > 0 && stillMs(backlog) >= stallMs)
@@ -78,6 +83,9 @@ function reasonOf({ box, log, state, unmatched }: WatchedCursor, instances: read
   if (box.full) return `more events of "${log.name}" are parked than the limit allows: redrive or drop the dead letters`
   const held = instances.reduce((sum, instance) => sum + instance.held.size, 0)
   if (held > 0) return `${held} handler(s) have been running since then and none has finished`
+  const limited = instances.find((instance) => instance.limited !== null)?.limited
+  if (limited !== undefined && limited !== null)
+    return `limit "${limited.limit}" has no room: other consumers that share it have used it up since then`
   const last = [...state.retries.values()].at(-1)
   if (last !== undefined)
     return `${state.retries.size} event(s) wait for their next attempt: the last error was ${errorText(last, log.spec)}`

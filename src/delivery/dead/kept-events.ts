@@ -37,6 +37,8 @@ export interface KeptHost {
   front(lane: KeyLane): EventBlock | null
   /** Whether the event may be delivered now. If not, its lane is blocked until it may. */
   isDue(lane: KeyLane, offset: number): boolean
+  /** Whether limits let the event begin now. If not, its lane is blocked until they may. */
+  isAdmitted(instance: HoldingInstance, lane: KeyLane, event: DeadRecord, offset: number, timeMs: number): boolean
   /** Run `task` when the event may be delivered. Returns false where it may be now. */
   whenDue(offset: number, task: () => void): boolean
   /** No attached instance knows the version of the event: the lane is blocked until another is attached. */
@@ -134,7 +136,11 @@ export class KeptEvents {
     if (instance === 'unmatched' && log.spec.kind === 'stream') this.#skip(lane, offset, chain.key)
     else if (instance === 'unknown') this.#dispatcher.parkLane(lane, offset)
     else if (typeof instance === 'string') lanes.setAside(lane)
-    else if (instance.keys.mayTake(chain.key, cursor) && this.#dispatcher.isDue(lane, offset))
+    else if (
+      instance.keys.mayTake(chain.key, cursor) &&
+      this.#dispatcher.isDue(lane, offset) &&
+      this.#dispatcher.isAdmitted(instance, lane, record, offset, record.timeMs)
+    )
       this.#dispatcher.deliver(instance, lane, record, offset, record.timeMs, true)
   }
 
@@ -201,9 +207,24 @@ export class KeptEvents {
       box.enchain(name, key, offset)
       this.#enterLane(key)
     } else if (state.versions.isRefused(offset, instance)) this.#park(instance, record, offset)
-    else if (!this.#dispatcher.whenDue(offset, () => this.addUnchained(name, offset)))
+    else if (!this.#dispatcher.whenDue(offset, () => this.addUnchained(name, offset))) {
+      if (!this.#admits(instance, record, offset)) return false
       this.#dispatcher.deliver(instance, lanes.of(null), record, offset, record.timeMs, true)
+    }
     return true
+  }
+
+  /** Whether limits let an event without a key begin now. If not, it and the events behind it wait until they may. */
+  #admits({ flow, spec }: HoldingInstance, event: DeadRecord, offset: number): boolean {
+    if (flow?.keyed !== true) return true
+    const of = { event, channel: this.#parts.log.name, offset, timeMs: event.timeMs }
+    const again = this.#rest()
+    if (flow.admits(of, again)) {
+      this.#resting = false
+      return true
+    }
+    this.#parts.box.addUnchained(spec.name, offset)
+    return false
   }
 
   /** An event without a key: the instance does not know its version. Another may, or one that is attached later. */

@@ -189,7 +189,8 @@ export class Dispatcher implements KeptHost {
     const key = this.keying.of(event, offset, block.timeAt(index))
     if (isUnkeyed(key)) this.giveUpUnkeyed(event, offset, block.timeAt(index), key, false)
     else if (key !== null) this.#giveKeyed(event, key, offset, block.timeAt(index), instance)
-    else if (typeof instance === 'string' || this.#state.isMarked(offset)) this.#requeue(this.#lanes.of(null), offset)
+    else if (typeof instance === 'string' || this.#state.isMarked(offset) || instance.flow?.keyed === true)
+      this.#requeue(this.#lanes.of(null), offset)
     else this.deliver(instance, null, event, offset, block.timeAt(index), false)
   }
 
@@ -209,7 +210,8 @@ export class Dispatcher implements KeptHost {
       lane.waiting === 0 &&
       !lane.blocked &&
       typeof instance !== 'string' &&
-      !this.#state.isMarked(offset)
+      !this.#state.isMarked(offset) &&
+      instance.flow?.keyed !== true
     if (
       isOpen &&
       (lane.inFlight === 0 || (lane.inFlight < instance.spec.perKey && lane.holder === instance)) &&
@@ -281,6 +283,7 @@ export class Dispatcher implements KeptHost {
         return this.#lanes.setAside(lane)
       }
       if ((lane.key !== null && !instance.keys.mayTake(lane.key, this.#cursor)) || !this.isDue(lane, offset)) return
+      if (!this.isAdmitted(instance, lane, block.at(index), offset, block.timeAt(index))) return
       lane.shift()
       // An event that was given up may hold back the events behind it: the lane is looked at again.
       if (!this.deliver(instance, lane, block.at(index), offset, block.timeAt(index), false)) return
@@ -362,6 +365,20 @@ export class Dispatcher implements KeptHost {
   /** Whether the event may be delivered now. If not, its lane is blocked until it may. */
   isDue(lane: Lane<HoldingInstance>, offset: number): boolean {
     if (!this.whenDue(offset, () => this.unblock(lane))) return true
+    lane.block()
+    return false
+  }
+
+  /** Whether the limits of its consumer let an event begin now. If not, its lane is blocked until they may. */
+  isAdmitted(
+    { flow }: HoldingInstance,
+    lane: Lane<HoldingInstance>,
+    event: EncodedEvent,
+    offset: number,
+    timeMs: number,
+  ): boolean {
+    const of = { event, channel: this.#log.name, offset, timeMs }
+    if (flow?.keyed !== true || flow.admits(of, () => this.unblock(lane))) return true
     lane.block()
     return false
   }

@@ -12,6 +12,7 @@ import type { TypeVersion } from '../../event/event-version.ts'
 import type { Progress } from '../cursor/progress.ts'
 import type { WatchedCursor } from '../cursor/stall.ts'
 import type { DeliveryLog } from '../delivery-log.ts'
+import type { Flow, Permit } from '../flow/flow.ts'
 import type { ConsumerKeys, KeyCursor } from './consumer-keys.ts'
 import type { Lane } from './lane.ts'
 import type { WantFilter } from './want-filter.ts'
@@ -46,6 +47,8 @@ export interface HoldingInstance {
   readonly filter: WantFilter
   /** The keys that the instances of its consumer hold. */
   readonly keys: ConsumerKeys
+  /** The limits of its consumer; null where it has none. */
+  readonly flow: Flow | null
   readonly held: Iterable<HeldDelivery>
   /** Its handlers run in another process: it is sent its deliveries before the others. */
   readonly passesOn: boolean
@@ -89,6 +92,7 @@ export class HeldDelivery implements Delivery {
   #live = true
   #sentMs = 0
   #recorded = false
+  #permit: Permit | null = null
 
   constructor(
     cursor: DeliveringCursor,
@@ -122,6 +126,15 @@ export class HeldDelivery implements Delivery {
 
   end(): void {
     this.#live = false
+  }
+
+  /** What it uses of the limits of its consumer; null where there are none. */
+  get permit(): Permit | null {
+    return this.#permit
+  }
+
+  permitted(permit: Permit): void {
+    this.#permit = permit
   }
 
   /** It is given to its instance now, by the clock's `elapsed`. */

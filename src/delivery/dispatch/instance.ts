@@ -19,6 +19,9 @@ import type { Failure } from '../../broker/failure.ts'
 import { refuseStateChannel } from '../../channel/state-channel.ts'
 import type { TypeVersion } from '../../event/event-version.ts'
 import { backlogOf, stallOf } from '../cursor/stall.ts'
+import type { Flow } from '../flow/flow.ts'
+import type { FlowTables } from '../flow/flow-tables.ts'
+import type { Held } from '../flow/limit-table.ts'
 import { type Shape, shapeOf } from './agreement.ts'
 import { claimEvents } from './claims.ts'
 import type { ConsumerKeys, KeyTables } from './consumer-keys.ts'
@@ -37,6 +40,8 @@ const TURN_MAX = 500
 export interface InstanceHost {
   readonly clock: Pick<Clock, 'now' | 'elapsed'>
   readonly keys: KeyTables
+  /** The limits of all consumers; absent where the engine refuses them. */
+  readonly flows?: Pick<FlowTables, 'of'>
   /**
    * Check the emissions of a delivery before it is settled.
    * @throws UNKNOWN_CHANNEL · EVENT_TOO_LARGE where a server cannot store an event of this size
@@ -78,6 +83,8 @@ export class Instance implements Subscription, HoldingInstance {
   /** What the instances of its consumer must agree on. */
   readonly shape: Shape
   readonly keys: ConsumerKeys
+  /** The limits of its consumer (clause 21); null where it has none. */
+  readonly flow: Flow | null
   readonly held: SlotSet<HeldDelivery> = new SlotSet()
   readonly tally: Tally = new Tally()
   readonly #sink: DeliverySink
@@ -113,6 +120,7 @@ export class Instance implements Subscription, HoldingInstance {
     this.#host = host
     this.#renewedMs = host.clock.elapsed()
     this.keys = host.keys.of(spec.name)
+    this.flow = host.flows?.of(spec) ?? null
     this.keys.join(this)
   }
 
@@ -131,7 +139,7 @@ export class Instance implements Subscription, HoldingInstance {
   }
 
   get hasCredit(): boolean {
-    return this.#credit > 0 && this.isReady
+    return this.#credit > 0 && this.isReady && (this.flow === null || this.flow.shut === null)
   }
 
   get isReady(): boolean {
@@ -141,6 +149,11 @@ export class Instance implements Subscription, HoldingInstance {
   /** The instance, or its consumer as a whole, is paused. */
   get idle(): boolean {
     return this.#paused || this.#suspended
+  }
+
+  /** The limit that holds back events now; null where none does. */
+  get limited(): Held | null {
+    return this.flow?.holding ?? null
   }
 
   /** Why its circuit breaker is open; null where it is not. */
@@ -179,6 +192,7 @@ export class Instance implements Subscription, HoldingInstance {
 
   waitForCredit(cursor: DeliveringCursor): void {
     this.#waitingForCredit.add(cursor)
+    this.flow?.waitUntilOpen(this.tally.id, () => this.#giveCredit())
   }
 
   reserve(): void {
@@ -191,6 +205,7 @@ export class Instance implements Subscription, HoldingInstance {
 
   take(delivery: HeldDelivery, reserved: boolean): void {
     if (!reserved) this.#credit--
+    if (this.flow !== null) delivery.permitted(this.flow.begin(delivery, reserved))
     this.held.add(delivery)
     this.keys.take(delivery.key, delivery.cursor)
     this.#outbox.push(delivery)
@@ -299,6 +314,7 @@ export class Instance implements Subscription, HoldingInstance {
     this.held.delete(delivery)
     this.keys.give(delivery.key, delivery.cursor)
     this.#credit++
+    if (delivery.permit !== null) this.flow?.end(delivery.permit)
   }
 
   #feedAnew(): void {
@@ -316,12 +332,18 @@ export class Instance implements Subscription, HoldingInstance {
     this.#settledCursors.clear()
     const elapsedMs = this.#host.clock.elapsed()
     for (const cursor of settled) cursor.progress.settled(elapsedMs)
+    this.#giveCredit()
+    for (const cursor of settled) cursor.pump()
+  }
+
+  #giveCredit(): void {
     for (const cursor of [...this.#waitingForCredit]) {
       if (!this.hasCredit) break
       this.#waitingForCredit.delete(cursor)
       cursor.pump()
     }
-    for (const cursor of settled) cursor.pump()
+    // What waits still, although there is credit for it, waits for a limit.
+    if (this.#waitingForCredit.size > 0) this.flow?.waitUntilOpen(this.tally.id, () => this.#giveCredit())
   }
 
   revoke(deliveries: readonly HeldDelivery[]): void {

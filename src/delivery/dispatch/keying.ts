@@ -12,7 +12,7 @@ import type { StoredEvent } from '../../event/cloud-event.ts'
 import { decodeAlike } from '../../event/decode-alike.ts'
 
 /** An event as the functions of a consumer get it: its text is read when it is asked for. */
-class KeyedText implements StoredText {
+export class KeyedText implements StoredText {
   readonly offset: number
   readonly timeMs: number
   readonly #event: EncodedEvent

@@ -7,7 +7,7 @@ const OF_THIS_PROCESS = randomUUID().slice(0, 13)
 let instances = 0
 
 export class Tally {
-  readonly #id = `${OF_THIS_PROCESS}-${++instances}`
+  readonly id: string = `${OF_THIS_PROCESS}-${++instances}`
   #delivered = 0
   #completed = 0
   #retried = 0
@@ -38,7 +38,7 @@ export class Tally {
 
   get counts(): InstanceCounts {
     return {
-      instance: this.#id,
+      instance: this.id,
       delivered: this.#delivered,
       completed: this.#completed,
       retried: this.#retried,

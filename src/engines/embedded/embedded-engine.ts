@@ -26,6 +26,7 @@ import type {
   StoredText,
   Subscription,
 } from '../../broker/engine.ts'
+import type { Limits } from '../../broker/limits.ts'
 import type { PublishLoad } from '../../broker/publish-load.ts'
 import type { Receipt } from '../../broker/receipt.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
@@ -38,6 +39,7 @@ import { Agreement } from '../../delivery/dispatch/agreement.ts'
 import { KeyTables } from '../../delivery/dispatch/consumer-keys.ts'
 import { Instance, type InstanceHost } from '../../delivery/dispatch/instance.ts'
 import { LeaseWatch } from '../../delivery/dispatch/lease-watch.ts'
+import { FlowTables, limitsOf } from '../../delivery/flow/flow-tables.ts'
 import type { Block } from '../../event/block.ts'
 import { EmbeddedCarriage } from './carrying.ts'
 import type { ChannelLog } from './channel-log.ts'
@@ -77,6 +79,8 @@ export class EmbeddedEngine implements Engine {
   readonly #suspects: SuspectQueue
   readonly #leases: LeaseWatch
   readonly #cursorHost: CursorHost
+  readonly #flows: FlowTables
+  readonly limits: Limits
   readonly #instanceHost: InstanceHost
   #closing: Promise<void> | null = null
   readonly #closed = new AbortController()
@@ -103,6 +107,8 @@ export class EmbeddedEngine implements Engine {
     const { claimsMs } = options
     if (claimsMs !== undefined) this.#suspects.hold(claimsMs, (delayMs, task) => this.#due.after(delayMs, task))
     this.#cursorHost = this.#makeCursorHost()
+    this.#flows = new FlowTables({ ...this.#cursorHost, clock, alarms: this.alarms })
+    this.limits = limitsOf(this.#flows, () => this.#committer.flushed())
     this.#instanceHost = this.#makeInstanceHost()
     this.#leases = new LeaseWatch(clock, this.#instances)
     this.#retention = new Retention({
@@ -206,6 +212,7 @@ export class EmbeddedEngine implements Engine {
     return {
       clock: this.clock,
       keys: new KeyTables(),
+      flows: this.#flows,
       states: {
         stateOf: (channel, key) => this.tables.stateOf(channel, key),
         emitted: (channel, emissions) => this.tables.emitted(channel, emissions),

@@ -10,6 +10,8 @@
  *     z/<channel>                     JSON CompactedRecord: the end of the compacted part, and the bytes left in it
  *     q/<channel>/<consumer>          empty: the consumer has worked on the queue
  *     p/<consumer>                    JSON ConsumerPause: the consumer is paused as a whole
+ *     l/<limit>/<key>                 float64: when the rate has its whole burst again (delivery/flow/rate-table.ts)
+ *     L/<limit>                       JSON LimitSize: set at run time (delivery/flow/flow-tables.ts)
  *
  * Numbers in keys have 16 digits, so that keys sort by them. A channel is its number in 8 digits.
  */

@@ -90,5 +90,6 @@ export function kafkaCapabilities(durability: Durability): Capabilities {
     18: { support: 'native', reason: 'the protocol’s error codes become typed errors' },
     19: { support: 'refused', reason: 'the engine over servers does not keep state yet; file: does' },
     20: SCHEDULES,
+    21: { support: 'refused', reason: 'the engine over servers has no limits that its processes share; file: does' },
   }
 }

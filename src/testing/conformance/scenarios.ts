@@ -35,6 +35,7 @@ import { state } from './clauses/19-state.ts'
 import { stateChanges } from './clauses/19-state-changes.ts'
 import { tables } from './clauses/19-tables.ts'
 import { schedules } from './clauses/20-schedules.ts'
+import { flowControl } from './clauses/21-flow-control.ts'
 import type { Scenario } from './scenario.ts'
 
 /**
@@ -82,4 +83,5 @@ export const SCENARIOS: readonly Scenario[] = [
   ...stateChanges,
   ...tables,
   ...schedules,
+  ...flowControl,
 ]

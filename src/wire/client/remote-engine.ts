@@ -12,7 +12,7 @@ import { LIMITS } from '../../base/limits.ts'
 import { orAfterMs } from '../../base/timers.ts'
 import type { Capabilities } from '../../broker/capabilities.ts'
 import type { Carriage } from '../../broker/carriage.ts'
-import { refuseOwnKey } from '../../broker/consumer-errors.ts'
+import { refuseFunctions } from '../../broker/consumer-errors.ts'
 import type { Consumers } from '../../broker/consumers.ts'
 import type { DelayedEvent, Delays } from '../../broker/delays.ts'
 import type {
@@ -39,6 +39,7 @@ import type {
   Tables,
 } from '../../broker/engine.ts'
 import type { InspectedEvent, Inspection } from '../../broker/inspection.ts'
+import type { LimitState, Limits } from '../../broker/limits.ts'
 import type { PublishLoad } from '../../broker/publish-load.ts'
 import type { Receipt } from '../../broker/receipt.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
@@ -401,7 +402,8 @@ export class RemoteEngine implements Engine {
 
   async subscribe(spec: ConsumerSpec, sink: DeliverySink): Promise<Subscription> {
     this.#open()
-    refuseOwnKey(spec, this.name, 'the process that has the data decides about deliveries, and has no key function')
+    const why = 'the process that has the data decides about deliveries, and has no function of this one'
+    refuseFunctions(spec, this.name, { why, limits: this.#methods.has('limits') })
     const subscription = new RemoteSubscription(this.#nextSubscription++, spec, sink, this.#link)
     this.#subscriptions.set(subscription.number, subscription)
     try {
@@ -421,6 +423,15 @@ export class RemoteEngine implements Engine {
 
   backup(directory: string): Promise<{ readonly directory: string; readonly bytes: number }> {
     return this.#call('backup', objectOf<{ readonly directory: string; readonly bytes: number }>, directory)
+  }
+
+  get limits(): Limits {
+    if (!this.#methods.has('limits'))
+      throw new MillraceError('CLAUSE_REFUSED', 'the server has no limits of consumers', { clause: 21 })
+    return {
+      list: () => this.#call('limits', listOf<LimitState>),
+      set: (name, size) => this.#call('setLimit', objectOf<LimitState>, name, size),
+    }
   }
 
   get alarms(): LastingAlarms {

@@ -10,6 +10,7 @@ import {
   checkStateChoice,
   noFiles,
 } from '../../broker/call-options.ts'
+import { limitsIn } from '../../broker/connected-limits.ts'
 import type { CountedConsumer, DeadLetterQuery, EngineDescription } from '../../broker/description.ts'
 import type { Engine } from '../../broker/engine.ts'
 import { withoutPlaces } from '../../broker/inspection.ts'
@@ -31,6 +32,8 @@ import { CARRIAGE_CALLS } from './carriage-calls.ts'
 import {
   checkChannelSpec,
   checkInspected,
+  checkLimitName,
+  checkLimitSize,
   checkOwn,
   checkPause,
   checkPlaces,
@@ -66,6 +69,7 @@ const AUDITED = new Set([
   'redrive',
   'dropDeadLetters',
   'cancelDelayed',
+  'setLimit',
   'carriage.putEvents',
   'carriage.putConsumer',
   'carriage.putLetters',
@@ -117,6 +121,7 @@ export const LATER_METHODS: readonly string[] = [
   'pending',
   'inspect',
   'publishLoad',
+  'limits',
   'tables.get',
   'tables.scan',
 ]
@@ -226,6 +231,11 @@ export const METHODS: Readonly<Record<string, Method>> = {
     const inspected = await engine.consumers.inspect(consumer, asked)
     const readable = withoutPlaces(inspected, (name) => allows(access, 'read', name))
     return seenInspection(engine, readable, { channel, event: stored }, seeing(access))
+  },
+  limits: async ({ engine, access }) => (isSeen(access, '>') ? limitsIn(engine).list() : []),
+  setLimit: async ({ engine, access, args: [name, size] }) => {
+    access.check('manage', '>')
+    return limitsIn(engine).set(checkLimitName(name), size === null ? null : checkLimitSize(size))
   },
   delayed: async ({ engine, access, args: [channel, query] }) => {
     const name = checkName(channel, 'channel')

@@ -12,8 +12,9 @@ import { TIME_MS_MAX } from '../../base/time-text.ts'
 import { wholeNumber } from '../../base/units.ts'
 import type { ConsumerPause, EventPlace } from '../../broker/description.ts'
 import type { EncodedEvent } from '../../broker/encoded-event.ts'
-import type { ConsumerSpec, HeldClaim } from '../../broker/engine.ts'
+import type { ConsumerSpec, FlowLimit, HeldClaim } from '../../broker/engine.ts'
 import type { InspectedEvent } from '../../broker/inspection.ts'
+import type { LimitSize } from '../../broker/limits.ts'
 import type { Position } from '../../broker/position.ts'
 import type { Want } from '../../broker/want.ts'
 import { type ChannelSpec, checkCompatibility } from '../../channel/channel.ts'
@@ -202,6 +203,7 @@ export function checkConsumerSpec(value: unknown): ConsumerSpec {
     wants: listOf(spec.wants, 'wants').map(wantOf),
     from: checkPosition(spec.from),
     ...(spec.versions !== undefined && { versions: knownVersions(spec.versions) }),
+    ...(spec.limits !== undefined && { limits: listOf(spec.limits, 'limits').map(limitOfConsumer) }),
     onDead: spec.onDead === 'park' || spec.onDead === 'skip' || spec.onDead === 'block' ? spec.onDead : null,
     credit: whole('credit', 1, LIMITS.concurrencyMax),
     perKey: whole('perKey', 1, LIMITS.handlerBatchMax),
@@ -218,6 +220,36 @@ function checkState(value: unknown, consumer: string): ChannelSpec {
   const { name, kind, types, retain, dedupe } = stateChannelSpec(consumer, given.eventBytesMax)
   if (given.name !== name) throw malformed(`the state of consumer "${consumer}" is in channel "${name}"`)
   return { ...given, kind, types, retain, dedupe }
+}
+
+const LIMIT_NAME_CHARS_MAX = 600
+const CONSUMER_LIMITS_MAX = 6
+
+/** A limit without a key: a client cannot send functions. */
+function limitOfConsumer(value: unknown, index: number): FlowLimit {
+  const { kind, name } = objectOf(value, 'a limit') as Partial<FlowLimit>
+  if (kind !== 'concurrency' && kind !== 'rate') throw malformed('a limit is of concurrency, or a rate')
+  if (index >= CONSUMER_LIMITS_MAX) throw malformed(`a consumer has up to ${CONSUMER_LIMITS_MAX} limits`)
+  const size = checkLimitSize(value)
+  if ((kind === 'rate') !== size.perMs > 0) throw malformed('a rate has a span, and a limit of concurrency has none')
+  return { kind, name: checkLimitName(name), ...size }
+}
+
+/** @throws INVALID_REQUEST */
+export function checkLimitName(value: unknown): string {
+  if (typeof value !== 'string' || value === '' || value.length > LIMIT_NAME_CHARS_MAX || value.includes('/'))
+    throw malformed('a limit has a name')
+  return value
+}
+
+/** @throws INVALID_REQUEST · INVALID_OPTION */
+export function checkLimitSize(value: unknown): LimitSize {
+  const { max, perMs, burst } = objectOf(value, 'the size of a limit') as Record<string, unknown>
+  return {
+    max: wholeNumber(max as number, 'max', 1, LIMITS.limitMax),
+    perMs: wholeNumber(Math.ceil(Number(perMs)), 'perMs', 0, Number.MAX_SAFE_INTEGER),
+    burst: wholeNumber(burst as number, 'burst', 0, LIMITS.limitMax),
+  }
 }
 
 /** The engine compiles the pattern, and so checks it. */

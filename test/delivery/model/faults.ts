@@ -15,6 +15,7 @@ import { Instance } from '../../../src/delivery/dispatch/instance.ts'
 import { Lane } from '../../../src/delivery/dispatch/lane.ts'
 import { LaneTable } from '../../../src/delivery/dispatch/lane-table.ts'
 import { WantFilter } from '../../../src/delivery/dispatch/want-filter.ts'
+import { ConcurrencyTable } from '../../../src/delivery/flow/concurrency-table.ts'
 import { SimStore } from './sim-store.ts'
 
 /** Plants a fault. Returns a function that takes it out. */
@@ -137,4 +138,10 @@ export const FAULTS: Readonly<Record<string, Plant>> = {
   'a key is in flight in two channels at once': instead(ConsumerKeys, 'mayTake', () => () => true),
   'a second channel does not begin the table of keys': instead(ConsumerKeys, 'attended', () => () => undefined),
   'filters are not asked': instead(WantFilter, 'accepts', () => () => true),
+}
+
+/** Faults that only histories with limits can find. */
+export const LIMIT_FAULTS: Readonly<Record<string, Plant>> = {
+  'a limit has room for every event': instead(ConcurrencyTable, 'hasRoom', () => () => true),
+  'what has ended is not taken off a limit': instead(ConcurrencyTable, 'end', () => () => undefined),
 }

@@ -29,6 +29,7 @@ export type Rule =
   | 'spin'
   | 'left-behind'
   | 'alarm'
+  | 'limit'
 
 export interface Broken {
   readonly rule: Rule

@@ -2,7 +2,7 @@
  * A history: steps drawn from a seed. A step names workers and events by numbers modulo how many there are, so that
  * it stays valid when other steps are left out.
  */
-import type { ConsumerSpec, OnDead } from '../../../src/broker/engine.ts'
+import type { ConsumerSpec, FlowLimit, OnDead } from '../../../src/broker/engine.ts'
 import { type Random, randomFrom } from '../../../src/testing/conformance/random.ts'
 import { type ChannelSetup, keyInText } from './sim-log.ts'
 
@@ -43,6 +43,8 @@ export interface Setup {
   readonly near: boolean
   readonly channels: readonly ChannelSetup[]
   readonly consumers: readonly ConsumerSpec[]
+  /** The consumers have the limits of `withLimits`. */
+  readonly limited?: boolean
 }
 
 export interface History {
@@ -78,6 +80,30 @@ export function withOwnKeys({ setup, steps }: History): History {
   const channels = setup.channels.map((channel) => ({ ...channel, latestByKey: false, otherKeys: true }))
   const consumers = setup.consumers.map((spec) => ({ ...spec, keyOf: keyInText }))
   return { setup: { ...setup, channels, consumers }, steps }
+}
+
+/** How many events of one type may be in flight in a history with limits. */
+const TYPE_LIMIT = 2
+
+/** What is wrong with the types of the events in flight in a history with limits; null if nothing is. */
+export function overLimit(inFlight: readonly string[]): string | null {
+  const over = TYPES.find((type) => inFlight.filter((each) => each === type).length > TYPE_LIMIT)
+  return over === undefined ? null : `more than ${TYPE_LIMIT} events of type ${over} are in flight`
+}
+
+/**
+ * The same history for consumers with limits: all together have up to `TYPE_LIMIT` events of one type in flight, and
+ * each begins two events at once and then one every 20 ms.
+ */
+export function withLimits({ setup, steps }: History): History {
+  const consumers = setup.consumers.map((spec) => ({
+    ...spec,
+    limits: [
+      { kind: 'concurrency', name: 'of-type', max: TYPE_LIMIT, perMs: 0, burst: 0, keyOf: ({ type }) => type },
+      { kind: 'rate', name: `${spec.name}~rate`, max: 1, perMs: 20, burst: 2 },
+    ] satisfies FlowLimit[],
+  }))
+  return { setup: { ...setup, consumers, limited: true }, steps }
 }
 
 function setupFrom(random: Random): Setup {

@@ -16,7 +16,17 @@ import {
 import type { Account, Redrive } from './account.ts'
 import { checkCredit, checkEmpty, checkRecords, checkSettled } from './end-check.ts'
 import type { Broken } from './handing-faults.ts'
-import { describeStep, type History, KEYS, LEASE_MS, type Setup, type Step, TYPES, type Verb } from './history.ts'
+import {
+  describeStep,
+  type History,
+  KEYS,
+  LEASE_MS,
+  type Setup,
+  type Step,
+  TYPE_LIMIT,
+  TYPES,
+  type Verb,
+} from './history.ts'
 import { type Kept, Ledger } from './ledger.ts'
 import { groupOf, Room } from './room.ts'
 import { SimClock, settled } from './sim-clock.ts'
@@ -107,6 +117,8 @@ export class Player {
           )
           this.#ledger.handed(worker, delivery)
         }
+        const over = this.#setup.limited === true ? overLimit(this.#held.map(([, { type }]) => type)) : null
+        if (over !== null) this.#ledger.fail('limit', over)
       },
       passesOn: false,
       revoked: (deliveries) => {

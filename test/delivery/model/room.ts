@@ -14,6 +14,7 @@ import type { CursorHost } from '../../../src/delivery/cursor-host.ts'
 import { KeyTables } from '../../../src/delivery/dispatch/consumer-keys.ts'
 import { Instance, type InstanceHost } from '../../../src/delivery/dispatch/instance.ts'
 import { LeaseWatch } from '../../../src/delivery/dispatch/lease-watch.ts'
+import { FlowTables } from '../../../src/delivery/flow/flow-tables.ts'
 import { NO_STATES } from '../../../src/external-log/states.ts'
 import type { ModelLog } from './account.ts'
 import type { SimClock } from './sim-clock.ts'
@@ -67,6 +68,7 @@ export class Room {
     this.#instanceHost = {
       clock,
       keys: new KeyTables(),
+      flows: new FlowTables({ ...this.#host, clock, alarms: { raise: (code) => hooks.alarm(code) } }),
       states: NO_STATES,
       checkEmissions: () => undefined,
       emit: () => undefined,
