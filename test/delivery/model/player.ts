@@ -21,9 +21,9 @@ import {
   type History,
   KEYS,
   LEASE_MS,
+  overLimit,
   type Setup,
   type Step,
-  TYPE_LIMIT,
   TYPES,
   type Verb,
 } from './history.ts'
