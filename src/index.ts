@@ -176,3 +176,17 @@ export { type EventDefinition, type EventFilter, type EventOptions, event } from
 export { decodeHttp, type HttpHeaders } from './event/http/decode-http.ts'
 export { encodeHttp, type HttpMessage } from './event/http/encode-http.ts'
 export { validateCloudEvent } from './event/validate-cloud-event.ts'
+export { type InspectedInstance, instances, type ProcessInstances } from './process/instances.ts'
+export { type Process, process } from './process/process.ts'
+export type { FiredTimer } from './process/process-plan.ts'
+export {
+  type Correlation,
+  type FirstStep,
+  type InstanceTimer,
+  type Missing,
+  type Outgoing,
+  type ProcessInstance,
+  type ProcessOptions,
+  type Step,
+  to,
+} from './process/process-types.ts'

@@ -26,6 +26,7 @@ export const ROOMS = [
   'sql',
   'consumer',
   'data',
+  'process',
   'outbound',
   'rules',
   'schedule',

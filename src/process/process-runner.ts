@@ -1,0 +1,186 @@
+/**
+ * Runs a process as two consumers. The intake takes the events of its channels, finds the id of the instance, and puts
+ * them into the inbox. The consumer with the process's name takes them from there and makes the steps; its state for
+ * each key is the instance.
+ *
+ * Each hand-over is an emission, so it is in one commit with the completion: no event is lost between the two, and none
+ * comes twice.
+ */
+import { MillraceError } from '../base/errors.ts'
+import { LIMITS } from '../base/limits.ts'
+import { shown } from '../base/shown.ts'
+import type { BrokerHost } from '../broker/broker.ts'
+import { EventDecoder } from '../broker/event-decoder.ts'
+import { type Consumer, consumer } from '../consumer/consumer.ts'
+import type { Running, RunSummary, StateContext } from '../consumer/consumer-types.ts'
+import type { DeliveryContext } from '../consumer/handler-context.ts'
+import { decodeEvent, type Encodable } from '../event/encode.ts'
+import { newId } from '../event/identity.ts'
+import { copyOf } from '../event/made-now.ts'
+import { End, Fired, type FiredData, type Inbox, Input, type InputData, inboxOf } from './process-inbox.ts'
+import type { EventTransitions, ProcessPlan } from './process-plan.ts'
+import { changeOf, type SteppingHost, withoutFired } from './stepping.ts'
+import { instanceState, type StoredInstance } from './stored-instance.ts'
+
+type StepContext = StateContext<StoredInstance | undefined, StoredInstance>
+
+/** The consumer that makes the steps. Its state for a key is the instance with this id. */
+export function stepping(plan: ProcessPlan, nowMs: () => number = () => Date.now()): Consumer<never, StepContext> {
+  const inbox = inboxOf(plan.name)
+  const { state, version, migrate, ...options } = plan.options
+  const steps = new Steps(plan, inbox, { nowMs, token: () => newId() })
+  return consumer(plan.name, inbox, { ...options, state: instanceState({ state, version, migrate }) })
+    .on(Input, ({ data }, ctx) => steps.input(data as InputData, ctx))
+    .on(Fired, ({ data }, ctx) => steps.fired(data as FiredData, ctx))
+    .on(End, (_, ctx) => ctx.deleteState()) as unknown as Consumer<never, StepContext>
+}
+
+function intake(plan: ProcessPlan): Consumer {
+  const inbox = inboxOf(plan.name)
+  const { concurrency, retry, lease, drain, stall } = plan.options
+  const options = Object.fromEntries(
+    Object.entries({ concurrency, retry, lease, drain, stall }).filter(([, value]) => value !== undefined),
+  )
+  const taking = consumer(`${plan.name}.intake`, plan.channels, options)
+  for (const transitions of plan.byType.values())
+    taking.on(transitions.definition, (event, ctx) => {
+      const id = idOf(plan, transitions, event as never)
+      if (id === undefined) return undefined
+      const { text, offset, channel } = (ctx as DeliveryContext).delivery
+      const { offset: _, ...stored } = decodeEvent(text, offset)
+      const data: InputData = { channel, offset, event: stored as InputData['event'] }
+      return ctx.emit(inbox, Input(data, { partitionkey: id }))
+    })
+  return taking
+}
+
+/** @throws INVALID_EVENT when the function throws, or its answer cannot be an id: no other attempt can help */
+function idOf({ name }: ProcessPlan, { definition, id }: EventTransitions, event: never): string | undefined {
+  let found: unknown
+  try {
+    found = id(event)
+  } catch (cause) {
+    throw noId(name, definition.type, 'threw an error', cause)
+  }
+  if (found === undefined || found === null) return undefined
+  if (typeof found === 'string' && found !== '' && Buffer.byteLength(found) <= LIMITS.keyBytesMax) return found
+  throw noId(name, definition.type, `returned ${shown(found)}: an id is text of 1 to ${LIMITS.keyBytesMax} bytes`)
+}
+
+function noId(process: string, type: string, why: string, cause?: unknown): MillraceError {
+  const message = `process "${process}": the id of an event "${type}" cannot be found: its function ${why}`
+  return new MillraceError('INVALID_EVENT', message, { type, handled: true }, { cause })
+}
+
+class Steps {
+  readonly #plan: ProcessPlan
+  readonly #inbox: Inbox
+  readonly #host: SteppingHost
+  readonly #decoder = new EventDecoder('handled')
+
+  constructor(plan: ProcessPlan, inbox: Inbox, host: SteppingHost) {
+    this.#plan = plan
+    this.#inbox = inbox
+    this.#host = host
+    for (const channel of plan.channels) if (typeof channel !== 'string') this.#decoder.addChannel(channel)
+    for (const { definition } of plan.byType.values()) this.#decoder.addHandled(definition)
+  }
+
+  async input({ channel, offset, event: stored }: InputData, ctx: StepContext): Promise<void> {
+    const transitions = this.#plan.byType.get(stored.type)
+    if (transitions === undefined) return
+    const { id, type } = stored
+    const text = JSON.stringify(stored)
+    const event = (await this.#decoder.decode({ id, type, key: ctx.key, text, offset, timeMs: 0 }, channel)) as never
+    const before = ctx.state ?? null
+    const { start, step, missing } = transitions
+    const cause = { causationid: id, correlationid: textOf(stored['correlationid']) ?? id }
+    if (before !== null)
+      return step === null
+        ? undefined
+        : this.#apply(before, step(before.state as never, event), `"${type}"`, cause, ctx)
+    if (start !== null) return this.#apply(null, start(event), `"${type}"`, cause, ctx)
+    if (missing === 'dead-letter') ctx.reject(`process "${this.#plan.name}" has no instance "${ctx.key}"`)
+  }
+
+  async fired({ timer, token }: FiredData, ctx: StepContext): Promise<void> {
+    const before = ctx.state === undefined ? null : withoutFired(ctx.state, timer, token)
+    if (before === null) return
+    const step = this.#plan.timers.get(timer)
+    if (step === undefined) {
+      const message = `process "${this.#plan.name}" has a timer "${timer}" that fired, and no timeout() for it: add it, or end the instance`
+      throw new MillraceError('INVALID_OPTION', message, { consumer: this.#plan.name })
+    }
+    const fired = { name: timer, id: ctx.key ?? '' }
+    const answer = step(before.state as never, fired as never)
+    ctx.setState(before)
+    await this.#apply(before, answer, `timer "${timer}"`, null, ctx)
+  }
+
+  async #apply(
+    before: StoredInstance | null,
+    answer: unknown,
+    of: string,
+    cause: object | null,
+    ctx: StepContext,
+  ): Promise<void> {
+    const change = changeOf(this.#plan, before, answer, of, this.#host)
+    if (change === null) return
+    if (change.instance === null) ctx.deleteState()
+    else ctx.setState(change.instance)
+    for (const { channel, event, options } of change.emit)
+      await ctx.emit(channel as string, copyOf(event as Encodable, { ...cause, ...event }) as never, options)
+    const partitionkey = ctx.key ?? ''
+    for (const { name, token, delayMs } of change.timers)
+      await ctx.emit(this.#inbox, Fired({ timer: name, token }, { partitionkey, id: token }), { delay: delayMs })
+  }
+}
+
+function textOf(value: unknown): string | undefined {
+  return typeof value === 'string' && value !== '' ? value : undefined
+}
+
+export async function startProcess(plan: ProcessPlan, host: BrokerHost): Promise<Running> {
+  const steps = await stepping(plan, () => host.engine.clock.now()).start(host)
+  try {
+    return new RunningProcess(plan.name, await intake(plan).start(host), steps)
+  } catch (error) {
+    await steps.stop()
+    throw error
+  }
+}
+
+class RunningProcess implements Running {
+  readonly name: string
+  readonly done: Promise<RunSummary>
+  readonly #intake: Running
+  readonly #steps: Running
+
+  constructor(name: string, taking: Running, steps: Running) {
+    this.name = name
+    this.#intake = taking
+    this.#steps = steps
+    this.done = Promise.all([taking.done, steps.done]).then(([, summary]) => summary)
+    this.done.catch(() => undefined)
+  }
+
+  /** The summary is that of the steps. */
+  async stop(): Promise<RunSummary> {
+    await this.#intake.stop()
+    return this.#steps.stop()
+  }
+
+  pause(): void {
+    this.#intake.pause()
+    this.#steps.pause()
+  }
+
+  resume(): void {
+    this.#intake.resume()
+    this.#steps.resume()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop()
+  }
+}
