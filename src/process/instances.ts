@@ -16,9 +16,9 @@ export interface InspectedInstance<State = unknown> extends ProcessInstance<Stat
 }
 
 export interface ProcessInstances<State = unknown> {
-  /** In the order of their ids. @throws as `broker.table(…).entries` */
+  /** In the order of their ids. @throws as `entries` of a table */
   list(query?: TableQuery): AsyncIterableIterator<ProcessInstance<State>>
-  /** One instance; undefined if there is none. @throws as `broker.table(…).get` */
+  /** One instance; undefined if there is none. @throws as `get` of a table */
   get(id: string): Promise<InspectedInstance<State> | undefined>
   /** Give the dead letters of an instance back to it, in order. Resolves with how many. */
   retry(id: string): Promise<number>

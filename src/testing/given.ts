@@ -34,7 +34,7 @@ export interface GivenStep<State> {
   /** An event comes, or a timer fires that is named by text. */
   when(event: { readonly type: string; readonly data?: unknown } | string): {
     readonly result: StepResult<State>
-    /** Compare the members that are given. @throws AssertionError when one of them differs */
+    /** Compares the members that are given. It throws an AssertionError if one of them differs. */
     then(expected: Partial<StepResult<State>>): void
   }
 }
