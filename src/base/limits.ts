@@ -26,6 +26,8 @@ export const LIMITS = {
   stateCacheChars: 16 * 1024 * 1024,
   /** Largest state of a key unless `maxBytes` says otherwise, as the CloudEvents JSON that is stored. */
   stateBytesDefault: 1024 * 1024,
+  /** How long it can be read that the state of a key was deleted. Then its last trace is removed. */
+  stateDeletedMs: 60 * 60_000,
   /** Most entries of a table that are read at a time. */
   tablePageMax: 1000,
   /** Most attributes of one event. */

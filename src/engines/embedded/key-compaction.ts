@@ -52,13 +52,21 @@ class Remainder {
   }
 }
 
-/** The blocks that replace neighbouring blocks of a channel, or null if too little would be saved. */
+/** Whether an event is to be removed. */
+export type IsGone = (key: string | null, offset: number, type: string, timeMs: number) => boolean
+
+/**
+ * The blocks that replace neighbouring blocks of a channel, or null if too little would be saved: less than the share
+ * `gainMin`, or nothing.
+ */
 export function withoutSuperseded(
   channelId: number,
   blocks: readonly Block[],
-  superseded: (key: string | null, offset: number) => boolean,
+  superseded: IsGone,
+  gainMin: number = GAIN_MIN,
 ): Block[] | null {
   const left = new Remainder(channelId)
+  let removed = 0
   for (const block of blocks) {
     for (let index = 0; index < block.count; ) {
       const offset = block.firstOffset + index
@@ -69,13 +77,15 @@ export function withoutSuperseded(
         continue
       }
       const event = block.at(index)
-      if (superseded(event.key, offset)) left.gone(offset, 1, block.timeMs)
-      else left.kept(offset, event, block.timeMs)
+      if (superseded(event.key, offset, event.type, block.timeMs)) {
+        left.gone(offset, 1, block.timeMs)
+        removed++
+      } else left.kept(offset, event, block.timeMs)
       index++
     }
   }
   left.end()
-  return bytesOf(left.blocks) <= bytesOf(blocks) * (1 - GAIN_MIN) ? left.blocks : null
+  return removed > 0 && bytesOf(left.blocks) <= bytesOf(blocks) * (1 - gainMin) ? left.blocks : null
 }
 
 function bytesOf(blocks: readonly Block[]): number {

@@ -16,12 +16,14 @@ import type { Clock } from '../../base/clock.ts'
 import type { DueQueue } from '../../base/due-queue.ts'
 import { isMillraceError } from '../../base/errors.ts'
 import type { LastingFailures } from '../../base/lasting-failures.ts'
+import { isStateChannel } from '../../base/names.ts'
 import { OneAtATime } from '../../base/one-at-a-time.ts'
 import { fromJson, toJson } from '../../delivery/consumer-records.ts'
 import type { Block } from '../../event/block.ts'
 import { asBlock, type ChannelLog } from './channel-log.ts'
 import type { Committer } from './committer.ts'
-import { withoutSuperseded } from './key-compaction.ts'
+import { DeletedStates } from './deleted-states.ts'
+import { type IsGone, withoutSuperseded } from './key-compaction.ts'
 import { type CompactedRecord, keys } from './records.ts'
 import type { Run, Store, StoredBlock } from './store.ts'
 
@@ -202,25 +204,36 @@ export class Retention {
     const enough = Math.max(COMPACT_BYTES_MIN, Math.min(clean.bytes, store.size(log.id)))
     if (this.#bytesUpTo(log, clean.to, before, true) < enough)
       return this.#bytesUpTo(log, clean.to, before, false) < enough
-    const gone = (key: string | null, offset: number): boolean => offset < log.first || log.superseded(key, offset)
-    const rewrite = (blocks: readonly StoredBlock[]): Block[] | null =>
-      withoutSuperseded(
-        log.id,
-        blocks.map((block) => asBlock(log.id, block)),
-        gone,
-      )
-    let to = log.first
-    for (
-      let next: number | null = to;
-      next !== null && !log.removed && !this.#closed;
-      next = await store.compact(log.id, next, before, COMPACT_STEP_BYTES, rewrite)
-    )
-      to = next
+    const to = await this.#rewrite(log, before, now)
     committer.record(
       keys.compacted(log.id),
       toJson({ to, bytes: this.#bytesUpTo(log, log.first, to, true) } satisfies CompactedRecord),
     )
     return true
+  }
+
+  /** Returns the offset up to which it came. */
+  async #rewrite(log: ChannelLog, before: number, now: number): Promise<number> {
+    const { store } = this.#parts
+    const deleted = isStateChannel(log.name) ? new DeletedStates(log, this.#parts, now) : null
+    const gone: IsGone = (key, offset, type, timeMs) =>
+      offset < log.first || log.superseded(key, offset) || deleted?.takes(key, offset, type, timeMs) === true
+    const rewrite = (blocks: readonly StoredBlock[]): Block[] | null => {
+      deleted?.begin()
+      const all = blocks.map((block) => asBlock(log.id, block))
+      return deleted === null ? withoutSuperseded(log.id, all, gone) : withoutSuperseded(log.id, all, gone, 0)
+    }
+    let to = log.first
+    try {
+      for (let next: number | null = to; next !== null && !log.removed && !this.#closed; ) {
+        to = next
+        next = await store.compact(log.id, next, before, COMPACT_STEP_BYTES, rewrite)
+        if (next !== null) deleted?.done()
+      }
+    } finally {
+      deleted?.forget()
+    }
+    return to
   }
 
   #bytesUpTo(log: ChannelLog, from: number, before: number, settledOnly: boolean): number {
