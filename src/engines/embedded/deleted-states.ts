@@ -1,6 +1,6 @@
 /**
- * Removes what is left of deleted states (clause 19): the event that deletes the state of a key, and the record of where
- * it is, after followers had an hour to see it.
+ * Removes what is left of deleted states (clause 19): the event that deletes the state of a key, and the record of
+ * where it is, after followers had an hour to see it.
  *
  * Invariants:
  * - The record of a key is deleted only after its event and all earlier events of the key have left the disk: without
