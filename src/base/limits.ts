@@ -23,11 +23,11 @@ export const LIMITS = {
   /** Longest key, in UTF-8 bytes. */
   keyBytesMax: 1024,
   /** Characters of the states of keys that an engine keeps in memory, of all consumers together. */
-  stateCacheChars: 16 * 1024 * 1024,
+  stateCacheChars: 16_777_216,
   /** Largest state of a key unless `maxBytes` says otherwise, as the CloudEvents JSON that is stored. */
-  stateBytesDefault: 1024 * 1024,
+  stateBytesDefault: 1_048_576,
   /** How long it can be read that the state of a key was deleted. Then its last trace is removed. */
-  stateDeletedMs: 60 * 60_000,
+  stateDeletedMs: 3_600_000,
   /** Most entries of a table that are read at a time. */
   tablePageMax: 1000,
   /** Most attributes of one event. */
