@@ -18,7 +18,7 @@ export interface EventTrace {
 export function isChosen(id: string, rate: number): boolean {
   if (rate >= 1) return true
   if (rate <= 0) return false
-  return partOf(id) < rate
+  return isRandomUuid(id) ? isPartBelow(id, rate) : hashed(id) < rate
 }
 
 const DASH = 0x2d
@@ -26,17 +26,27 @@ const [FOUR, SEVEN] = [0x34, 0x37]
 /** How many hexadecimal digits of the end of a random UUID decide: enough for a rate of one in a million. */
 const DIGITS = 6
 
-/** A number from 0 to 1 for an id, evenly spread. */
-function partOf(id: string): number {
+function isRandomUuid(id: string): boolean {
   const version = id.charCodeAt(14)
-  if ((version !== SEVEN && version !== FOUR) || id.length !== 36 || id.charCodeAt(23) !== DASH) return hashed(id)
+  return (version === SEVEN || version === FOUR) && id.length === 36 && id.charCodeAt(23) === DASH
+}
+
+/**
+ * Whether the last digits of the id, read as a part of one, are below the rate. It ends at the first digit that
+ * decides: at a rate of 1 % that is the first one, for 15 of 16 ids.
+ */
+function isPartBelow(id: string, rate: number): boolean {
   let part = 0
+  let unit = 1
   for (let at = 36 - DIGITS; at < 36; at++) {
     const code = id.charCodeAt(at)
+    unit /= 16
     // The lowest four bits of "0" to "9" are their value, those of "a" to "f" are 9 less.
-    part = part * 16 + (code & 15) + (code > 0x40 ? 9 : 0)
+    part += ((code & 15) + (code > 0x40 ? 9 : 0)) * unit
+    if (part >= rate) return false
+    if (part + unit <= rate) return true
   }
-  return part / 16 ** DIGITS
+  return true
 }
 
 /**
