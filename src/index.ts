@@ -161,6 +161,7 @@ export type {
   RetryOptions,
   Running,
   RunSummary,
+  TxOutcome,
   StateContext,
 } from './consumer/consumer-types.ts'
 export type { ConcurrencyLimit, RateLimit } from './consumer/limit-types.ts'

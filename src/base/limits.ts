@@ -87,6 +87,11 @@ export const LIMITS = {
   outboxSlotBytes: 67_108_864,
   /** Published rows of an outbox in SQLite that are deleted together. */
   outboxTidyRows: 10_000,
+  /** How long the inbox of a database remembers that a consumer has handled an event by `ctx.tx`. */
+  inboxWindowMs: 604_800_000,
+  /** How often each process deletes rows of an inbox that are older, and how many at once. */
+  inboxForgetMs: 600_000,
+  inboxForgetRows: 5000,
   /** Events that a walk through causes or effects reads, unless it is given another number. */
   causalScanDefault: 100_000,
   /** Most events that a walk through causes or effects may read. */

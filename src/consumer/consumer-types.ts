@@ -8,6 +8,7 @@ import type { From } from '../broker/position.ts'
 import type { Channel } from '../channel/channel.ts'
 import type { StoredEvent } from '../event/cloud-event.ts'
 import type { OutputOf, TypeOf } from '../event/event.ts'
+import type { TransactionOf } from '../sql/transaction-of.ts'
 import type { ConcurrencyLimit, RateLimit } from './limit-types.ts'
 import type { StateOptions } from './state/state-types.ts'
 
@@ -252,6 +253,25 @@ export interface HandlerContext {
    */
   readonly emit: Emit
   /**
+   * Work in a transaction of your own database, once for this consumer and event: "this consumer has handled this
+   * event" is written in the same transaction, so a redelivery of the event does not do the work again. Events that the
+   * work puts in by `outbox(tx)` belong to it, too, and say what caused them.
+   *
+   * `database` is a pool of `pg`, the `sql` of postgres.js, a Drizzle, Kysely or Knex instance on Postgres, or a SQLite
+   * database, whose work must not be asynchronous. The tables are made by `migrate()` of `millrace/data`. An event is
+   * remembered for 7 days after it was handled. A rewind within this time does not do the work again.
+   *
+   * @param options.name Tells several works on one event and database apart. @default ''
+   * @throws MIGRATION_NEEDED when the tables are missing · INVALID_OPTION when it is not such a database, or handlers of
+   * the event begin two works with one name · LEASE_LOST when the event no longer belongs to this handler: the
+   * transaction is rolled back · CLOSED when the handler has finished · what the work throws, after a rollback
+   */
+  tx<Database extends object, T>(
+    database: Database,
+    work: (tx: TransactionOf<Database>) => T | Promise<T>,
+    options?: { readonly name?: string },
+  ): Promise<TxOutcome<T>>
+  /**
    * Give up on this event now: it becomes a dead letter. `reason` can be any value that a `catch` clause gets. Never
    * returns.
    */
@@ -262,6 +282,9 @@ export interface HandlerContext {
    */
   retryAfter(delay: Duration, reason?: unknown): never
 }
+
+/** Whether the work of `ctx.tx` was done now, with what it returned, or by an earlier delivery of the event. */
+export type TxOutcome<T> = { readonly done: 'now'; readonly value: T } | { readonly done: 'before' }
 
 /** What a handler of a consumer with state knows and can do. */
 export interface StateContext<State = unknown, Next = State> extends HandlerContext {

@@ -14,9 +14,11 @@ import type { Log } from '../broker/log.ts'
 import type { Channel } from '../channel/channel.ts'
 import { refuseStateChannel } from '../channel/state-channel.ts'
 import type { Encodable } from '../event/encode.ts'
+import type { TransactionOf } from '../sql/transaction-of.ts'
 import { type Cause, caused, causeOf, traced } from './cause.ts'
-import type { BatchItem, ContextLog, Emit, MiddlewareContext } from './consumer-types.ts'
+import type { BatchItem, ContextLog, Emit, MiddlewareContext, TxOutcome } from './consumer-types.ts'
 import { contextLog } from './context-log.ts'
+import { DatabaseWorks } from './database-works.ts'
 import { Rejected, RetryAfter } from './failure.ts'
 import type { HandledState } from './state/handled-state.ts'
 import { WatchedPromise } from './watched-promise.ts'
@@ -63,6 +65,8 @@ export class DeliveryContext implements MiddlewareContext {
   #log: ContextLog | null = null
   /** What its emissions say of it, once there was one. */
   #cause: Cause | null = null
+  /** Its works in databases; null when `tx` was not called. */
+  #works: DatabaseWorks | null = null
 
   constructor(host: ContextHost, delivery: Delivery) {
     this.#host = host
@@ -246,14 +250,31 @@ export class DeliveryContext implements MiddlewareContext {
       throw new MillraceError('LEASE_LOST', this.#aborted.message, { channel: this.channel, offset: this.offset })
   }
 
-  #mayEmit(): void {
+  #mayEmit(call = 'ctx.emit'): void {
     this.refuseAborted()
     if (this.#over) {
-      throw new MillraceError('CLOSED', 'the handler has finished: await ctx.emit inside it', {
+      throw new MillraceError('CLOSED', `the handler has finished: await ${call} inside it`, {
         channel: this.channel,
         offset: this.offset,
       })
     }
+  }
+
+  async tx<Database extends object, T>(
+    database: Database,
+    work: (tx: TransactionOf<Database>) => T | Promise<T>,
+    options: { readonly name?: string } = {},
+  ): Promise<TxOutcome<T>> {
+    this.#mayEmit('ctx.tx')
+    const { id, text } = this.delivery
+    this.#cause ??= causeOf(id, text)
+    this.#works ??= new DatabaseWorks({
+      entry: { consumer: this.consumer, channel: this.channel, id },
+      cause: this.#cause,
+      log: this.log,
+      stillMine: () => this.#mayEmit('ctx.tx'),
+    })
+    return this.#works.run(database, work, options)
   }
 
   reject(reason: unknown): never {

@@ -8,6 +8,7 @@ export { fromFunction, type RunStatement } from '../sql/adapters/own-function.ts
 export { fromPostgresJs, type PostgresJsLike } from '../sql/adapters/postgres-js.ts'
 export { fromSqlite, type SqliteLike } from '../sql/adapters/sqlite.ts'
 export type { AsyncSqlHandle, SqlDialect, SqlHandle, SqlRow, SqlValue, SyncSqlHandle } from '../sql/sql-handle.ts'
+export type { TransactionOf } from '../sql/transaction-of.ts'
 export { migrate, migrationScript } from './migrations/migrations.ts'
 export { type Outbox, type OutboxOptions, type OutboxReceipt, type OutboxReceiptOf, outbox } from './outbox/outbox.ts'
 export { type OutboxRelayOptions, outboxRelay } from './relay/outbox-relay.ts'

@@ -3,10 +3,24 @@ import { MillraceError } from '../../base/errors.ts'
 import { shown } from '../../base/shown.ts'
 import { databaseOf } from '../../sql/handle-of.ts'
 import type { SqlDialect, SqlHandle } from '../../sql/sql-handle.ts'
+import { INBOX_POSTGRES, INBOX_SQLITE } from './inbox.ts'
 import { OUTBOX_POSTGRES } from './outbox-postgres.ts'
 import { OUTBOX_SQLITE } from './outbox-sqlite.ts'
 
-/** Postgres: one statement, so that it is done as a whole or not at all. Each runs any number of times. */
+interface Part {
+  readonly part: string
+  readonly version: number
+  readonly postgres: string
+  readonly sqlite: readonly string[]
+}
+
+/** In this order. A part that has changed gets a further version, and nothing here is changed. */
+const PARTS: readonly Part[] = [
+  { part: 'outbox', version: 1, postgres: OUTBOX_POSTGRES, sqlite: OUTBOX_SQLITE },
+  { part: 'inbox', version: 1, postgres: INBOX_POSTGRES, sqlite: INBOX_SQLITE },
+]
+
+/** Postgres: one statement, so that it is done as a whole or not at all. It runs any number of times. */
 const POSTGRES = `do $millrace$
 begin
 -- One process at a time.
@@ -18,10 +32,14 @@ create table if not exists millrace.migrations (
   at timestamptz not null default now(),
   primary key (part, version)
 );
-if not exists (select 1 from millrace.migrations where part = 'outbox' and version = 1) then
-${OUTBOX_POSTGRES}
-insert into millrace.migrations (part, version) values ('outbox', 1);
-end if;
+${PARTS.map(
+  ({ part, version, postgres }) => `if not exists (
+  select 1 from millrace.migrations m where m.part = '${part}' and m.version = ${version}
+) then
+${postgres}
+insert into millrace.migrations (part, version) values ('${part}', ${version});
+end if;`,
+).join('\n')}
 end
 $millrace$`
 
@@ -31,11 +49,15 @@ const SQLITE_VERSIONS = `create table if not exists millrace_migrations (
   at text not null default current_timestamp,
   primary key (part, version)
 )`
-const SQLITE_RECORD = "insert into millrace_migrations (part, version) values ('outbox', 1)"
+
+/** The statements of one part, and the record that it is there. */
+function sqliteOf({ part, version, sqlite }: Part): readonly string[] {
+  return [...sqlite, `insert into millrace_migrations (part, version) values ('${part}', ${version})`]
+}
 
 /**
- * The script that makes the tables of the outbox, to read it, or to run it with other tools. For Postgres it may run
- * any number of times; for SQLite once.
+ * The script that makes the tables of the outbox and the inbox, to read it, or to run it with other tools. For Postgres
+ * it may run any number of times; for SQLite once.
  *
  * @throws INVALID_OPTION when the dialect is not one of the two
  * @example
@@ -48,7 +70,7 @@ const SQLITE_RECORD = "insert into millrace_migrations (part, version) values ('
 export function migrationScript(dialect: SqlDialect): string {
   if (dialect === 'postgres') return `${POSTGRES};\n`
   if (dialect === 'sqlite')
-    return `${['begin immediate', SQLITE_VERSIONS, ...OUTBOX_SQLITE, SQLITE_RECORD, 'commit'].join(';\n')};\n`
+    return `${['begin immediate', SQLITE_VERSIONS, ...PARTS.flatMap(sqliteOf), 'commit'].join(';\n')};\n`
   throw new MillraceError('INVALID_OPTION', `there are tables for postgres and sqlite, not for ${shown(dialect)}`, {
     option: 'dialect',
     value: shown(dialect),
@@ -56,8 +78,9 @@ export function migrationScript(dialect: SqlDialect): string {
 }
 
 /**
- * Make the tables of the outbox in a database, all or none. If they are there, nothing happens; several processes may
- * call it at once. In Postgres they are in the schema `millrace`; in SQLite their names begin with `millrace_`.
+ * Make the tables of the outbox and the inbox in a database, all or none. If they are there, nothing happens; several
+ * processes may call it at once. In Postgres they are in the schema `millrace`; in SQLite their names begin with
+ * `millrace_`.
  *
  * @throws INVALID_OPTION when it is not a database of a known library · any error of the library
  * @example
@@ -79,22 +102,17 @@ async function migrateSqlite(handle: SqlHandle): Promise<void> {
   handle.run('begin immediate', [])
   try {
     handle.run(SQLITE_VERSIONS, [])
-    const [done] = handle.run("select 1 as found from millrace_migrations where part = 'outbox' and version = 1", [])
-    if (done === undefined) for (const statement of [...OUTBOX_SQLITE, SQLITE_RECORD]) handle.run(statement, [])
+    for (const each of PARTS) {
+      const { part, version } = each
+      const found = handle.run('select 1 as found from millrace_migrations where part = ? and version = ?', [
+        part,
+        version,
+      ])
+      if (found.length === 0) for (const statement of sqliteOf(each)) handle.run(statement, [])
+    }
     handle.run('commit', [])
   } catch (error) {
     handle.run('rollback', [])
     throw error
   }
-}
-
-/** The error for a statement that failed because the tables are missing; other errors are the library's own. */
-export function migrationNeeded(error: unknown): MillraceError | undefined {
-  const { code, message } = (error ?? {}) as { readonly code?: unknown; readonly message?: unknown }
-  const missing =
-    ((code === '42P01' || code === '3F000' || code === '42883') && String(message).includes('millrace')) ||
-    (typeof message === 'string' && message.includes('no such table: millrace_'))
-  if (!missing) return undefined
-  const text = 'the tables of millrace are not in this database: call migrate() once, or run `millrace data migrate`'
-  return new MillraceError('MIGRATION_NEEDED', text, { part: 'outbox' }, { cause: error })
 }

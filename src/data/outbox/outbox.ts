@@ -11,6 +11,8 @@ import { dueAt } from '../../broker/due-at.ts'
 import type { EncodedEvent } from '../../broker/encoded-event.ts'
 import { TargetEncoder } from '../../broker/target-encoder.ts'
 import { type Channel, checkChannel } from '../../channel/channel.ts'
+import { type Cause, caused } from '../../consumer/cause.ts'
+import { causeOfTransaction } from '../../consumer/transaction-cause.ts'
 import type { Encodable } from '../../event/encode.ts'
 import { checkAttributes } from '../../event/event.ts'
 import { transactionOf } from '../../sql/handle-of.ts'
@@ -94,16 +96,20 @@ export function outbox(tx: object, options: OutboxOptions = {}): Outbox {
   knownOptions(options, ['source'], 'outbox()')
   const { source = '/millrace' } = options
   checkAttributes({ source }, 'of outbox()')
-  return new TransactionOutbox(transactionOf(tx, 'outbox()'), new TargetEncoder(source))
+  const handle = transactionOf(tx, 'outbox()')
+  return new TransactionOutbox(handle, new TargetEncoder(source), causeOfTransaction(tx))
 }
 
 class TransactionOutbox implements Outbox {
   readonly #handle: SqlHandle
   readonly #encoder: TargetEncoder
+  /** The event whose handler began the transaction by `ctx.tx`. */
+  readonly #cause: Cause | undefined
 
-  constructor(handle: SqlHandle, encoder: TargetEncoder) {
+  constructor(handle: SqlHandle, encoder: TargetEncoder, cause: Cause | undefined) {
     this.#handle = handle
     this.#encoder = encoder
+    this.#cause = cause
   }
 
   async publish<C extends Channel, E extends Publishable<C> | readonly Publishable<C>[]>(
@@ -175,7 +181,10 @@ class TransactionOutbox implements Outbox {
     }
     const made: (EncodedEvent | Promise<EncodedEvent>)[] = []
     try {
-      for (const one of given) made.push(this.#encoder.encode(channel, one))
+      for (const one of given) {
+        const event = this.#cause === undefined ? one : caused(one, this.#cause)
+        made.push(this.#encoder.encode(channel, event))
+      }
     } catch (error) {
       for (const one of made) if (one instanceof Promise) one.catch(() => undefined)
       throw error

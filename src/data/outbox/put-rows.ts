@@ -4,8 +4,8 @@ import { LIMITS } from '../../base/limits.ts'
 import { messageOf } from '../../base/thrown.ts'
 import type { EncodedEvent } from '../../broker/encoded-event.ts'
 import { noOpenTransaction } from '../../sql/handle-of.ts'
+import { migrationNeeded } from '../../sql/migration-needed.ts'
 import type { SqlHandle, SyncSqlHandle } from '../../sql/sql-handle.ts'
-import { migrationNeeded } from '../migrations/migrations.ts'
 
 /** Events for one channel, in order. */
 export interface OutboxRows {
@@ -38,7 +38,7 @@ export async function putRows(handle: SqlHandle, rows: OutboxRows, call: string)
   try {
     await handle.run(POSTGRES, [text])
   } catch (error) {
-    throw committedAlone(error) ? noOpenTransaction(call, handle) : (migrationNeeded(error) ?? error)
+    throw committedAlone(error) ? noOpenTransaction(call, handle) : (migrationNeeded(error, 'outbox') ?? error)
   }
 }
 
@@ -54,7 +54,7 @@ export function putRowsNow(handle: SyncSqlHandle, rows: OutboxRows, call: string
   try {
     handle.run(SQLITE, [text])
   } catch (error) {
-    throw migrationNeeded(error) ?? error
+    throw migrationNeeded(error, 'outbox') ?? error
   }
 }
 

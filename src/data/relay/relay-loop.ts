@@ -12,7 +12,7 @@ import { messageOf } from '../../base/thrown.ts'
 import { clearRealTimeout, realTimeout } from '../../base/timers.ts'
 import type { BrokerHost } from '../../broker/broker.ts'
 import { type AttemptPolicy, afterFailure } from '../../broker/failed-attempt.ts'
-import { migrationNeeded } from '../migrations/migrations.ts'
+import { migrationNeeded } from '../../sql/migration-needed.ts'
 import { onHint } from '../outbox/hints.ts'
 import type {
   ChannelKey,
@@ -104,7 +104,7 @@ export class RelayLoop implements RunningRelay {
       await this.#store.cursors()
     } catch (error) {
       this.#endHints()
-      throw migrationNeeded(error) ?? error
+      throw migrationNeeded(error, 'outbox') ?? error
     }
     void this.#run()
   }

@@ -3,7 +3,7 @@ import { MillraceError } from '../../base/errors.ts'
 import { shown } from '../../base/shown.ts'
 import { knownOptions, wholeNumber } from '../../base/units.ts'
 import { databaseOf } from '../../sql/handle-of.ts'
-import { migrationNeeded } from '../migrations/migrations.ts'
+import { migrationNeeded } from '../../sql/migration-needed.ts'
 import type { DeadQuery, OutboxDeadLetter, OutboxDescription } from './outbox-facts.ts'
 import { postgresFacts } from './postgres-facts.ts'
 import { sqliteFacts } from './sqlite-facts.ts'
@@ -65,7 +65,7 @@ async function asked<T>(ask: () => Promise<T>): Promise<T> {
   try {
     return await ask()
   } catch (error) {
-    throw migrationNeeded(error) ?? error
+    throw migrationNeeded(error, 'outbox') ?? error
   }
 }
 

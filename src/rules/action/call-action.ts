@@ -56,6 +56,7 @@ function contextOf(rule: string, args: unknown, { channel, offset, key }: Firing
       return ctx.signal
     },
     emit: (target, event, options) => ctx.emit(target, event, options),
+    tx: (database, work, options) => ctx.tx(database, work, options),
     reject: (reason) => ctx.reject(reason),
     retryAfter: (delay, reason) => ctx.retryAfter(delay, reason),
   }
