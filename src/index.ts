@@ -161,8 +161,8 @@ export type {
   RetryOptions,
   Running,
   RunSummary,
-  TxOutcome,
   StateContext,
+  TxOutcome,
 } from './consumer/consumer-types.ts'
 export type { ConcurrencyLimit, RateLimit } from './consumer/limit-types.ts'
 export type { EarlierState, StateOptions } from './consumer/state/state-types.ts'
