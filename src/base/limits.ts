@@ -89,8 +89,9 @@ export const LIMITS = {
   outboxTidyRows: 10_000,
   /** How long the inbox of a database remembers that a consumer has handled an event by `ctx.tx`. */
   inboxWindowMs: 604_800_000,
-  /** How often each process deletes rows of an inbox that are older, and how many at once. */
+  /** How often each process that uses an inbox deletes rows that are older. */
   inboxForgetMs: 600_000,
+  /** Rows of an inbox that are deleted at once. */
   inboxForgetRows: 5000,
   /** Events that a walk through causes or effects reads, unless it is given another number. */
   causalScanDefault: 100_000,

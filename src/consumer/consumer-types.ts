@@ -262,8 +262,8 @@ export interface HandlerContext {
    * remembered for 7 days after it was handled. A rewind within this time does not do the work again.
    *
    * @param options.name Tells several works on one event and database apart. @default ''
-   * @throws MIGRATION_NEEDED when the tables are missing · INVALID_OPTION when it is not such a database, or handlers of
-   * the event begin two works with one name · LEASE_LOST when the event no longer belongs to this handler: the
+   * @throws MIGRATION_NEEDED when the tables are missing · INVALID_OPTION when it is not such a database, or handlers
+   * of the event begin two works with one name · LEASE_LOST when the event no longer belongs to this handler: the
    * transaction is rolled back · CLOSED when the handler has finished · what the work throws, after a rollback
    */
   tx<Database extends object, T>(
