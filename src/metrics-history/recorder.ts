@@ -3,7 +3,8 @@
  * slot in memory, and saves it. It takes no part in publishing or delivering.
  *
  * A slot that another process has saved already is taken from there. When the clock goes back a little, nothing is
- * recorded until it has passed the newest slot; when it goes back far, the slots after it are forgotten.
+ * recorded until it has passed the newest slot; when it goes back far, the slots after it are forgotten. When it goes
+ * forward far, as on a machine that starts without the time, saved slots that seemed to be of the future are read again.
  */
 import { isMillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
@@ -14,8 +15,8 @@ import { MetricsHistory } from './metrics-history.ts'
 import { Sampler } from './sampler.ts'
 import { SavedSlots } from './saved-slots.ts'
 
-/** Slots of the day by which the clock may go back before the slots after it are forgotten: five minutes. */
-const BACK_MAX = 30
+/** Slots of the day: a clock that jumps by more has gone far. Five minutes. */
+const FAR = 30
 /** Processes describe the broker one after another in this time, so that most find the slot saved. */
 const SPREAD_MS = 2000
 const { day: DAY, month: MONTH } = STEPS
@@ -29,6 +30,10 @@ export class HistoryRecorder {
   /** When the sampler last had a description, by `Clock.elapsed`. */
   #sampledMs: number | null = null
   #cancel: () => void = () => undefined
+  /** The slot of the last look at the clock. */
+  #slot = Number.POSITIVE_INFINITY
+  /** Saved slots were left out, because they were of the future. */
+  #skipped = false
   #working: Promise<void> = Promise.resolve()
   #closed = false
 
@@ -45,6 +50,7 @@ export class HistoryRecorder {
   }
 
   start(): void {
+    this.#slot = this.#slotNow()
     this.#working = this.#quietly(async () => {
       for (const step of ['month', 'day'] as const) await this.#take(step)
       this.#sampler.rows(await this.#core.engine.describe(), DAY.stepMs, 1)
@@ -82,15 +88,27 @@ export class HistoryRecorder {
   }
 
   async #tick(): Promise<void> {
-    const slot = Math.floor(this.#core.engine.clock.now() / DAY.stepMs) - 1
+    const slot = this.#slotNow()
     const { history } = this
-    if (slot < history.newest('day') - BACK_MAX) {
-      history.cut('day', slot + 1)
-      history.cut('month', Math.floor(slot / PER_MONTH_SLOT) + 1)
+    if (slot < history.newest('day') - FAR) {
+      history.cut('day', slot)
+      history.cut('month', Math.floor(slot / PER_MONTH_SLOT))
+    }
+    const before = this.#slot
+    this.#slot = slot
+    if (this.#skipped && slot > before + FAR) {
+      this.#skipped = false
+      this.#saved?.again()
+      await this.#take('month')
     }
     await this.#take('day')
     if (slot > history.newest('day')) await this.#record(slot)
     await this.#join(slot)
+  }
+
+  /** The newest slot that is over. */
+  #slotNow(): number {
+    return Math.floor(this.#core.engine.clock.now() / DAY.stepMs) - 1
   }
 
   async #record(slot: number): Promise<void> {
@@ -121,7 +139,9 @@ export class HistoryRecorder {
   async #take(step: StepName): Promise<void> {
     if (this.#saved === null) return
     const now = Math.floor(this.#core.engine.clock.now() / STEPS[step].stepMs)
-    for await (const { slot, rows } of this.#saved.read(step))
-      if (slot <= now && !this.#closed) this.history.record(step, slot, rows)
+    for await (const { slot, rows } of this.#saved.read(step)) {
+      if (slot > now) this.#skipped = true
+      else if (!this.#closed) this.history.record(step, slot, rows)
+    }
   }
 }

@@ -32,6 +32,12 @@ export class SavedSlots {
     this.#core = core
   }
 
+  /** Read from the beginning, next time. */
+  again(): void {
+    this.#next.day = 0
+    this.#next.month = 0
+  }
+
   /** The slots that were saved since the last call, by any process. Those that cannot be read are left out. */
   async *read(step: StepName): AsyncGenerator<{ readonly slot: number; readonly rows: readonly Row[] }> {
     const { name } = METRICS_CHANNELS[step]

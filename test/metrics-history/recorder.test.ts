@@ -11,6 +11,8 @@ const STEP = 10_000
 let broker: Broker
 let clock: VirtualClock
 let recorders: HistoryRecorder[]
+/** How far the wall clock is from the one that the test moves. */
+let skewMs = 0
 /** While it is set, describing the broker fails. */
 let down = false
 
@@ -18,9 +20,15 @@ let down = false
 function coreFor(of: Broker): BrokerCore {
   const core = coreOf(of)
   const { engine } = core
+  const steady = clock
   const seen = {
     name: 'file',
-    clock,
+    clock: {
+      now: () => steady.now() + skewMs,
+      elapsed: () => steady.elapsed(),
+      after: steady.after.bind(steady),
+      at: steady.at.bind(steady),
+    },
     consumers: engine.consumers,
     describe: () => (down ? Promise.reject(new Error('down')) : engine.describe()),
     bounds: engine.bounds.bind(engine),
@@ -56,6 +64,7 @@ beforeEach(async () => {
   broker = await connect('memory:', { logger: false })
   clock = new VirtualClock(START_MS)
   recorders = []
+  skewMs = 0
   down = false
   await broker.declare(stream('orders'))
 })
@@ -196,5 +205,66 @@ describe('a recorder', () => {
     const second = await started()
     await pass(1)
     expect(figureOf(second, 'orders', 'published', 2)).toEqual([1, 0])
+  })
+
+  test('that starts while the clock is far behind knows what was recorded before, when the clock is set', async () => {
+    const first = await started()
+    await publish(30)
+    await pass(2)
+    await first.close()
+    recorders = []
+    skewMs = -365 * 86_400_000
+    const second = await started()
+    await publish(10)
+    await pass(3)
+    skewMs = 0
+    await publish(20)
+    await pass(1)
+    expect(figureOf(second, 'orders', 'published', 6)).toEqual([3, 0, null, null, null, 2])
+    await publish(50)
+    await pass(1)
+    expect(figureOf(second, 'orders', 'published', 2)).toEqual([2, 5])
+  })
+
+  test('continues at once when the clock goes back an hour, and forgets the slots of the wrong time', async () => {
+    skewMs = 3_600_000
+    const recorder = await started()
+    await publish(10)
+    await pass(2)
+    skewMs = 0
+    await publish(30)
+    await pass(1)
+    await publish(50)
+    await pass(1)
+    expect(figureOf(recorder, 'orders', 'published', 2)).toEqual([3, 5])
+    expect(recorder.history.newest('day')).toBe(Math.floor(clock.now() / STEP) - 1)
+    // A gateway beside it has the same, and so has one that starts later.
+    const other = await started()
+    expect(figureOf(other, 'orders', 'published', 2)).toEqual([3, 5])
+    await publish(20)
+    await pass(1)
+    for (const each of [recorder, other]) expect(figureOf(each, 'orders', 'published', 3)).toEqual([3, 5, 2])
+  })
+
+  test('passes midnight and the end of a month, also when it starts again there', async () => {
+    clock = new VirtualClock(Date.parse('2026-12-31T23:59:35Z'))
+    const first = await started()
+    for (let slot = 0; slot < 2; slot++) {
+      await publish(10)
+      await pass(1)
+    }
+    await first.close()
+    recorders = []
+    const second = await started()
+    for (let slot = 0; slot < 40; slot++) {
+      await publish(20)
+      await pass(1)
+    }
+    expect(figureOf(second, 'orders', 'published', 42)).toEqual([1, 1, ...Array.from({ length: 40 }, () => 2)])
+    const month = 300_000
+    const toMs = Math.floor(clock.now() / month) * month
+    const saved = []
+    for await (const { data } of broker.read('$metrics.month')) saved.push((data as { slot: number }).slot)
+    expect(saved).toEqual([toMs / month - 2, toMs / month - 1])
   })
 })
