@@ -113,7 +113,7 @@ export interface ConsumerOptions<Event = StoredEvent> {
   /**
    * The time limit of a handler, from its call. When it passes, `ctx.signal` aborts, and the attempt has failed with
    * HANDLER_TIMEOUT, whatever the handler does then. The next attempt waits until the handler has ended. Until then the
-   * handler keeps its key and its slot of `concurrency`.
+   * handler keeps its key and its slot of `concurrency`. A schema that validates asynchronously has the same limit.
    * @default none: handlers may run for hours
    */
   readonly timeout?: Duration

@@ -39,6 +39,19 @@ export class HandlerWatch {
     this.#limits.begin(run)
   }
 
+  /**
+   * The limit includes what comes before the handler: a schema that validates asynchronously may never answer. Rejects
+   * if the limit has passed, or the delivery was taken away.
+   */
+  during<Result>(context: DeliveryContext, work: Promise<Result>): Promise<Result> {
+    this.begin(context)
+    return work.then((result) => {
+      context.refuseAborted()
+      this.end(context)
+      return result
+    })
+  }
+
   /** The handler has ended, or its delivery was taken away. */
   end(run: Run): void {
     this.#limits.end(run)

@@ -222,7 +222,7 @@ export class Runner implements Running, DeliverySink {
 
   /** The left-over handler has ended. Meanwhile the delivery may have been taken away, too, or handed back. */
   #beginLate(context: DeliveryContext): void {
-    if (!this.#isHeld(context)) return
+    if (context.isAborted || !this.#isHeld(context)) return
     this.#begin(context)
     this.#begun()
   }
@@ -260,7 +260,9 @@ export class Runner implements Running, DeliverySink {
           ? undecoded(context.delivery)
           : this.#decoder.decode(context.delivery, context.channel)
       const result =
-        event instanceof Promise ? event.then((decoded) => this.#give(decoded, context)) : this.#give(event, context)
+        event instanceof Promise
+          ? (this.#watch?.during(context, event) ?? event).then((decoded) => this.#give(decoded, context))
+          : this.#give(event, context)
       this.#await(result, context)
     } catch (error) {
       this.#settlement.failed(context, error)
@@ -270,7 +272,7 @@ export class Runner implements Running, DeliverySink {
   #prepare(context: DeliveryContext): StoredEvent | Promise<StoredEvent> {
     const event = this.#decoder.decode(context.delivery, context.channel)
     return event instanceof Promise
-      ? event.then((decoded) => this.#checked(decoded, context))
+      ? (this.#watch?.during(context, event) ?? event).then((decoded) => this.#checked(decoded, context))
       : this.#checked(event, context)
   }
 
@@ -282,6 +284,7 @@ export class Runner implements Running, DeliverySink {
   }
 
   #gather(batcher: Batcher, event: StoredEvent, context: DeliveryContext): void {
+    context.refuseAborted()
     const route = this.#handlers.batchRoute(event)
     if (route === null) this.#await(this.#give(event, context), context)
     else batcher.add(route, event, context)
@@ -289,7 +292,7 @@ export class Runner implements Running, DeliverySink {
 
   /** Whether the delivery was not taken away or handed back meanwhile. */
   #isHeld(context: DeliveryContext): boolean {
-    return !context.isAborted && contextOf(context.delivery) === context
+    return contextOf(context.delivery) === context
   }
 
   /** Call the handlers of an event, after the state of its key is loaded if the consumer keeps any. */

@@ -181,12 +181,14 @@ function decodedBy(
 
 function upcastBy(upcast: EarlierVersion['upcast'], data: unknown, event: JudgedEvent, to: number): unknown {
   let made: unknown
+  let promise: Promise<unknown> | null
   try {
     made = (upcast as (data: unknown) => unknown)(data)
+    promise = promiseOf(made)
   } catch (cause) {
     throw upcastFailed(event, to, `threw: ${messageOf(cause)}`, cause)
   }
-  if (promiseOf(made) === null) return made
+  if (promise === null) return made
   watchAnswer(made)
   const why = 'returned a promise: it must return the data itself, so that the same event always reads the same'
   throw upcastFailed(event, to, why, undefined)

@@ -1,7 +1,7 @@
 /** Clause 4 and 11: what a handler's time limit counts, and what waits for a handler that has passed it. */
 import { describe, expect, test } from 'vitest'
 import { TimeLimits } from '../../src/consumer/time-limits.ts'
-import { consumer, isMillraceError } from '../../src/index.ts'
+import { consumer, type EventDefinition, event, isMillraceError, stream } from '../../src/index.ts'
 import { VirtualClock } from '../../src/testing/virtual-clock.ts'
 import { Gate, keyed, Noted, notes, open } from './fixture.ts'
 
@@ -73,6 +73,34 @@ describe('after the limit', () => {
       message: 'the handler took longer than 1000 ms',
     })
     expect(await started.stop()).toMatchObject({ completed: 0, deadLettered: 1 })
+  })
+
+  test.each(['single', 'batch'])('an asynchronous schema that never answers has failed, too: %s', async (how) => {
+    const { broker, clock, alarms } = open()
+    let answer: (() => void) | null = null
+    let hangs = false
+    const validate = (value: unknown): { value: number } | Promise<{ value: number }> =>
+      hangs
+        ? new Promise((resolve) => (answer = () => resolve({ value: value as number })))
+        : { value: value as number }
+    const Late: EventDefinition<'late', number, number> = event('late', {
+      '~standard': { version: 1, vendor: 'test', validate },
+    })
+    const lates = stream('lates', { events: [Late] })
+    await broker.publish(lates, Late(1))
+    hangs = true
+    const handled: unknown[] = []
+    const worker = consumer('worker', lates, { timeout: '1s', retry: { ...QUICK, attempts: 1 } })
+    if (how === 'single') worker.on(Late, ({ data }) => void handled.push(data))
+    else worker.onBatch(Late, { size: 10 }, (events) => void handled.push(...events))
+    await broker.start(worker)
+    await clock.pass(60_000)
+    expect(alarms.map(({ code }) => code)).toEqual(['HANDLER_TIMEOUT'])
+    const respond = answer as (() => void) | null
+    respond?.()
+    await clock.pass(1000)
+    expect(handled).toEqual([])
+    expect(await broker.deadLetters('worker').list()).toMatchObject([{ failure: { code: 'HANDLER_TIMEOUT' } }])
   })
 
   test('a handler that continues raises an alarm that names it, until it ends', async () => {

@@ -16,6 +16,11 @@ function stored(data: unknown, attributes: object = {}): StoredEvent {
   return { specversion: '1.0', id: '1', source: '/', type: 'paid', data, offset: 0, ...attributes } as StoredEvent
 }
 
+const trap = (): never => {
+  throw new Error('trap')
+}
+const hostile = (): object => new Proxy({}, { get: trap, has: trap, getPrototypeOf: trap, ownKeys: trap })
+
 const read = (given: StoredEvent, definition: Parameters<typeof inNewest>[0] = Paid): unknown =>
   inNewest(definition, given, given, 'handled')
 
@@ -51,6 +56,20 @@ describe('the version of an event', () => {
 })
 
 describe('an event of an earlier version', () => {
+  it.each<[string, () => unknown]>([
+    ['throws undefined', () => { throw undefined }], // biome-ignore format: a line each
+    ['throws a proxy whose traps throw', () => { throw hostile() }], // biome-ignore format: a line each
+    ['returns a promise that rejects', () => Promise.reject(new Error('unseen'))],
+    ['returns a thenable', () => Object.defineProperty({}, 'then', { value: () => undefined })],
+    ['returns an object whose then throws', () => Object.defineProperty({}, 'then', { get: trap })],
+    ['returns a proxy whose traps throw', hostile],
+    ['returns nothing', () => undefined],
+    ['calls itself without end', function again(): unknown { return [again()] }], // biome-ignore format: a line each
+  ])('has failed with a typed error when its upcast %s', (_, upcast) => {
+    const Odd = First.nextVersion(2, z.object({ cents: z.int() }), upcast as never)
+    expect(() => read(stored({ euros: 1 }), Odd)).toThrow(expect.objectContaining({ code: 'UPCAST_FAILED' }))
+  })
+
   it('is changed version by version, and decoded by the newest schema', () => {
     const given = stored({ euros: 2.5 })
     expect(read(given)).toMatchObject({ data: { cents: 250, currency: 'EUR' }, dataversion: 3 })
