@@ -1,6 +1,7 @@
 /** The cases, in the order of the table. */
 import type { Case } from './case.ts'
 import { backlog } from './cases/backlog.ts'
+import { capacity } from './cases/capacity.ts'
 import { ceilings } from './cases/ceilings.ts'
 import { endToEnd } from './cases/end-to-end.ts'
 import { engines } from './cases/engines.ts'
@@ -34,6 +35,7 @@ export const CASES: readonly Case[] = [
   engines,
   remote,
   processes,
+  capacity,
   memory,
   opening,
   idle,
