@@ -1,4 +1,5 @@
 /** Clause 4 and 11: what a handler's time limit counts, and what waits for a handler that has passed it. */
+import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { describe, expect, test } from 'vitest'
 import { TimeLimits } from '../../src/consumer/time-limits.ts'
 import { consumer, type EventDefinition, event, isMillraceError, stream } from '../../src/index.ts'
@@ -83,9 +84,8 @@ describe('after the limit', () => {
       hangs
         ? new Promise((resolve) => (answer = () => resolve({ value: value as number })))
         : { value: value as number }
-    const Late: EventDefinition<'late', number, number> = event('late', {
-      '~standard': { version: 1, vendor: 'test', validate },
-    })
+    const schema: StandardSchemaV1<number, number> = { '~standard': { version: 1, vendor: 'test', validate } }
+    const Late: EventDefinition<'late', number, number> = event('late', schema)
     const lates = stream('lates', { events: [Late] })
     await broker.publish(lates, Late(1))
     hangs = true
