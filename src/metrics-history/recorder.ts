@@ -4,7 +4,7 @@
  *
  * A slot that another process has saved already is taken from there. When the clock goes back a little, nothing is
  * recorded until it has passed the newest slot; when it goes back far, the slots after it are forgotten. When it goes
- * forward far, as on a machine that starts without the time, saved slots that seemed to be of the future are read again.
+ * forward far (a machine that starts without the time), saved slots that seemed to be of the future are read again.
  */
 import { isMillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
