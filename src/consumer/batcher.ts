@@ -4,6 +4,9 @@
  * A consumer whose only handler takes batches may have several events of a key in one batch, in order. Its batches run
  * one after the other. A consumer with several handlers has one event of a key in flight at a time. Batches of
  * different handlers run side by side.
+ *
+ * With `by: 'key'` (clause 21), a batch has events of one key only. Each key then has a gathering of its own, with its
+ * own wait, and batches of different keys run side by side. The batches of one key run one after the other.
  */
 import type { Clock } from '../base/clock.ts'
 import { MillraceError } from '../base/errors.ts'
@@ -34,9 +37,11 @@ interface Item {
 
 interface Gathering {
   readonly route: BatchRoute
+  /** The lane of its events, where the route gathers by key; else null. */
+  readonly lane: string | null
   items: Item[]
   cancelWait: (() => void) | null
-  /** A batch of the route runs, and the next one waits for it. */
+  /** A batch of it runs, and the next one waits for that. */
   running: boolean
 }
 
@@ -46,7 +51,7 @@ export class Batcher {
   readonly #host: BatcherHost
   readonly #plan: ConsumerPlan
   readonly #credit: number
-  readonly #gatherings = new Map<BatchRoute, Gathering>()
+  readonly #gatherings = new Map<BatchRoute, Map<string | null, Gathering>>()
   #held = 0
   /** The consumer stops: no batch waits for more events. */
   #flushing = false
@@ -58,11 +63,33 @@ export class Batcher {
     this.#credit = Math.max(plan.concurrency, sizeMax)
     this.#host = host
     this.#plan = plan
-    for (const route of batchRoutes) this.#gatherings.set(route, { route, items: [], cancelWait: null, running: false })
+    for (const route of batchRoutes) this.#gatherings.set(route, new Map())
+  }
+
+  *#all(): Generator<Gathering> {
+    for (const gatherings of this.#gatherings.values()) yield* gatherings.values()
+  }
+
+  #gatheringOf(route: BatchRoute, { delivery }: DeliveryContext): Gathering {
+    const gatherings = this.#gatherings.get(route) as Map<string | null, Gathering>
+    const lane = route.batch.byKey ? laneOf(delivery, this.#plan) : null
+    let gathering = gatherings.get(lane)
+    if (gathering === undefined) {
+      gathering = { route, lane, items: [], cancelWait: null, running: false }
+      gatherings.set(lane, gathering)
+    }
+    return gathering
+  }
+
+  /** Forget a gathering in which nothing is left. */
+  #forgetEmpty({ route, lane, items, running, cancelWait }: Gathering): void {
+    if (items.length > 0 || running || lane === null) return
+    cancelWait?.()
+    this.#gatherings.get(route)?.delete(lane)
   }
 
   add(route: BatchRoute, event: StoredEvent, context: DeliveryContext): void {
-    const gathering = this.#gatherings.get(route) as Gathering
+    const gathering = this.#gatheringOf(route, context)
     gathering.items.push({ event, context, atMs: this.#host.clock.elapsed() })
     this.#held++
     if (gathering.items.length >= route.batch.size) this.#run(gathering)
@@ -70,7 +97,7 @@ export class Batcher {
 
   /** Called when all deliveries of one call of `deliver` have been added. */
   delivered(): void {
-    for (const gathering of this.#gatherings.values()) {
+    for (const gathering of [...this.#all()]) {
       const [oldest] = gathering.items
       if (oldest === undefined) continue
       const leftMs = oldest.atMs + gathering.route.batch.waitMs - this.#host.clock.elapsed()
@@ -88,7 +115,7 @@ export class Batcher {
   /** How many events wait until their batch is full or its wait is over. */
   get gathered(): number {
     let count = 0
-    for (const { items, cancelWait } of this.#gatherings.values()) if (cancelWait !== null) count += items.length
+    for (const { items, cancelWait } of this.#all()) if (cancelWait !== null) count += items.length
     return count
   }
 
@@ -96,17 +123,19 @@ export class Batcher {
   takeBehind(failed: Delivery): Delivery[] {
     const lane = laneOf(failed, this.#plan)
     if (lane === null) return []
-    const gathered = [...this.#gatherings.values()].flatMap(({ items }) => items.map(({ context }) => context.delivery))
+    const gathered = [...this.#all()].flatMap(({ items }) => items.map(({ context }) => context.delivery))
     const behind = gathered.filter((delivery) => laneOf(delivery, this.#plan) === lane)
     for (const delivery of behind) this.forget(delivery)
     return behind
   }
 
   forget(delivery: Delivery): void {
-    for (const gathering of this.#gatherings.values()) {
+    for (const gathering of [...this.#all()]) {
       const kept = gathering.items.filter((item) => item.context.delivery !== delivery)
+      if (kept.length === gathering.items.length) continue
       this.#held -= gathering.items.length - kept.length
       gathering.items = kept
+      this.#forgetEmpty(gathering)
     }
   }
 
@@ -123,6 +152,7 @@ export class Batcher {
       this.#held -= items.length
       this.#host.settle(contexts, outcomes)
       if (gathering.items.length > 0) this.delivered()
+      else this.#forgetEmpty(gathering)
     })
     for (const context of contexts) context.running = running
   }

@@ -361,10 +361,17 @@ export interface BatchOptions {
   /** The largest number of events in a batch, 1 to 10,000. */
   readonly size: number
   /**
-   * How long to wait until a batch is full.
+   * How long to wait until a batch is full, from its first event.
    * @default 0: a batch takes the events that are available
    */
   readonly wait?: Duration
+  /**
+   * `'key'`: a batch has events of one key only (`ctx.key`), and each key waits for itself. Batches of different keys
+   * run side by side, those of one key one after the other. Events without a key make batches together. `concurrency`
+   * is how many events all batches have together.
+   * @default none: a batch has events of any keys
+   */
+  readonly by?: 'key'
 }
 
 /** A running instance of a consumer. `await using` stops it. */

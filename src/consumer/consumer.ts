@@ -100,12 +100,12 @@ export class Consumer<
    */
   onBatch<D extends Definition>(event: D, options: BatchOptions, handler: BatchHandler<EventOf<D>, Context>): this
   onBatch(event: AnyEventDefinition, options: BatchOptions, handler: BatchHandler<never, never>): this {
-    knownOptions(options, ['size', 'wait'], `onBatch of consumer "${this.name}"`)
+    knownOptions(options, ['size', 'wait', 'by'], `onBatch of consumer "${this.name}"`)
     const size = wholeNumber(options.size, 'size', 1, LIMITS.handlerBatchMax)
     this.#add({
       ...this.#target(event, 'onBatch'),
       handler: handler as BatchHandler<never>,
-      batch: { size, waitMs: durationMs(options.wait ?? 0, 'wait') },
+      batch: { size, waitMs: durationMs(options.wait ?? 0, 'wait'), byKey: byKeyOf(this.name, options.by) },
     })
     return this
   }
@@ -304,6 +304,12 @@ export function consumer<const C extends ConsumerChannels>(
 ): Consumer<DefinitionsIn<C>>
 export function consumer(name: string, channels: ConsumerChannels, options: ConsumerOptions<never> = {}): Consumer {
   return new Consumer(name, (Array.isArray(channels) ? channels : [channels]) as readonly (Channel | string)[], options)
+}
+
+function byKeyOf(name: string, by: unknown): boolean {
+  if (by === undefined || by === 'key') return by === 'key'
+  const message = `by in onBatch of consumer "${name}" is 'key', or absent; it is ${shown(by)}`
+  throw new MillraceError('INVALID_OPTION', message, { option: 'by' })
 }
 
 type ConsumerChannels = Channel | string | readonly (Channel | string)[]

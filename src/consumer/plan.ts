@@ -34,7 +34,7 @@ export interface Route {
 
 export interface BatchRoute extends Omit<Route, 'handler' | 'batch'> {
   readonly handler: BatchHandler<never>
-  readonly batch: { readonly size: number; readonly waitMs: number }
+  readonly batch: { readonly size: number; readonly waitMs: number; readonly byKey: boolean }
 }
 
 /** The options of a breaker, checked. */

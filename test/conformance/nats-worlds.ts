@@ -5,6 +5,7 @@ import { natsKind } from '../../scripts/engines/engines.ts'
 import { Server, type ServerKind } from '../../scripts/engines/server.ts'
 import type { Broker } from '../../src/broker/broker.ts'
 import type { Engine } from '../../src/broker/engine.ts'
+import { natsCapabilities } from '../../src/engines/nats/capabilities.ts'
 import { NatsBackend } from '../../src/engines/nats/nats-backend.ts'
 import { parseNatsUrl } from '../../src/engines/nats/nats-url.ts'
 import { ExternalLogEngine } from '../../src/external-log/external-log-engine.ts'
@@ -71,7 +72,10 @@ class NatsWorld implements ConformanceWorld {
 }
 
 /** Worlds whose channels have this many partitions, on one server for the whole file. */
-export function natsWorlds(kind: ServerKind, query: string): Pick<ConformanceHarness, 'open' | 'lacks'> {
+export function natsWorlds(
+  kind: ServerKind,
+  query: string,
+): Pick<ConformanceHarness, 'open' | 'lacks' | 'capabilities'> {
   let started: Promise<{ readonly server: Server; readonly admin: NatsConnection }> | null = null
   const start = async (): Promise<{ readonly server: Server; readonly admin: NatsConnection }> => {
     const server = await Server.start(kind)
@@ -89,5 +93,6 @@ export function natsWorlds(kind: ServerKind, query: string): Pick<ConformanceHar
       return new NatsWorld(server, admin, query)
     },
     lacks: NO_OWN_KEY_ON_SERVERS,
+    capabilities: natsCapabilities({ known: 'declared', how: 'the test starts the server' }),
   }
 }

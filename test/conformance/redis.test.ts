@@ -1,7 +1,9 @@
 /** The contract on a real Redis, each scenario under a prefix of its own. */
+
 import { afterAll, beforeAll, describe } from 'vitest'
 import { redisKind } from '../../scripts/engines/engines.ts'
 import { Server } from '../../scripts/engines/server.ts'
+import { redisCapabilities } from '../../src/engines/redis/capabilities.ts'
 import { conformance } from '../../src/testing/conformance/conformance.ts'
 import { kindOf } from '../engines/servers.ts'
 import { NO_OWN_KEY_ON_SERVERS } from './own-key-lacks.ts'
@@ -26,6 +28,7 @@ describe.skipIf(kind === undefined)('redis', () => {
       test: sideBySide,
       open: () => new RedisWorld(server.url, 4),
       lacks: NO_OWN_KEY_ON_SERVERS,
+      capabilities: redisCapabilities({ support: 'native', reason: 'the test starts the server' }, 4),
       ...PATIENT,
       exempt: {
         '06-dead-letter/block-holds-back-everything': ORDER,

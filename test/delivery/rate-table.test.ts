@@ -42,10 +42,10 @@ test('random events through restarts, jumps of the wall clock and sweeps', async
         table = open()
       }
       if (table.hasRoom('k')) {
-        table.begin('k', false)
+        table.begin('k', 'k', false)
         begun.push(clock.elapsed())
       }
-      if (random.chance(0.1)) for (let n = 0; n < 20; n++) table.begin(`other-${step}-${n}`, false)
+      if (random.chance(0.1)) for (let n = 0; n < 20; n++) table.begin(`other-${step}-${n}`, 'x', false)
     }
     expect(begun.length, `seed ${seed}`).toBeGreaterThan(3)
     expect(excess(begun, size.burst, eachMs), `seed ${seed}`).toBeLessThan(0.001)
@@ -56,7 +56,7 @@ test('a waiting event is woken when its key has room, and a key that is idle lea
   const records = new Records()
   const clock = new SimClock(0, 0)
   const table = new RateTable('r', { max: 1, perMs: 100, burst: 1 }, { ...records, clock })
-  table.begin('k', false)
+  table.begin('k', 'k', false)
   expect(table.hasRoom('k')).toBe(false)
   const woken: number[] = []
   table.wait('k', 'place', () => void woken.push(clock.elapsed()))
@@ -66,9 +66,9 @@ test('a waiting event is woken when its key has room, and a key that is idle lea
   await clock.pass(1)
   expect(woken).toEqual([100])
   await clock.pass(100)
-  for (let n = 0; n < 3000; n++) table.begin(`many-${n}`, false)
+  for (let n = 0; n < 3000; n++) table.begin(`many-${n}`, 'x', false)
   await clock.pass(200)
-  for (let n = 0; n < 3000; n++) table.begin(`more-${n}`, false)
+  for (let n = 0; n < 3000; n++) table.begin(`more-${n}`, 'x', false)
   expect(records.all.has('l/r/k')).toBe(false)
   expect(table.keys).toBeLessThan(4200)
 })
@@ -77,7 +77,7 @@ test('a wall clock that was set back while nothing ran does not stop a key for l
   const records = new Records()
   const size = { max: 1, perMs: 100, burst: 3 }
   const before = new RateTable('r', size, { ...records, clock: new SimClock(0, 1_000_000) })
-  for (let n = 0; n < 3; n++) before.begin('k', false)
+  for (let n = 0; n < 3; n++) before.begin('k', 'k', false)
   const clock = new SimClock(0, 0)
   const table = new RateTable('r', size, { ...records, clock })
   expect(table.held('k').dueAtMs).toBeLessThanOrEqual(100)

@@ -6,11 +6,11 @@ import { type ConformanceHarness, conformance } from '../../src/testing/conforma
 import { connected } from '../conformance/connected.ts'
 import { NO_OWN_KEY_ON_SERVERS } from '../conformance/own-key-lacks.ts'
 import { sideBySide } from '../conformance/side-by-side.ts'
-import { MemoryBackend, MemoryServer } from './memory-backend.ts'
+import { MemoryBackend, MemoryServer, servedCapabilities } from './memory-backend.ts'
 
 const ORDER = 'it looks at the order over keys, which several partitions do not keep; run with one partition below'
 
-function worlds(partitions: number): Pick<ConformanceHarness, 'open' | 'lacks'> {
+function worlds(partitions: number): Pick<ConformanceHarness, 'open' | 'lacks' | 'capabilities'> {
   return {
     open: () => {
       const server = new MemoryServer()
@@ -21,6 +21,7 @@ function worlds(partitions: number): Pick<ConformanceHarness, 'open' | 'lacks'> 
         openEngine,
       }
     },
+    capabilities: servedCapabilities,
     lacks: { ...NO_OWN_KEY_ON_SERVERS, crash: 'the process and its server are one', disk: 'it has none' },
   }
 }

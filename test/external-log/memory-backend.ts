@@ -51,9 +51,19 @@ export interface Faults {
   wait?(call: string): Promise<void> | undefined
 }
 
+const refused = { support: 'refused', reason: 'the engine over servers refuses it' } as const
+
+/** What an engine over servers can do, with a server in memory. */
+export const servedCapabilities: Capabilities = {
+  ...memoryCapabilities,
+  1: { support: 'native', reason: 'none' },
+  19: refused,
+  21: refused,
+}
+
 export class MemoryBackend implements LogBackend {
   readonly name = 'memory-log'
-  readonly capabilities: Capabilities = memoryCapabilities
+  readonly capabilities: Capabilities = servedCapabilities
   readonly limits: LogBackend['limits'] = { batchEvents: 65_536, entryBytes: 2_000_000, keepsTimes: true }
   readonly #server: MemoryServer
   readonly #faults: Faults

@@ -205,7 +205,7 @@ export class Instance implements Subscription, HoldingInstance {
 
   take(delivery: HeldDelivery, reserved: boolean): void {
     if (!reserved) this.#credit--
-    if (this.flow !== null) delivery.permitted(this.flow.begin(delivery, reserved))
+    if (this.flow !== null) delivery.permitted(this.flow.begin(delivery, this.tally.id, reserved))
     this.held.add(delivery)
     this.keys.take(delivery.key, delivery.cursor)
     this.#outbox.push(delivery)

@@ -2,6 +2,9 @@
 import type { LimitSize } from '../../broker/limits.ts'
 import { type Held, type LimitTable, Waiting, type Wake, wakeAll } from './limit-table.ts'
 
+/** Unused keys are looked for after the table has grown by this number. */
+const SWEEP_EACH = 1000
+
 interface Entry {
   running: number
   readonly waiting: Waiting
@@ -12,6 +15,7 @@ export class ConcurrencyTable implements LimitTable {
   readonly name: string
   #size: LimitSize
   readonly #byKey = new Map<string, Entry>()
+  #sweepAt = SWEEP_EACH
 
   constructor(name: string, size: LimitSize) {
     this.name = name
@@ -44,10 +48,18 @@ export class ConcurrencyTable implements LimitTable {
   #entry(key: string): Entry {
     let entry = this.#byKey.get(key)
     if (entry === undefined) {
+      if (this.#byKey.size >= this.#sweepAt) this.#sweep()
       entry = { running: 0, waiting: new Waiting() }
       this.#byKey.set(key, entry)
     }
     return entry
+  }
+
+  /** Remove keys that nothing uses. What was woken for them has not asked again. */
+  #sweep(): void {
+    for (const [key, { running, waiting }] of this.#byKey)
+      if (running <= 0 && waiting.size === 0) this.#byKey.delete(key)
+    this.#sweepAt = this.#byKey.size + SWEEP_EACH
   }
 
   hasRoom(key: string): boolean {
@@ -58,15 +70,17 @@ export class ConcurrencyTable implements LimitTable {
     this.#entry(key).waiting.add(place, wake)
   }
 
-  begin(key: string): void {
-    this.#entry(key).running++
+  begin(key: string, place: string): void {
+    const entry = this.#entry(key)
+    entry.running++
+    entry.waiting.served(place)
   }
 
   end(key: string): void {
     const entry = this.#entry(key)
     entry.running--
     wakeAll(entry.waiting, () => this.#room(entry))
-    if (entry.running <= 0 && entry.waiting.size === 0) this.#byKey.delete(key)
+    if (entry.running <= 0 && entry.waiting.idle) this.#byKey.delete(key)
   }
 
   held(): Held {

@@ -88,13 +88,17 @@ export class Flow {
     return true
   }
 
-  /** The event begins. `counted`: it began under an earlier owner of the data. */
-  begin(of: LimitedEvent, counted: boolean): Permit {
+  /**
+   * The event begins in an instance, which waits for limits without a key. `counted`: it began under an earlier owner
+   * of the data.
+   */
+  begin(of: LimitedEvent, instance: string, counted: boolean): Permit {
     const permit = this.#permitOf(of)
     this.#asked = null
-    for (const [index, [, table]] of this.#limits.entries()) {
+    const place = this.keyed ? placeOf(this.#consumer, of.channel, of.offset) : ''
+    for (const [index, [{ keyOf }, table]] of this.#limits.entries()) {
       const key = permit[index] as string | null
-      if (key !== null) table.begin(key, counted)
+      if (key !== null) table.begin(key, keyOf === undefined ? instance : place, counted)
     }
     return permit
   }

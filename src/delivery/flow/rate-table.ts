@@ -139,9 +139,10 @@ export class RateTable implements LimitTable {
     })
   }
 
-  begin(key: string, counted: boolean): void {
+  begin(key: string, place: string, counted: boolean): void {
     if (counted) return
     const entry = this.#entry(key)
+    entry.waiting.served(place)
     const { clock, write } = this.#host
     const now = clock.elapsed()
     entry.idleAtMs = Math.max(entry.idleAtMs, now) + this.#eachMs
