@@ -11,6 +11,8 @@ const openNats: EngineOpener = async (url, options) =>
   (await import('./engines/nats/open.ts')).openNatsEngine(url, options)
 const openRedis: EngineOpener = async (url, options) =>
   (await import('./engines/redis/open.ts')).openRedisEngine(url, options)
+const openPostgres: EngineOpener = async (url, options) =>
+  (await import('./engines/postgres/open.ts')).openPostgresEngine(url, options)
 const openFile: EngineOpener = async (url, options) => {
   if (options.readOnly === true) return (await import('./engines/embedded/open.ts')).openFileReader(url)
   return (await import('./engines/embedded/shared-directory.ts')).openSharedEngine(url, options)
@@ -27,7 +29,7 @@ const loadSchedules: SchedulesLoader = async (broker, core) =>
  *   takes over when the owner dies.
  * - `ws://host`, `wss://host`, `unix:PATH`: a Millrace server.
  * - `nats://host`, `tls://host`: NATS JetStream. `redis://host`, `rediss://host`: Redis. `kafka://host`: Kafka.
- *   Several hosts are joined by commas. The pages in docs/engines list the other parts of the URL. Each engine needs
+ *   `postgres://host/database`: Postgres. Several hosts are joined by commas. The pages in docs/engines list the other parts of the URL. Each engine needs
  *   its client library, which is loaded when its URL is used.
  *
  * @throws UNKNOWN_ENGINE when the URL has another scheme · INVALID_OPTION when an option or a part of the URL is wrong
@@ -61,6 +63,8 @@ export const connect: (url: string | URL, options?: ConnectOptions) => Promise<B
     tls: { open: openNats },
     redis: { open: openRedis },
     rediss: { open: openRedis },
+    postgres: { open: openPostgres },
+    postgresql: { open: openPostgres },
     kafka: { open: async (url, options) => (await import('./engines/kafka/open.ts')).openKafkaEngine(url, options) },
   },
   loadSchedules,

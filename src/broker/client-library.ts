@@ -21,9 +21,10 @@ export const CLIENT_LIBRARIES: Readonly<Record<ClientLibrary, Supported>> = {
   '@nats-io/transport-node': { engine: 'nats', from: '3.4.0', below: 4 },
   '@platformatic/kafka': { engine: 'kafka', from: '1.35.0', below: 3 },
   ioredis: { engine: 'redis', from: '6.0.0', below: 7 },
+  pg: { engine: 'postgres', from: '8.11.0', below: 9 },
 }
 
-export type ClientLibrary = '@nats-io/transport-node' | '@platformatic/kafka' | 'ioredis'
+export type ClientLibrary = '@nats-io/transport-node' | '@platformatic/kafka' | 'ioredis' | 'pg'
 
 /** Finds and loads a library. Tests provide their own loader. */
 export interface ModuleLoader {

@@ -163,7 +163,7 @@ export interface LogBackend {
   append(channel: string, items: readonly AppendItem[], atomic: boolean): Promise<readonly Appended[]>
   /**
    * Those of the ids that are within the channel's window, with the offsets of their events. Asked for delayed events
-   * only.
+   * only. Calls for one channel are answered in their order: events of one time are stored in it.
    */
   known(channel: string, ids: readonly string[]): Promise<ReadonlyMap<string, number>>
   /**

@@ -1,0 +1,41 @@
+/** The contract on a real Postgres, each scenario in a schema of its own. */
+import { afterAll, beforeAll, describe } from 'vitest'
+import { postgresKind } from '../../scripts/engines/engines.ts'
+import { Server } from '../../scripts/engines/server.ts'
+import { conformance } from '../../src/testing/conformance/conformance.ts'
+import { kindOf } from '../engines/servers.ts'
+import { PostgresWorld } from './postgres-worlds.ts'
+import { sideBySide } from './side-by-side.ts'
+
+const ORDER = 'it looks at the order over keys, which several partitions do not keep; run with one partition below'
+
+const kind = kindOf('postgres', () => postgresKind())
+const PATIENT = { patience: { eventuallyMs: 40_000 }, timeoutMs: 120_000 }
+
+describe.skipIf(kind === undefined)('postgres', () => {
+  let server: Server
+
+  beforeAll(async () => {
+    if (kind !== undefined) server = await Server.start(kind)
+  })
+  afterAll(() => server?.stop())
+
+  describe('four partitions', () => {
+    conformance({
+      test: sideBySide,
+      open: () => new PostgresWorld(server.url, 4),
+      ...PATIENT,
+      exempt: {
+        '06-dead-letter/block-holds-back-everything': ORDER,
+        '06-dead-letter/block-ends-when-the-dead-letter-is-dropped': ORDER,
+        '13-retention/a-consumer-that-is-too-late-goes-on-with-what-is-kept': ORDER,
+      },
+    })
+  })
+
+  describe('one partition', () => {
+    for (const only of ['06-dead-letter/block', '13-retention/a-consumer-that-is-too-late']) {
+      conformance({ test: sideBySide, open: () => new PostgresWorld(server.url, 1), ...PATIENT, only })
+    }
+  })
+})
