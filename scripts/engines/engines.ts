@@ -160,6 +160,8 @@ export function postgresKind(settings: Readonly<Record<string, string>> = {}): S
     user,
     // A clean stop by SIGTERM would wait until all clients have left.
     stopSignal: 'SIGINT',
+    // It would write all tables to disk before.
+    discardSignal: 'SIGQUIT',
     hasChildren: true,
     isReady: (port) => succeeds(join(programs, 'pg_isready'), ['-q', '-h', '127.0.0.1', '-p', String(port)]),
     prepare: async (folder, port) => {

@@ -28,6 +28,8 @@ export interface ServerKind {
   readonly user?: ServerUser
   /** The signal that stops it cleanly. @default 'SIGTERM' */
   readonly stopSignal?: NodeJS.Signals
+  /** The signal that ends it at once, when its data are not needed any more. @default the one that stops it cleanly */
+  readonly discardSignal?: NodeJS.Signals
   /** Whether it works in child processes, which end with it, but do not pause with it. @default false */
   readonly hasChildren?: boolean
   /** Whether it serves clients. @default when it accepts connections */
@@ -137,8 +139,12 @@ export class Server {
 
   /** End it cleanly. Its folder stays. */
   async halt(): Promise<void> {
+    await this.#end(this.#kind.stopSignal ?? 'SIGTERM')
+  }
+
+  async #end(signal: NodeJS.Signals): Promise<void> {
     this.resume()
-    this.#child?.kill(this.#kind.stopSignal ?? 'SIGTERM')
+    this.#child?.kill(signal)
     const force = setTimeout(() => this.#child?.kill('SIGKILL'), STOP_MS)
     await this.#ended
     clearTimeout(force)
@@ -146,7 +152,7 @@ export class Server {
 
   /** End it, and remove its folder. */
   async stop(): Promise<void> {
-    await this.halt()
+    await this.#end(this.#kind.discardSignal ?? this.#kind.stopSignal ?? 'SIGTERM')
     process.removeListener('exit', this.#atExit)
     rmSync(this.folder, { recursive: true, force: true })
   }

@@ -413,6 +413,16 @@ command(
   .option('--quiet <time>', 'with --follow: how long nothing must have changed (default: 3s)')
   .action(run(async (options) => (await import('./copy-command.ts')).copyCommand(options as never)))
 
+command(
+  program,
+  'tables',
+  'make the tables of Millrace in a Postgres, or print the statements',
+  'millrace tables --url postgres://localhost/shop?schema=events --plan',
+)
+  .addOption(new Option('--url <url>', 'the Postgres, as connect() takes it').env('BROKER_URL'))
+  .option('--plan', 'print the statements; make nothing')
+  .action(run(async (options) => (await import('./tables-command.ts')).tablesCommand(options as never)))
+
 withData(
   command(
     program,

@@ -1,6 +1,6 @@
 /** Errors of Postgres and its client library, as Millrace errors. */
 import { type ErrorCode, isMillraceError, MillraceError } from '../../base/errors.ts'
-import { NO_CHANNEL } from './functions.ts'
+import { NO_CHANNEL } from './functions/constants.ts'
 
 /** The beginnings of SQLSTATEs, with the Millrace code and what to do. */
 const STATES: readonly (readonly [begin: string, code: ErrorCode, advice: string])[] = [

@@ -16,7 +16,7 @@
  * No row is updated for each event: a table that is only added to stays fast while an old transaction keeps Postgres
  * from cleaning up.
  */
-import { FUNCTIONS } from './functions.ts'
+import { FUNCTIONS } from './functions/functions.ts'
 
 /** The version of these tables and functions. Another version is not worked with. */
 export const TABLES_VERSION = 1
@@ -77,8 +77,7 @@ CREATE TABLE $S.members (
 CREATE TABLE $S.dropped (name text NOT NULL);
 `
 
-/** The statements that make the tables and functions in a schema, in one transaction. */
+/** The statements that make the tables and functions in a schema. */
 export function tablesSql(schema: string): string {
-  const own = `${TABLES}${FUNCTIONS}\nINSERT INTO $S.meta VALUES (${TABLES_VERSION});\n`
-  return `CREATE SCHEMA IF NOT EXISTS ${schema};\n${own.replaceAll('$S', schema)}`
+  return `${TABLES}${FUNCTIONS}\nINSERT INTO $S.meta VALUES (${TABLES_VERSION});\n`.replaceAll('$S', schema)
 }
