@@ -22,6 +22,8 @@ const SPEED: Readonly<Record<string, readonly [number, number, number]>> = {
   'millrace on nats': [1500, 8000, 20_000],
   kafka: [500, 15_000, 30_000],
   'millrace on kafka': [500, 15_000, 30_000],
+  postgres: [300, 10_000, 15_000],
+  'millrace on postgres': [300, 8000, 15_000],
   bullmq: [1500, 10_000, 12_000],
   'pg-boss': [400, 1500, 1500],
 }

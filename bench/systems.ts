@@ -4,13 +4,14 @@
  */
 import type { OpenSystem, Peer } from './system.ts'
 
-export const PEER_NAMES = ['redis', 'redis-4', 'nats', 'nats-synced', 'kafka', 'bullmq', 'pg-boss'] as const
+export const PEER_NAMES = ['redis', 'redis-4', 'nats', 'nats-synced', 'kafka', 'bullmq', 'postgres', 'pg-boss'] as const
 
 /** Millrace's engines over other brokers, each with the plain program that does the same work on the same server. */
 export const ENGINE_PAIRS: readonly (readonly [engine: string, plain: string])[] = [
   ['millrace on nats', 'nats-synced'],
   ['millrace on kafka', 'kafka'],
   ['millrace on redis', 'redis'],
+  ['millrace on postgres', 'postgres'],
 ]
 
 export async function peerOf(name: string): Promise<Peer | null> {
@@ -33,6 +34,10 @@ export async function peerOf(name: string): Promise<Peer | null> {
       return (await import('./peers/kafka.ts')).millraceOnKafka
     case 'bullmq':
       return (await import('./peers/bullmq.ts')).bullmq
+    case 'postgres':
+      return (await import('./peers/postgres.ts')).postgres
+    case 'millrace on postgres':
+      return (await import('./peers/postgres.ts')).millraceOnPostgres
     case 'pg-boss':
       return (await import('./peers/pg-boss.ts')).pgBoss
     default:

@@ -3,6 +3,8 @@ import type { Capabilities } from '../../src/broker/capabilities.ts'
 import { fileCapabilities, memoryCapabilities } from '../../src/engines/embedded/capabilities.ts'
 import { kafkaCapabilities } from '../../src/engines/kafka/capabilities.ts'
 import { natsCapabilities } from '../../src/engines/nats/capabilities.ts'
+import { postgresCapabilities } from '../../src/engines/postgres/capabilities.ts'
+import { SYNCED as POSTGRES_SYNCED } from '../../src/engines/postgres/server-check.ts'
 import { redisCapabilities } from '../../src/engines/redis/capabilities.ts'
 import { SYNCED } from '../../src/engines/redis/durability.ts'
 
@@ -26,4 +28,9 @@ export const MATRIX_ENGINES: readonly MatrixEngine[] = [
   },
   { name: 'kafka:', test: 'kafka.test.ts', capabilities: kafkaCapabilities('synced') },
   { name: 'redis:', test: 'redis.test.ts', capabilities: redisCapabilities({ support: 'native', reason: SYNCED }, 4) },
+  {
+    name: 'postgres:',
+    test: 'postgres.test.ts',
+    capabilities: postgresCapabilities({ support: 'native', reason: POSTGRES_SYNCED }, 4),
+  },
 ]

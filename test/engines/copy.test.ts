@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
-import { kafkaKind, natsKind, redisKind } from '../../scripts/engines/engines.ts'
+import { kafkaKind, natsKind, postgresKind, redisKind } from '../../scripts/engines/engines.ts'
 import { Server, type ServerKind } from '../../scripts/engines/server.ts'
 import { engineOf } from '../../src/broker/engine-of.ts'
 import { copyBroker } from '../../src/copy/copy.ts'
@@ -21,6 +21,7 @@ const SERVERS: readonly (readonly [name: string, kind: ServerKind | undefined, u
   ],
   ['redis', kindOf('redis', redisKind), (server) => server.url],
   ['kafka', kindOf('kafka', kafkaKind), (server) => server.url],
+  ['postgres', kindOf('postgres', () => postgresKind()), (server) => server.url],
 ]
 
 const MAIN = join(import.meta.dirname, '../../dist/cli/main.js')

@@ -4,8 +4,8 @@
  * NOTIFY takes a lock of the whole database server at commit. So no transaction that stores events notifies: what was
  * stored within some milliseconds is told in one transaction of its own.
  *
- * Where listening does not work, as behind a pooler that gives each transaction another session (PgBouncer), the ends of
- * the watched channels are asked for instead. That is found out by a trial, because a pooler answers LISTEN as if it
+ * Where listening does not work, as behind a pooler that gives each transaction another session (PgBouncer), the
+ * marks of the watched channels are asked for instead. That is found out by a trial, because a pooler answers LISTEN as if it
  * worked.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -30,7 +30,8 @@ export interface NotifierHost {
   readonly schema: string
   /** Notifications of this engine itself are ignored. */
   readonly sender: string
-  ends(channels: readonly string[]): Promise<ReadonlyMap<string, number>>
+  /** A text for each channel that exists; it changes with each append. */
+  marks(channels: readonly string[]): Promise<ReadonlyMap<string, string>>
   /** Called when listening does not work. */
   deaf(): void
 }
@@ -100,12 +101,12 @@ export class AppendNotifier {
 
   /** Listens again after a lost connection, or asks for ends, until it is closed. */
   async #run(): Promise<void> {
-    let known: ReadonlyMap<string, number> = new Map()
+    let known: ReadonlyMap<string, string> = new Map()
     while (!this.#closed) {
       if (this.#hears === 'no') {
-        const ends = await this.#host.ends([...this.#watchers.keys()]).catch(() => known)
-        for (const [channel, next] of ends) if (known.get(channel) !== next) this.#ring(channel, null)
-        known = ends
+        const marks = await this.#host.marks([...this.#watchers.keys()]).catch(() => known)
+        for (const [channel, mark] of marks) if (known.get(channel) !== mark) this.#ring(channel, null)
+        known = marks
         await sleep(POLL_MS, undefined, { ref: false })
       } else if (this.#client === null) {
         await this.#listen().then(

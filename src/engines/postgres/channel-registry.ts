@@ -10,11 +10,21 @@ import type { PostgresLink } from './postgres-link.ts'
 /** The window of ids of emissions into channels without deduplication. */
 const EMITTED = { ageMs: 120_000, count: 100_000 } as const
 
+/** Events that are too old are deleted this share of the kept age later, and at most this much. */
+const AGE_SHARE = 0.05
+const AGE_MS_MAX = 10_000
+
+/** A text for each channel that exists; it changes with each append and each raised floor. */
+export type Marks = (channels: readonly string[]) => Promise<ReadonlyMap<string, string>>
+
 export class ChannelRegistry {
   readonly #schema: string
   readonly #link: PostgresLink
   readonly #damaged: (message: string) => void
-  #limited: readonly string[] = []
+  /** Channels with limits, and the age that each keeps. */
+  #limited: ReadonlyMap<string, number | null> = new Map()
+  /** The mark that a channel had when it was looked at last, and when that was. */
+  readonly #looked = new Map<string, { readonly mark: string; readonly atMs: number }>()
 
   /** `damaged` is called for rows that another client wrote. They are ignored. */
   constructor(schema: string, link: PostgresLink, damaged: (message: string) => void) {
@@ -26,7 +36,8 @@ export class ChannelRegistry {
   async all(): Promise<readonly ChannelEntry[]> {
     const rows = await this.#link.query(`SELECT name, entry FROM ${this.#schema}.channels`, [], 'listing channels')
     const entries = rows.flatMap(([name, text]) => this.#entryIn(name as string, text as string) ?? [])
-    this.#limited = entries.filter(({ spec }) => isLimited(spec)).map(({ spec }) => spec.name)
+    const limited = entries.filter(({ spec }) => isLimited(spec))
+    this.#limited = new Map(limited.map(({ spec }) => [spec.name, spec.retain.ageMs]))
     return entries
   }
 
@@ -70,21 +81,45 @@ export class ChannelRegistry {
   }
 
   /**
-   * Delete what retention does not keep, in channels with limits and in the others given. A failure is repeated with the
-   * next call.
+   * Delete what retention does not keep, in channels with limits and in the others given. A channel that has not changed
+   * is not looked at, unless its events grow too old. A failure is repeated with the next call.
    */
-  async retain(others: Iterable<string>, failures: LastingFailures): Promise<void> {
-    for (const name of new Set([...this.#limited, ...others])) {
-      await this.#kept(`channel "${name}"`, 'retain($1)', [name], failures)
+  async retain(others: readonly string[], marks: Marks, failures: LastingFailures): Promise<void> {
+    const names = [...new Set([...this.#limited.keys(), ...others])]
+    if (names.length === 0) return
+    const found = await marks(names).catch(() => null)
+    // The server is away: whoever needs it says so.
+    if (found === null) return
+    for (const name of names) {
+      const mark = found.get(name)
+      if (mark === undefined) this.#looked.delete(name)
+      else if (this.#isDue(name, mark) && (await this.#kept(`channel "${name}"`, 'retain($1)', [name], failures)))
+        this.#looked.set(name, { mark, atMs: performance.now() })
     }
+  }
+
+  #isDue(name: string, mark: string): boolean {
+    const looked = this.#looked.get(name)
+    if (looked === undefined || looked.mark !== mark) return true
+    const ageMs = this.#limited.get(name) ?? null
+    return ageMs !== null && performance.now() - looked.atMs >= Math.min(ageMs * AGE_SHARE, AGE_MS_MAX)
+  }
+
+  /** Drop the tables of removed channels. */
+  async sweep(failures: LastingFailures): Promise<void> {
     await this.#kept('removed channels', 'sweep()', [], failures)
   }
 
-  async #kept(what: string, call: string, values: readonly Value[], failures: LastingFailures): Promise<void> {
-    await this.#link.query(`SELECT ${this.#schema}.${call}`, values, 'deleting what retention does not keep').then(
-      () => failures.succeeded(what),
-      (error: unknown) => failures.failed(what, error),
-    )
+  /** Whether it was done. */
+  async #kept(what: string, call: string, values: readonly Value[], failures: LastingFailures): Promise<boolean> {
+    try {
+      await this.#link.query(`SELECT ${this.#schema}.${call}`, values, 'deleting what retention does not keep')
+      failures.succeeded(what)
+      return true
+    } catch (error) {
+      failures.failed(what, error)
+      return false
+    }
   }
 }
 

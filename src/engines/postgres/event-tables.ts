@@ -4,6 +4,7 @@
  */
 import type { Appended, AppendItem, Bounds, ReadLimit, StoredRecord } from '../../external-log/log-backend.ts'
 import { KnownIds } from './known-ids.ts'
+import { PartitionBounds } from './partition-bounds.ts'
 import type { Value } from './postgres-client.ts'
 import { channelError } from './postgres-errors.ts'
 import type { PostgresLink, Rows } from './postgres-link.ts'
@@ -11,6 +12,11 @@ import type { PostgresLink, Rows } from './postgres-link.ts'
 export class EventTables {
   readonly #schema: string
   readonly #link: PostgresLink
+  readonly #bounds = new PartitionBounds({
+    marks: (channels) => this.marks(channels),
+    bounds: (channel, partitions) => this.#partitionBounds(channel, partitions),
+    boundsOfAll: (channel) => this.#boundsOfAll(channel),
+  })
   readonly #ids = new KnownIds((channel, ids) => this.#known(channel, ids))
 
   constructor(schema: string, link: PostgresLink) {
@@ -54,10 +60,20 @@ export class EventTables {
     return new Map(rows.map(([id, position]) => [id as string, Number(position)]))
   }
 
-  async bounds(channel: string, partition: number | null): Promise<Bounds> {
-    const text = `SELECT first, next FROM ${this.#schema}.bounds($1, $2)`
-    const [row = []] = await this.#call(channel, text, [channel, partition], 'looking where it ends:')
+  bounds(channel: string, partition: number | null): Promise<Bounds> {
+    return this.#bounds.of(channel, partition)
+  }
+
+  async #boundsOfAll(channel: string): Promise<Bounds> {
+    const text = `SELECT first, next FROM ${this.#schema}.bounds($1)`
+    const [row = []] = await this.#call(channel, text, [channel], 'looking for the end of')
     return { first: Number(row[0]), next: Number(row[1]) }
+  }
+
+  async #partitionBounds(channel: string, partitions: readonly number[]): Promise<ReadonlyMap<number, Bounds>> {
+    const text = `SELECT at, first, next FROM ${this.#schema}.partition_bounds($1, $2)`
+    const rows = await this.#call(channel, text, [channel, partitions], 'looking for the end of')
+    return new Map(rows.map(([at, first, next]) => [Number(at), { first: Number(first), next: Number(next) }]))
   }
 
   async seek(channel: string, partition: number | null, timeMs: number): Promise<number> {
@@ -82,11 +98,11 @@ export class EventTables {
     return Number(row?.[0])
   }
 
-  /** Where channels end: those of the names that exist. */
-  async ends(channels: readonly string[]): Promise<ReadonlyMap<string, number>> {
-    const text = `SELECT channel_name, channel_next FROM ${this.#schema}.ends($1)`
+  /** A text for each channel that exists; it changes with each append and each raised floor. */
+  async marks(channels: readonly string[]): Promise<ReadonlyMap<string, string>> {
+    const text = `SELECT channel_name, mark FROM ${this.#schema}.marks($1)`
     const rows = await this.#link.query(text, [channels], 'looking where channels end')
-    return new Map(rows.map(([name, next]) => [name as string, Number(next)]))
+    return new Map(rows.map(([name, mark]) => [name as string, mark as string]))
   }
 
   async read(channel: string, partition: number | null, from: number, limit: ReadLimit): Promise<StoredRecord[]> {

@@ -74,7 +74,7 @@ export class PostgresBackend implements LogBackend {
     this.#consumerLogs = new ConsumerLogTables(schema, link)
     this.#notifier = new AppendNotifier({
       ...{ connector, link, schema, sender: randomUUID() },
-      ends: (channels) => events.ends(channels),
+      marks: (channels) => events.marks(channels),
       deaf: () =>
         notice(
           'postgres: notifications do not arrive, as behind a pooler: events of other processes are looked for',
@@ -137,9 +137,11 @@ export class PostgresBackend implements LogBackend {
   async #retain(): Promise<void> {
     if (!this.#link.isUp || this.#isRetaining) return
     this.#isRetaining = true
-    const others = ++this.#retentions % RETAIN_OTHERS_EVERY === 0 ? [...this.#touched] : []
-    if (others.length > 0) this.#touched.clear()
-    await this.#registry.retain(others, this.#alarms.retention)
+    const all = ++this.#retentions % RETAIN_OTHERS_EVERY === 0
+    const others = all ? [...this.#touched] : []
+    if (all) this.#touched.clear()
+    await this.#registry.retain(others, (names) => this.#events.marks(names), this.#alarms.retention)
+    if (all) await this.#registry.sweep(this.#alarms.retention)
     this.#isRetaining = false
   }
 

@@ -37,6 +37,7 @@ export interface Pool {
   connect(): Promise<PooledClient>
   end(): Promise<void>
   on(event: 'error', listener: (error: Error) => void): unknown
+  on(event: 'connect', listener: (client: Client) => void): unknown
 }
 
 interface Library {

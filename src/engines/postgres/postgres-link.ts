@@ -46,6 +46,8 @@ export class PostgresLink {
     this.#pool = connector.pool()
     this.#onState = onState
     this.#pool.on('error', (error) => this.#fault(error))
+    // A connection that is in use tells its loss twice: by the call that fails, and by an event.
+    this.#pool.on('connect', (client) => client.on('error', (error) => this.#fault(error)))
   }
 
   /** @throws UNAVAILABLE · UNAUTHENTICATED · INVALID_OPTION when it cannot be made the first time */

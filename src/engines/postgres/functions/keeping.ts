@@ -24,7 +24,7 @@ BEGIN
   EXECUTE format('SELECT position, total + 1 AS total, bytes + octet_length(text) AS bytes FROM $S.events_%s
     ORDER BY position DESC LIMIT 1', c.id) INTO last;
   IF last.position IS NULL THEN RETURN; END IF;
-  SELECT * INTO b FROM $S.bounds(in_name, NULL);
+  SELECT * INTO b FROM $S.bounds(in_name);
   IF c.keep_ms IS NOT NULL THEN kept := greatest(kept, $S.find(c.id, NULL, 'time_ms', $S.now_ms() - c.keep_ms, b.first, b.next)); END IF;
   IF c.keep_count IS NOT NULL THEN kept := greatest(kept, $S.find(c.id, NULL, 'total', last.total - c.keep_count, b.first, b.next)); END IF;
   IF c.keep_bytes IS NOT NULL THEN kept := greatest(kept, $S.find(c.id, NULL, 'bytes', last.bytes - c.keep_bytes, b.first, b.next)); END IF;

@@ -20,7 +20,7 @@ BEGIN
 END $f$;
 `
 
-/** Where a channel ends, and where a partition or (null) the channel begins and ends. */
+/** Where channels and partitions begin and end. */
 export const BOUNDS: string = `
 CREATE FUNCTION $S.channel_end(in_id int, in_segment bigint) RETURNS bigint LANGUAGE plpgsql STABLE AS $f$
 DECLARE
@@ -30,28 +30,39 @@ BEGIN
   RETURN greatest(found, in_segment * ${SEGMENT_POSITIONS});
 END $f$;
 
-CREATE FUNCTION $S.bounds(in_name text, in_partition int, OUT first bigint, OUT next bigint) LANGUAGE plpgsql STABLE AS $f$
+CREATE FUNCTION $S.bounds(in_name text, OUT first bigint, OUT next bigint) LANGUAGE plpgsql STABLE AS $f$
 DECLARE
   c record;
-  lower bigint;
 BEGIN
   c := $S.channel_of(in_name);
-  IF in_partition IS NULL THEN
-    next := $S.channel_end(c.id, c.segment);
-    EXECUTE format('SELECT min(h.position) FROM generate_series(0, $1) p
-      CROSS JOIN LATERAL (SELECT coalesce(max(position), 0) AS position FROM $S.floors WHERE channel = $2 AND partition IN (-1, p)) f
-      CROSS JOIN LATERAL (SELECT position FROM $S.events_%s e WHERE e.partition = p AND e.position >= f.position
-        ORDER BY e.position LIMIT 1) h', c.id) INTO first USING c.partitions - 1, c.id;
-  ELSE
-    SELECT coalesce(max(position), 0) INTO lower FROM $S.floors WHERE channel = c.id AND partition IN (-1, in_partition);
-    EXECUTE format('SELECT position + 1 FROM $S.events_%s WHERE partition = $1 ORDER BY position DESC LIMIT 1', c.id)
-      INTO next USING in_partition;
-    next := greatest(next, lower);
-    EXECUTE format('SELECT position FROM $S.events_%s WHERE partition = $1 AND position >= $2 ORDER BY position LIMIT 1', c.id)
-      INTO first USING in_partition, lower;
-  END IF;
+  next := $S.channel_end(c.id, c.segment);
+  EXECUTE format('SELECT min(h.position) FROM generate_series(0, $1) p
+    CROSS JOIN LATERAL (SELECT coalesce(max(position), 0) AS position FROM $S.floors WHERE channel = $2 AND partition IN (-1, p)) f
+    CROSS JOIN LATERAL (SELECT position FROM $S.events_%s e WHERE e.partition = p AND e.position >= f.position
+      ORDER BY e.position LIMIT 1) h', c.id) INTO first USING c.partitions - 1, c.id;
   first := coalesce(first, next);
 END $f$;
+
+CREATE FUNCTION $S.partition_bounds(in_name text, in_partitions int[]) RETURNS TABLE (at int, first bigint, next bigint)
+LANGUAGE plpgsql STABLE AS $f$
+DECLARE
+  c record;
+BEGIN
+  c := $S.channel_of(in_name);
+  RETURN QUERY EXECUTE format('SELECT p, coalesce(h.position, n.position), n.position FROM unnest($1) p
+    CROSS JOIN LATERAL (SELECT coalesce(max(position), 0) AS position FROM $S.floors WHERE channel = $2 AND partition IN (-1, p)) f
+    LEFT JOIN LATERAL (SELECT e.position FROM $S.events_%1$s e WHERE e.partition = p AND e.position >= f.position
+      ORDER BY e.position LIMIT 1) h ON true
+    LEFT JOIN LATERAL (SELECT e.position + 1 AS position FROM $S.events_%1$s e WHERE e.partition = p
+      ORDER BY e.position DESC LIMIT 1) l ON true
+    CROSS JOIN LATERAL (SELECT greatest(l.position, f.position) AS position) n', c.id) USING in_partitions, c.id;
+END $f$;
+
+CREATE FUNCTION $S.marks(in_names text[]) RETURNS TABLE (channel_name text, mark text) LANGUAGE sql STABLE AS $f$
+  SELECT c.name, concat_ws(' ', c.id, $S.channel_end(c.id, c.segment),
+    (SELECT sum(f.position) FROM $S.floors f WHERE f.channel = c.id AND f.partition > -2))
+  FROM $S.channels c WHERE c.name = ANY (in_names)
+$f$;
 `
 
 /**
@@ -74,10 +85,6 @@ BEGIN
     ELSE 'AND position >= coalesce((SELECT f.position FROM $S.floors f WHERE f.channel = $5 AND f.partition = e.partition), 0)' END)
     USING lower, in_partition, in_count, in_bytes, c.id;
 END $f$;
-
-CREATE FUNCTION $S.ends(in_names text[]) RETURNS TABLE (channel_name text, channel_next bigint) LANGUAGE sql STABLE AS $f$
-  SELECT name, $S.channel_end(id, segment) FROM $S.channels WHERE name = ANY (in_names)
-$f$;
 
 CREATE FUNCTION $S.events(in_channel text)
   RETURNS TABLE ("position" bigint, "partition" int, stored timestamptz, key text, event jsonb) LANGUAGE plpgsql STABLE AS $f$
@@ -119,7 +126,9 @@ CREATE FUNCTION $S.seek(in_name text, in_partition int, in_time_ms bigint) RETUR
 DECLARE
   b record;
 BEGIN
-  SELECT * INTO b FROM $S.bounds(in_name, in_partition);
+  IF in_partition IS NULL THEN SELECT * INTO b FROM $S.bounds(in_name);
+  ELSE SELECT * INTO b FROM $S.partition_bounds(in_name, ARRAY[in_partition]);
+  END IF;
   RETURN $S.find((SELECT id FROM $S.channels WHERE name = in_name), in_partition, 'time_ms', in_time_ms, b.first, b.next);
 END $f$;
 
@@ -150,7 +159,7 @@ BEGIN
   IF NOT FOUND THEN RETURN 0; END IF;
   EXECUTE format('SELECT (SELECT bytes + octet_length(text) FROM $S.events_%1$s ORDER BY position DESC LIMIT 1)
     - (SELECT bytes FROM $S.events_%1$s WHERE position >= $1 ORDER BY position LIMIT 1)', c.id)
-    INTO answer USING (SELECT b.first FROM $S.bounds(in_name, NULL) b);
+    INTO answer USING (SELECT b.first FROM $S.bounds(in_name) b);
   RETURN coalesce(answer, 0);
 END $f$;
 
