@@ -44,5 +44,6 @@ export function postgresCapabilities(durable: Capability, partitions: number): C
     16: native('wildcards are matched in the registry of channels, which is read every second'),
     17: native('from the registry, the indexes of positions and the consumer logs'),
     18: native('the SQLSTATE of the server decides the typed error'),
+    19: { support: 'refused', reason: 'the engine over servers does not keep state yet; file: does' },
   }
 }
