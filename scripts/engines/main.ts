@@ -20,7 +20,7 @@ if (unknown.length > 0) {
 }
 
 /** Servers that no engine runs on: databases of users, beside which events are published. */
-const DATABASES: ReadonlySet<EngineName> = new Set(['postgres', 'mariadb'])
+const DATABASES: ReadonlySet<EngineName> = new Set(['mariadb'])
 
 const servers: Server[] = []
 let missing = 0

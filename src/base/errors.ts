@@ -83,7 +83,7 @@ export const ERROR_CODES = {
   RETENTION_FAILED: { retryable: true },
   /**
    * The store failed. A data directory (also behind a Millrace server) takes no writes until it is opened again. On
-   * NATS, Kafka and Redis only this operation failed.
+   * NATS, Kafka, Redis and Postgres only this operation failed.
    */
   STORE_FAILED: { retryable: false },
   /** More is waiting to be written than the limit allows; await earlier publishes first. */

@@ -77,8 +77,8 @@ export const LIMITS = {
   /** Most event bytes of one group commit (one larger event goes alone). */
   commitBytesMax: 4_194_304,
   /**
-   * Event bytes accepted by `publish` and waiting for their commit: for each broker; on NATS, Kafka and Redis for each
-   * channel; for a `ws:` or `unix:` client in characters. More is refused with BACKPRESSURE.
+   * Event bytes accepted by `publish` and waiting for their commit: for each broker; on NATS, Kafka, Redis and Postgres
+   * for each channel; for a `ws:` or `unix:` client in characters. More is refused with BACKPRESSURE.
    */
   pendingBytesMax: 67_108_864,
   /** Events that a relay publishes together from an outbox, at most. */
@@ -120,8 +120,8 @@ export const LIMITS = {
   /** How long a channel remembers an id for deduplication, at most. */
   dedupeAgeMsDefault: 600_000,
   /**
-   * How long a Redis server may take to answer a command before it counts as hung and the connection is made again; and
-   * how long it may take to have a write on the disks and replicas that `durable` asks for.
+   * How long a Redis or Postgres server may take to answer a command before it counts as hung and the connection is made
+   * again; and how long a Redis server may take to have a write on the disks and replicas that `durable` asks for.
    */
   serverAnswerMs: 5000,
   /** Handlers of one consumer instance, or requests of a rule action or push subscription, that run at once. */
@@ -129,9 +129,9 @@ export const LIMITS = {
   /** Largest `concurrency` of a consumer instance or a rule action. */
   concurrencyMax: 10_000,
   /**
-   * Offsets that a consumer may have taken and not settled in one channel, on NATS, Kafka and Redis in one partition
-   * (in flight, waiting for their key, in backoff). The same number of events, counted apart, may wait behind dead
-   * letters.
+   * Offsets that a consumer may have taken and not settled in one channel, on NATS, Kafka, Redis and Postgres in one
+   * partition (in flight, waiting for their key, in backoff). The same number of events, counted apart, may wait behind
+   * dead letters.
    */
   outstandingMax: 100_000,
   /**
@@ -140,8 +140,8 @@ export const LIMITS = {
    */
   versionRetryMs: 60_000,
   /**
-   * Delayed events whose ids a process knows on NATS, Kafka and Redis. Beyond this number, duplicates of the oldest are
-   * detected only when they become due.
+   * Delayed events whose ids a process knows on NATS, Kafka, Redis and Postgres. Beyond this number, duplicates of the
+   * oldest are detected only when they become due.
    */
   waitingIdsMax: 1_000_000,
   /**
@@ -478,8 +478,8 @@ export const LIMITS = {
   /** How long `close()` of a remote broker waits for subscriptions to end and for answers to publishes. */
   wireCloseMs: 5000,
   /**
-   * How long a call to NATS or Redis waits for the servers to answer or to come back, before it fails with UNAVAILABLE.
-   * On Kafka the URL says it: `?patience=`.
+   * How long a call to NATS, Redis or Postgres waits for the servers to answer or to come back, before it fails with
+   * UNAVAILABLE. On Kafka the URL says it: `?patience=`.
    */
   brokerPatienceMs: 30_000,
 } as const

@@ -103,8 +103,8 @@ export interface ChannelHandle<C extends Channel | string = string> {
 }
 
 /**
- * One consumer, running or not, in this process or in others. On NATS, Kafka and Redis a question about a consumer also
- * reads, of each queue, which consumers work on it.
+ * One consumer, running or not, in this process or in others. On NATS, Kafka, Redis and Postgres a question about a
+ * consumer also reads, of each queue, which consumers work on it.
  *
  * @example
  * ```ts no-run
