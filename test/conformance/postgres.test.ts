@@ -4,6 +4,7 @@ import { postgresKind } from '../../scripts/engines/engines.ts'
 import { Server } from '../../scripts/engines/server.ts'
 import { conformance } from '../../src/testing/conformance/conformance.ts'
 import { kindOf } from '../engines/servers.ts'
+import { NO_OWN_KEY_ON_SERVERS } from './own-key-lacks.ts'
 import { PostgresWorld } from './postgres-worlds.ts'
 import { sideBySide } from './side-by-side.ts'
 
@@ -24,6 +25,7 @@ describe.skipIf(kind === undefined)('postgres', () => {
     conformance({
       test: sideBySide,
       open: () => new PostgresWorld(server.url, 4),
+      lacks: NO_OWN_KEY_ON_SERVERS,
       ...PATIENT,
       exempt: {
         '06-dead-letter/block-holds-back-everything': ORDER,

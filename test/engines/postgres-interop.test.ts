@@ -104,6 +104,30 @@ describe.skipIf(kind === undefined)('Postgres', () => {
     expect(given[0]).toMatchObject({ source: '/sql', partitionkey: 'k', data: { sku: 'tea' }, offset: 0 })
   })
 
+  it('a transaction that has published and stays open holds up the channel, and no other one; nothing is lost or stored twice', async () => {
+    await open()
+    const [carts, others] = [stream('carts', { events: [ItemAdded] }), stream('others', { events: [ItemAdded] })]
+    await broker.declare(carts, others)
+    await withPlainPostgres(server.url, async (plain) => {
+      await plain.query('BEGIN')
+      await plain.query(`SELECT * FROM ${schema}.publish('carts', $1)`, [structured('first', 'k', 'tea')])
+      let stored = false
+      const waiting = Promise.all(
+        ['a', 'b'].map((id) => broker.publish(carts, { ...ItemAdded({ sku: 'tea' }), id }).finally(() => (stored = true))),
+      )
+      await broker.publish(others, ItemAdded({ sku: 'tea' }))
+      // Longer than the server lets an append wait.
+      await new Promise((resolve) => setTimeout(resolve, 4600))
+      expect(stored).toBe(false)
+      await plain.query('COMMIT')
+      expect((await waiting).map(({ duplicate }) => duplicate)).toEqual([false, false])
+    })
+    const rows = await sql(`SELECT event ->> 'id' AS id FROM ${schema}.events('carts')`)
+    expect(rows.map(({ id }) => id)).toEqual(['first', 'a', 'b'])
+    const waits = await sql("SELECT count(*) AS n FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+    expect(waits).toEqual([{ n: '0' }])
+  })
+
   it('what is no CloudEvent is refused by the function; a row whose data the schema refuses becomes a dead letter', async () => {
     await open()
     await broker.declare(stream('carts', { events: [ItemAdded] }))

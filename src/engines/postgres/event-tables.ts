@@ -2,12 +2,19 @@
  * The events of channels: storing, reading, and finding positions. An offset is a position in the channel's table.
  * Positions are given in the order of commits, over all partitions of a channel.
  */
+import { LIMITS } from '../../base/limits.ts'
 import type { Appended, AppendItem, Bounds, ReadLimit, StoredRecord } from '../../external-log/log-backend.ts'
 import { KnownIds } from './known-ids.ts'
 import { PartitionBounds } from './partition-bounds.ts'
 import type { Value } from './postgres-client.ts'
 import { channelError } from './postgres-errors.ts'
 import type { PostgresLink, Rows } from './postgres-link.ts'
+
+/**
+ * How long an append waits for somebody else's transaction that has published to the channel. It is less than a
+ * connection may be silent, so that the server gives up by itself, and nothing is left behind there.
+ */
+const LOCK_MS: number = LIMITS.serverAnswerMs * 0.8
 
 export class EventTables {
   readonly #schema: string
@@ -35,8 +42,8 @@ export class EventTables {
   /** @throws UNKNOWN_CHANNEL */
   async append(channel: string, items: readonly AppendItem[]): Promise<Appended[]> {
     const again = items.every(({ dedupeId }) => dedupeId !== null)
-    const text = `SELECT * FROM ${this.#schema}.append($1, $2, $3, $4, $5, $6, $7, $8, $9)`
-    const [row = []] = await this.#call(channel, text, [channel, ...packed(items)], 'storing events in', again)
+    const text = `SELECT * FROM ${this.#schema}.append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`
+    const [row = []] = await this.#call(channel, text, [channel, ...packed(items), LOCK_MS], 'storing events in', again)
     const [timeMs, first] = [Number(row[0]), Number(row[1])]
     const [touched, befores, answers] = [numbersIn(row[2]), numbersIn(row[3]), numbersIn(row[4])]
     const ends = new Map(touched.map((partition, at) => [partition, befores[at] as number]))

@@ -88,7 +88,7 @@ BEGIN
 END $f$;
 `
 
-/** The channel is gone at once. Its tables are dropped by \`sweep\`, when nobody reads them. */
+/** The channel is gone at once. Its tables are dropped by `sweep`, when nobody reads them. */
 export const REMOVE_CHANNEL: string = `
 CREATE FUNCTION $S.remove_channel(in_name text) RETURNS void LANGUAGE plpgsql AS $f$
 DECLARE

@@ -4,15 +4,16 @@
 import { NO_CHANNEL, NO_EVENT, SEGMENT_POSITIONS } from './constants.ts'
 
 /**
- * Stores events. For each event there is a number in each array: its partition, where its bytes begin in \`in_bytes\`
+ * Stores events. For each event there is a number in each array: its partition, where its bytes begin in `in_bytes`
  * (from 1), how many of them are its id, type, key (-1: none) and text, in this order, and whether it is stored once.
+ * `in_wait_ms`: how long it may wait for others who publish to the channel (0: as the session says).
  *
  * Answers the time, the position of the first new event, the partitions with where each ended before, and, unless all
  * events were new, the position of each one (−1 − position for a duplicate).
  */
 export const APPEND: string = `
 CREATE FUNCTION $S.append(in_name text, in_partitions int[], in_starts int[], in_ids int[], in_types int[], in_keys int[],
-  in_texts int[], in_once boolean[], in_bytes bytea,
+  in_texts int[], in_once boolean[], in_bytes bytea, in_wait_ms int,
   OUT now_ms bigint, OUT first bigint, OUT touched int[], OUT befores bigint[], OUT answers bigint[]) LANGUAGE plpgsql AS $f$
 DECLARE
   c record;
@@ -27,6 +28,7 @@ DECLARE
   event_bytes bigint;
 BEGIN
   PERFORM $S.sync();
+  IF in_wait_ms > 0 THEN PERFORM set_config('lock_timeout', in_wait_ms::text, true); END IF;
   SELECT c0.id, c0.segment, c0.dedupe_ms, c0.dedupe_count, c0.latest INTO c FROM $S.channels c0 WHERE c0.name = in_name FOR NO KEY UPDATE;
   IF NOT FOUND THEN RAISE EXCEPTION USING ERRCODE = '${NO_CHANNEL}', MESSAGE = 'no channel ' || in_name; END IF;
   EXECUTE format('SELECT position + 1 AS next, time_ms, total + 1 AS total, bytes + octet_length(text) AS bytes
@@ -153,7 +155,7 @@ BEGIN
   SELECT * INTO stored FROM $S.append(in_channel, ARRAY[$S.partition_of(coalesce(event_key, event_id), c.partitions)], ARRAY[1],
     ARRAY[octet_length(event_id)], ARRAY[octet_length(event_type)], ARRAY[coalesce(octet_length(event_key), -1)],
     ARRAY[octet_length(in_event)], ARRAY[c.entry::json -> 'spec' ->> 'dedupe' IS NOT NULL],
-    convert_to(event_id || event_type || coalesce(event_key, '') || in_event, 'UTF8'));
+    convert_to(event_id || event_type || coalesce(event_key, '') || in_event, 'UTF8'), 0);
   answer := coalesce(stored.answers[1], stored.first);
   duplicate := answer < 0;
   publish.position := CASE WHEN duplicate THEN -1 - answer ELSE answer END;
