@@ -2,6 +2,8 @@
 import { afterAll, beforeAll, describe } from 'vitest'
 import { postgresKind } from '../../scripts/engines/engines.ts'
 import { Server } from '../../scripts/engines/server.ts'
+import { postgresCapabilities } from '../../src/engines/postgres/capabilities.ts'
+import { SYNCED } from '../../src/engines/postgres/server-check.ts'
 import { conformance } from '../../src/testing/conformance/conformance.ts'
 import { kindOf } from '../engines/servers.ts'
 import { NO_OWN_KEY_ON_SERVERS } from './own-key-lacks.ts'
@@ -26,6 +28,7 @@ describe.skipIf(kind === undefined)('postgres', () => {
       test: sideBySide,
       open: () => new PostgresWorld(server.url, 4),
       lacks: NO_OWN_KEY_ON_SERVERS,
+      capabilities: postgresCapabilities({ support: 'native', reason: SYNCED }, 4),
       ...PATIENT,
       exempt: {
         '06-dead-letter/block-holds-back-everything': ORDER,

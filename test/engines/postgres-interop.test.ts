@@ -113,7 +113,9 @@ describe.skipIf(kind === undefined)('Postgres', () => {
       await plain.query(`SELECT * FROM ${schema}.publish('carts', $1)`, [structured('first', 'k', 'tea')])
       let stored = false
       const waiting = Promise.all(
-        ['a', 'b'].map((id) => broker.publish(carts, { ...ItemAdded({ sku: 'tea' }), id }).finally(() => (stored = true))),
+        ['a', 'b'].map((id) =>
+          broker.publish(carts, { ...ItemAdded({ sku: 'tea' }), id }).finally(() => (stored = true)),
+        ),
       )
       await broker.publish(others, ItemAdded({ sku: 'tea' }))
       // Longer than the server lets an append wait.

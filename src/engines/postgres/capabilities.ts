@@ -45,5 +45,9 @@ export function postgresCapabilities(durable: Capability, partitions: number): C
     17: native('from the registry, the indexes of positions and the consumer logs'),
     18: native('the SQLSTATE of the server decides the typed error'),
     19: { support: 'refused', reason: 'the engine over servers does not keep state yet; file: does' },
+    20: emulated(
+      'the next time of a schedule is a delayed event; the worker that handles it emits the event and the next time with its completion',
+      'a time is written as a delayed event, and again when it is due',
+    ),
   }
 }
