@@ -5,13 +5,13 @@
  */
 import { randomBytes } from 'node:crypto'
 import type { Broker } from '../../src/broker/broker.ts'
-import { ConnectedBroker } from '../../src/broker/connected-broker.ts'
 import type { Engine } from '../../src/broker/engine.ts'
 import { PostgresBackend } from '../../src/engines/postgres/postgres-backend.ts'
 import { postgresSettings } from '../../src/engines/postgres/postgres-url.ts'
 import { ExternalLogEngine } from '../../src/external-log/external-log-engine.ts'
 import type { ConformanceWorld } from '../../src/testing/conformance/world.ts'
 import { withPlainPostgres } from '../engines/plain-postgres.ts'
+import { connected } from './connected.ts'
 
 export class PostgresWorld implements ConformanceWorld {
   readonly #server: string
@@ -32,7 +32,7 @@ export class PostgresWorld implements ConformanceWorld {
   }
 
   async connect(): Promise<Broker> {
-    return new ConnectedBroker(await this.openEngine(), { source: '/test', random: Math.random })
+    return connected(await this.openEngine())
   }
 
   async crash(): Promise<void> {

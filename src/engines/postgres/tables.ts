@@ -11,6 +11,7 @@
  * | `superseded` | ids of events that were deleted because a later one has their key |
  * | `consumer_logs`, `consumer_log_entries` | consumer logs; only added to |
  * | `members` | the last heartbeat of each member of a group |
+ * | `incoming` | events of plain SQL, until the commit that stores them; emptied now and then |
  * | `dropped` | tables of removed channels, until they can be dropped |
  *
  * No row is updated for each event: a table that is only added to stays fast while an old transaction keeps Postgres
@@ -75,6 +76,8 @@ CREATE TABLE $S.members (
 ) WITH (fillfactor = 50);
 
 CREATE TABLE $S.dropped (name text NOT NULL);
+
+CREATE TABLE $S.incoming (channel text NOT NULL, key text, id text NOT NULL, type text NOT NULL, event text NOT NULL);
 `
 
 /** The statements that make the tables and functions in a schema. */

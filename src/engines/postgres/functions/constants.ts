@@ -3,8 +3,8 @@
 /** The SQLSTATE of "there is no such channel". */
 export const NO_CHANNEL = 'MR001'
 
-/** The SQLSTATE of "this is no CloudEvent". */
-export const NO_EVENT = 'MR002'
+/** The SQLSTATE of an event that plain SQL cannot publish. */
+export const NOT_PUBLISHED = 'MR002'
 
 /** How many positions a partition of an events table holds. */
 export const SEGMENT_POSITIONS = 1_000_000

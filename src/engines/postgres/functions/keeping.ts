@@ -76,6 +76,15 @@ BEGIN
       NULL;
     END;
   END LOOP;
+  -- Nobody has a row there whose transaction is not over, if the lock is given.
+  IF pg_relation_size('$S.incoming') > 1024 * 1024 THEN
+    BEGIN
+      LOCK TABLE $S.incoming IN ACCESS EXCLUSIVE MODE NOWAIT;
+      TRUNCATE $S.incoming;
+    EXCEPTION WHEN lock_not_available THEN
+      NULL;
+    END;
+  END IF;
 END $f$;
 `
 

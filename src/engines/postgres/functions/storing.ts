@@ -1,7 +1,7 @@
 /**
  * The functions of the server that store events. `$S` stands for the schema.
  */
-import { NO_CHANNEL, NO_EVENT, SEGMENT_POSITIONS } from './constants.ts'
+import { NO_CHANNEL, NOT_PUBLISHED, SEGMENT_POSITIONS } from './constants.ts'
 
 /**
  * Stores events. For each event there is a number in each array: its partition, where its bytes begin in `in_bytes`
@@ -104,8 +104,9 @@ END $f$;
 `
 
 /**
- * Publishing by plain SQL, also inside a transaction with other work: the event is there when that is committed. Until
- * then, others who publish to the channel wait. The partition of a key is that of every Millrace: murmur2.
+ * Publishing by plain SQL, in a transaction with other work. The trigger is deferred, so it runs in the commit: positions
+ * are in the order of commits, and others who publish to the channel wait for the commit only, not for the transaction.
+ * The partition of a key is that of every Millrace: murmur2.
  */
 export const PUBLISH: string = `
 CREATE FUNCTION $S.partition_of(in_key text, in_partitions int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $f$
@@ -132,32 +133,34 @@ BEGIN
   RETURN ((h # (h >> 15)) & 2147483647) % in_partitions;
 END $f$;
 
-CREATE FUNCTION $S.publish(in_channel text, in_event text, in_key text DEFAULT NULL, OUT "position" bigint, OUT duplicate boolean)
-LANGUAGE plpgsql AS $f$
+CREATE FUNCTION $S.take_in() RETURNS trigger LANGUAGE plpgsql AS $f$
 DECLARE
   c record;
-  e json := in_event::json;
-  event_id text;
-  event_type text;
-  event_key text;
-  stored record;
-  answer bigint;
 BEGIN
-  c := $S.channel_of(in_channel);
+  c := $S.channel_of(NEW.channel);
+  PERFORM $S.append(NEW.channel, ARRAY[$S.partition_of(coalesce(NEW.key, NEW.id), c.partitions)], ARRAY[1],
+    ARRAY[octet_length(NEW.id)], ARRAY[octet_length(NEW.type)], ARRAY[coalesce(octet_length(NEW.key), -1)],
+    ARRAY[octet_length(NEW.event)], ARRAY[c.entry::json -> 'spec' ->> 'dedupe' IS NOT NULL],
+    convert_to(NEW.id || NEW.type || coalesce(NEW.key, '') || NEW.event, 'UTF8'), 0);
+  RETURN NULL;
+END $f$;
+CREATE CONSTRAINT TRIGGER take_in AFTER INSERT ON $S.incoming DEFERRABLE INITIALLY DEFERRED
+FOR EACH ROW EXECUTE FUNCTION $S.take_in();
+
+CREATE FUNCTION $S.publish(in_channel text, in_event text, in_key text DEFAULT NULL) RETURNS void LANGUAGE plpgsql AS $f$
+DECLARE
+  e json := in_event::json;
+BEGIN
+  PERFORM $S.channel_of(in_channel);
+  IF current_setting('transaction_isolation') <> 'read committed' THEN
+    RAISE EXCEPTION USING ERRCODE = '${NOT_PUBLISHED}',
+      MESSAGE = 'publish() needs a transaction in read committed: positions are given in the order of commits';
+  END IF;
   IF json_typeof(e) <> 'object' OR e ->> 'specversion' IS DISTINCT FROM '1.0' OR coalesce(e ->> 'id', '') = ''
     OR coalesce(e ->> 'type', '') = '' OR coalesce(e ->> 'source', '') = '' THEN
-    RAISE EXCEPTION USING ERRCODE = '${NO_EVENT}',
+    RAISE EXCEPTION USING ERRCODE = '${NOT_PUBLISHED}',
       MESSAGE = 'this is no CloudEvent: it needs specversion 1.0, id, source and type', DETAIL = left(in_event, 200);
   END IF;
-  event_id := e ->> 'id';
-  event_type := e ->> 'type';
-  event_key := nullif(coalesce(in_key, e ->> 'partitionkey'), '');
-  SELECT * INTO stored FROM $S.append(in_channel, ARRAY[$S.partition_of(coalesce(event_key, event_id), c.partitions)], ARRAY[1],
-    ARRAY[octet_length(event_id)], ARRAY[octet_length(event_type)], ARRAY[coalesce(octet_length(event_key), -1)],
-    ARRAY[octet_length(in_event)], ARRAY[c.entry::json -> 'spec' ->> 'dedupe' IS NOT NULL],
-    convert_to(event_id || event_type || coalesce(event_key, '') || in_event, 'UTF8'), 0);
-  answer := coalesce(stored.answers[1], stored.first);
-  duplicate := answer < 0;
-  publish.position := CASE WHEN duplicate THEN -1 - answer ELSE answer END;
+  INSERT INTO $S.incoming VALUES (in_channel, nullif(coalesce(in_key, e ->> 'partitionkey'), ''), e ->> 'id', e ->> 'type', in_event);
 END $f$;
 `
