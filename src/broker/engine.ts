@@ -256,7 +256,16 @@ export interface LastingAlarms {
   ask(): Promise<readonly Alarm[]>
 }
 
+/** How a statement publishes in a transaction of the application's own database, which is the engine's database, too. */
+export interface InTransaction {
+  readonly dialect: 'postgres'
+  /** `$1`: the channel. `$2`: a JSON array of objects with `event`, a CloudEvent as JSON text, and `key`. */
+  readonly statement: string
+}
+
 export interface Engine {
+  /** Absent if the engine's data are not in a database that applications use. */
+  readonly inTransaction?: InTransaction | undefined
   /** `memory`, `file`, `nats` … */
   readonly name: string
   readonly capabilities: Capabilities

@@ -74,6 +74,7 @@ export interface ExternalLogEngineOptions {
 export class ExternalLogEngine implements Engine {
   readonly name: string
   readonly capabilities: Capabilities
+  readonly inTransaction: Engine['inTransaction']
   readonly clock: Clock
   readonly alarms: AlarmList
   readonly carriage: Carriage
@@ -102,6 +103,7 @@ export class ExternalLogEngine implements Engine {
     this.#backend = backend
     this.name = backend.name
     this.capabilities = backend.capabilities
+    this.inTransaction = backend.inTransaction
     this.clock = clock
     this.alarms = new AlarmList(() => clock.now(), options.onAlarm)
     const pauses = new Pauses(backend)

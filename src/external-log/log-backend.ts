@@ -17,6 +17,7 @@
  */
 import type { Capabilities } from '../broker/capabilities.ts'
 import type { EncodedEvent } from '../broker/encoded-event.ts'
+import type { InTransaction } from '../broker/engine.ts'
 import type { ChannelSpec } from '../channel/channel.ts'
 import type { BlockEvent } from '../event/block.ts'
 
@@ -139,6 +140,8 @@ export interface LogBackend {
     readonly appendsInFlight?: number
   }
 
+  /** How a statement in an application's own transaction publishes, if the servers are a database. */
+  readonly inTransaction?: InTransaction
   /** Called once by the engine. Problems that exist already are told at once. */
   listen?(listener: BackendListener): void
 

@@ -148,6 +148,19 @@ describe.skipIf(kind === undefined)('Postgres', () => {
     })
   })
 
+  it('a role that may only use the schema may publish, and do nothing else there', async () => {
+    await open()
+    await broker.declare(stream('carts', { events: [ItemAdded] }))
+    await sql(`CREATE ROLE ${schema} LOGIN`)
+    await sql(`GRANT USAGE ON SCHEMA ${schema} TO ${schema}`)
+    await withPlainPostgres(server.url.replace('millrace@', `${schema}@`), async (plain) => {
+      await plain.query(`SELECT ${schema}.publish('carts', $1)`, [structured('a', 'k', 'tea')])
+      await expect(plain.query(`SELECT * FROM ${schema}.events('carts')`)).rejects.toThrow('permission denied')
+      await expect(plain.query(`SELECT ${schema}.remove_channel('carts')`)).rejects.toThrow('permission denied')
+    })
+    expect(await sql(`SELECT position FROM ${schema}.events('carts')`)).toHaveLength(1)
+  })
+
   it('what is no CloudEvent is refused by the function; a row whose data the schema refuses becomes a dead letter', async () => {
     await open()
     await broker.declare(stream('carts', { events: [ItemAdded] }))

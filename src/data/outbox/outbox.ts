@@ -6,7 +6,7 @@
 import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import { knownOptions } from '../../base/units.ts'
-import type { Publishable, PublishOptions } from '../../broker/broker.ts'
+import type { Broker, Publishable, PublishOptions } from '../../broker/broker.ts'
 import { dueAt } from '../../broker/due-at.ts'
 import type { EncodedEvent } from '../../broker/encoded-event.ts'
 import { TargetEncoder } from '../../broker/target-encoder.ts'
@@ -17,6 +17,7 @@ import type { Encodable } from '../../event/encode.ts'
 import { checkAttributes } from '../../event/event.ts'
 import { transactionOf } from '../../sql/handle-of.ts'
 import type { SqlHandle } from '../../sql/sql-handle.ts'
+import { DirectPublishing } from './direct-publishing.ts'
 import { putHint } from './hints.ts'
 import { type OutboxRows, putRows, putRowsNow } from './put-rows.ts'
 
@@ -34,6 +35,12 @@ export type OutboxReceiptOf<E> = E extends readonly unknown[] ? OutboxReceipt[] 
 export interface OutboxOptions {
   /** The CloudEvents `source` of events without one. @default '/millrace' */
   readonly source?: string
+  /**
+   * A broker whose engine is in the database of the transaction: `postgres:`. Its events are in their channels with the
+   * commit: no table of the outbox and no relay is needed. `delay` and `at` are refused.
+   * @default none: a relay publishes the events after the commit
+   */
+  readonly broker?: Broker
 }
 
 /** The outbox of one transaction. */
@@ -93,11 +100,12 @@ export interface Outbox {
  * ```
  */
 export function outbox(tx: object, options: OutboxOptions = {}): Outbox {
-  knownOptions(options, ['source'], 'outbox()')
-  const { source = '/millrace' } = options
+  knownOptions(options, ['source', 'broker'], 'outbox()')
+  const { source = '/millrace', broker } = options
   checkAttributes({ source }, 'of outbox()')
   const handle = transactionOf(tx, 'outbox()')
-  return new TransactionOutbox(handle, new TargetEncoder(source), causeOfTransaction(tx))
+  const direct = broker === undefined ? null : new DirectPublishing(broker, handle)
+  return new TransactionOutbox(handle, new TargetEncoder(source), causeOfTransaction(tx), direct)
 }
 
 class TransactionOutbox implements Outbox {
@@ -105,11 +113,13 @@ class TransactionOutbox implements Outbox {
   readonly #encoder: TargetEncoder
   /** The event whose handler began the transaction by `ctx.tx`. */
   readonly #cause: Cause | undefined
+  readonly #direct: DirectPublishing | null
 
-  constructor(handle: SqlHandle, encoder: TargetEncoder, cause: Cause | undefined) {
+  constructor(handle: SqlHandle, encoder: TargetEncoder, cause: Cause | undefined, direct: DirectPublishing | null) {
     this.#handle = handle
     this.#encoder = encoder
     this.#cause = cause
+    this.#direct = direct
   }
 
   async publish<C extends Channel, E extends Publishable<C> | readonly Publishable<C>[]>(
@@ -122,7 +132,8 @@ class TransactionOutbox implements Outbox {
     // Without anything to wait for, a synchronous database has the rows before its transaction's function returns.
     const events = isWaiting ? await Promise.all(made.map((one) => Promise.resolve(one))) : (made as EncodedEvent[])
     const rows = { channel: channel.name, events, dueAtMs }
-    if (events.length > 0) {
+    if (this.#direct !== null) await this.#direct.publish(channel, rows)
+    else if (events.length > 0) {
       if (this.#handle.sync) putRowsNow(this.#handle, rows, 'outbox().publish')
       else await putRows(this.#handle, rows, 'outbox().publish')
       putHint()

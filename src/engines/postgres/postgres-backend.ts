@@ -8,6 +8,7 @@
 import { randomUUID } from 'node:crypto'
 import { isMillraceError, type MillraceError } from '../../base/errors.ts'
 import type { Capabilities, Capability } from '../../broker/capabilities.ts'
+import type { InTransaction } from '../../broker/engine.ts'
 import { BackendAlarms } from '../../external-log/backend/alarms.ts'
 import type {
   Appended,
@@ -42,6 +43,7 @@ export class PostgresBackend implements LogBackend {
   readonly name = 'postgres'
   readonly limits = { batchEvents: 10_000, entryBytes: 33_554_432 }
   readonly capabilities: Capabilities
+  readonly inTransaction: InTransaction
   readonly #settings: PostgresSettings
   readonly #link: PostgresLink
   readonly #registry: ChannelRegistry
@@ -67,6 +69,8 @@ export class PostgresBackend implements LogBackend {
     const { schema } = settings
     this.#settings = settings
     this.#link = link
+    const publish = `SELECT ${schema}.publish($1, e ->> 'event', coalesce(e ->> 'key', ''))`
+    this.inTransaction = { dialect: 'postgres', statement: `${publish} FROM json_array_elements($2::text::json) e` }
     this.capabilities = postgresCapabilities(durable, settings.partitions)
     this.#registry = new ChannelRegistry(schema, link, (message) => this.#alarms.raise('DATA_DAMAGED', message))
     const events = new EventTables(schema, link)

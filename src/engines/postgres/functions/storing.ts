@@ -106,7 +106,8 @@ END $f$;
 /**
  * Publishing by plain SQL, in a transaction with other work. The trigger is deferred, so it runs in the commit: positions
  * are in the order of commits, and others who publish to the channel wait for the commit only, not for the transaction.
- * The partition of a key is that of every Millrace: murmur2.
+ * The partition of a key is that of every Millrace: murmur2. Both functions run with the rights of the schema's owner, so
+ * whoever may use the schema may publish, and can do nothing else there.
  */
 export const PUBLISH: string = `
 CREATE FUNCTION $S.partition_of(in_key text, in_partitions int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $f$
@@ -133,7 +134,7 @@ BEGIN
   RETURN ((h # (h >> 15)) & 2147483647) % in_partitions;
 END $f$;
 
-CREATE FUNCTION $S.take_in() RETURNS trigger LANGUAGE plpgsql AS $f$
+CREATE FUNCTION $S.take_in() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $f$
 DECLARE
   c record;
 BEGIN
@@ -147,7 +148,8 @@ END $f$;
 CREATE CONSTRAINT TRIGGER take_in AFTER INSERT ON $S.incoming DEFERRABLE INITIALLY DEFERRED
 FOR EACH ROW EXECUTE FUNCTION $S.take_in();
 
-CREATE FUNCTION $S.publish(in_channel text, in_event text, in_key text DEFAULT NULL) RETURNS void LANGUAGE plpgsql AS $f$
+CREATE FUNCTION $S.publish(in_channel text, in_event text, in_key text DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $f$
 DECLARE
   e json := in_event::json;
 BEGIN
