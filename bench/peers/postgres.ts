@@ -1,8 +1,8 @@
 /**
  * A plain program on Postgres with default settings (every commit synced), through pg: events that wait go out together
  * in one INSERT, each id once; a worker reads up to a thousand at a time behind its position, runs their handlers
- * together, and stores its position in one UPDATE while the next ones are read. It is woken by a notification of its own
- * for each INSERT.
+ * together, and stores its position in one UPDATE while the next ones are read. It is woken by a notification of its
+ * own for each INSERT.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type BareEvent, bareEvent, type CartItem } from '../events.ts'

@@ -120,8 +120,8 @@ export const LIMITS = {
   /** How long a channel remembers an id for deduplication, at most. */
   dedupeAgeMsDefault: 600_000,
   /**
-   * How long a Redis or Postgres server may take to answer a command before it counts as hung and the connection is made
-   * again; and how long a Redis server may take to have a write on the disks and replicas that `durable` asks for.
+   * How long a Redis or Postgres server may take to answer a command before it counts as hung and the connection is
+   * made again; and how long a Redis server may take to have a write on the disks and replicas that `durable` asks for.
    */
   serverAnswerMs: 5000,
   /** Handlers of one consumer instance, or requests of a rule action or push subscription, that run at once. */

@@ -256,7 +256,9 @@ export interface LastingAlarms {
   ask(): Promise<readonly Alarm[]>
 }
 
-/** How a statement publishes in a transaction of the application's own database, which is the engine's database, too. */
+/**
+ * How a statement publishes in a transaction of the application's own database, which is the engine's database, too.
+ */
 export interface InTransaction {
   readonly dialect: 'postgres'
   /** `$1`: the channel. `$2`: a JSON array of objects with `event`, a CloudEvent as JSON text, and `key`. */

@@ -111,7 +111,7 @@ describe.skipIf(kind === undefined)('Postgres', () => {
 
   it('tables are made once by processes that connect at the same time; tables=expect makes none', async () => {
     const url = `${server.url}?schema=${schemaOf()}`
-    await expect(connect(`${url}&tables=expect`)).rejects.toMatchObject({ code: 'DATA_MISSING' })
+    await expect(connect(`${url}&tables=expect`)).rejects.toMatchObject({ code: 'MIGRATION_NEEDED' })
     const brokers = await Promise.all(Array.from({ length: 4 }, () => connect(url)))
     await Promise.all(brokers.map((broker) => broker.close()))
     const again = await connect(`${url}&tables=expect`)
@@ -126,7 +126,7 @@ describe.skipIf(kind === undefined)('Postgres', () => {
       await plain.query(`UPDATE ${schema}.meta SET version = 99`)
       await expect(connect(`${server.url}?schema=${schema}`)).rejects.toMatchObject({
         code: 'DATA_FOREIGN',
-        details: { version: 99 },
+        details: { format: 99 },
       })
       expect((await plain.query(`SELECT version FROM ${schema}.meta`)).rows).toEqual([{ version: 99 }])
     })

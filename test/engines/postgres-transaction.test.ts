@@ -11,7 +11,7 @@ import { kindOf } from './servers.ts'
 
 const kind = kindOf('postgres', () => postgresKind())
 
-const Placed = event<'order.placed', { readonly order: number }>('order.placed')
+const Placed = event('order.placed')
 const orders = stream('orders', { events: [Placed], key: 'data.order' })
 
 describe.skipIf(kind === undefined)('outbox() of a broker on Postgres', () => {

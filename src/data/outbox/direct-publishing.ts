@@ -1,6 +1,6 @@
 /**
- * Publishing in the transaction itself, into the tables of a broker that is in the same database. Rolled back means never
- * published; committed means stored, in the order of commits.
+ * Publishing in the transaction itself, into the tables of a broker that is in the same database. Rolled back means
+ * never published; committed means stored, in the order of commits.
  */
 import { MillraceError } from '../../base/errors.ts'
 import { messageOf } from '../../base/thrown.ts'

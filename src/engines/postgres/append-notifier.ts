@@ -4,8 +4,8 @@
  * NOTIFY takes a lock of the whole database server at commit. So no transaction that stores events notifies: what was
  * stored within some milliseconds is told in one transaction of its own.
  *
- * Where listening does not work, as behind a pooler that gives each transaction another session (PgBouncer), the
- * marks of the watched channels are asked for instead. That is found out by a trial, because a pooler answers LISTEN as if it
+ * Where listening does not work, as behind a pooler that gives each transaction another session (PgBouncer), the marks
+ * of the watched channels are asked for instead. That is found out by a trial, because a pooler answers LISTEN as if it
  * worked.
  */
 import { setTimeout as sleep } from 'node:timers/promises'

@@ -81,8 +81,8 @@ export class ChannelRegistry {
   }
 
   /**
-   * Delete what retention does not keep, in channels with limits and in the others given. A channel that has not changed
-   * is not looked at, unless its events grow too old. A failure is repeated with the next call.
+   * Delete what retention does not keep, in channels with limits and in the others given. A channel that has not
+   * changed is not looked at, unless its events grow too old. A failure is repeated with the next call.
    */
   async retain(others: readonly string[], marks: Marks, failures: LastingFailures): Promise<void> {
     const names = [...new Set([...this.#limited.keys(), ...others])]

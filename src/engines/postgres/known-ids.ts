@@ -1,7 +1,7 @@
 /**
- * Looking for ids, in the order of the calls: the connections of a pool would answer two calls in any order, and delayed
- * events are stored in the order in which their ids were looked for. Calls for one channel that are made while an
- * earlier one is under way go out together.
+ * Looking for ids, in the order of the calls: the connections of a pool would answer two calls in any order, and
+ * delayed events are stored in the order in which their ids were looked for. Calls for one channel that are made while
+ * an earlier one is under way go out together.
  */
 interface Waiting {
   readonly ids: readonly string[]

@@ -39,12 +39,12 @@ export async function makeTables(url: string): Promise<Pick<TablesPlan, 'schema'
   return { schema: settings.schema, version: TABLES_VERSION }
 }
 
-/** @throws DATA_FOREIGN · DATA_MISSING · FORBIDDEN */
+/** @throws DATA_FOREIGN · MIGRATION_NEEDED · FORBIDDEN */
 export async function readyTables(link: PostgresLink, { schema, tables }: PostgresSettings): Promise<void> {
   if (await checked(link, schema)) return
   if (tables === 'expect') {
     const message = `postgres: the schema "${schema}" has no tables of Millrace, and the URL says tables=expect: run what \`millrace tables --plan\` prints, or leave the option out`
-    throw new MillraceError('DATA_MISSING', message, { engine: 'postgres', schema })
+    throw new MillraceError('MIGRATION_NEEDED', message, { part: `the schema "${schema}"` })
   }
   await link.query(madeOnce(schema), [], `making the tables in the schema "${schema}"`)
   await checked(link, schema)
@@ -58,7 +58,7 @@ async function checked(link: PostgresLink, schema: string): Promise<boolean> {
   const version = Number(rows[0]?.[0])
   if (version === TABLES_VERSION) return true
   const message = `postgres: the tables in the schema "${schema}" have version ${version}, and this version of Millrace works with ${TABLES_VERSION}: copy the channels to a directory with the version that made them (\`millrace copy\`), and from there with this one, or use another schema`
-  throw new MillraceError('DATA_FOREIGN', message, { engine: 'postgres', schema, version })
+  throw new MillraceError('DATA_FOREIGN', message, { format: version })
 }
 
 /**

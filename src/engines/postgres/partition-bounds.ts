@@ -1,7 +1,7 @@
 /**
  * Where partitions begin and end. The engine asks for each partition it works on, once a second: calls of one turn go
- * out together, and what has not changed is not looked up again. A channel's mark changes with each append and with each
- * raised floor.
+ * out together, and what has not changed is not looked up again. A channel's mark changes with each append and with
+ * each raised floor.
  */
 import type { Bounds } from '../../external-log/log-backend.ts'
 

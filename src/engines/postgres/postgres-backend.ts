@@ -2,8 +2,9 @@
  * Postgres as a log with a conditional write (`external-log/log-backend.ts`). Joins the parts: connections, tables of
  * events, consumer logs, members, notifications and retention.
  *
- * No row says that an event is taken or done. A completion is an entry of a consumer log (`consumer-log-tables.ts`). The
- * text of a dead letter is an event of a channel `~dead.…` (`external-log/letters/`), and the consumer log has its offset.
+ * No row says that an event is taken or done. A completion is an entry of a consumer log (`consumer-log-tables.ts`).
+ * The text of a dead letter is an event of a channel `~dead.…` (`external-log/letters/`), and the consumer log has its
+ * offset.
  */
 import { randomUUID } from 'node:crypto'
 import { isMillraceError, type MillraceError } from '../../base/errors.ts'

@@ -57,7 +57,7 @@ export function postgresError(error: unknown, doing: string): MillraceError {
   if (isMillraceError(error)) return error
   const { message } = error as Error
   const state = sqlState(error)
-  const details = { engine: 'postgres', doing, state, answer: message }
+  const details = { engine: 'postgres', doing, answer: message }
   if (state === null) {
     const code = /SASL|password must be a string/i.test(message) ? 'UNAUTHENTICATED' : 'UNAVAILABLE'
     const text = `postgres: the connection failed while ${doing}: ${message}${hintOf(message)}`
@@ -74,7 +74,7 @@ export function postgresError(error: unknown, doing: string): MillraceError {
 
 /** The error of a call about a channel. The function's own error becomes UNKNOWN_CHANNEL. */
 export function channelError(error: unknown, channel: string): unknown {
-  if (!(error instanceof MillraceError) || error.details['state'] !== NO_CHANNEL) return error
+  if (!(error instanceof MillraceError) || sqlState(error.cause) !== NO_CHANNEL) return error
   const message = `channel "${channel}" is not there: it was removed, or never declared`
   return new MillraceError('UNKNOWN_CHANNEL', message, { channel })
 }

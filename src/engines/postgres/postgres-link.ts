@@ -84,7 +84,7 @@ export class PostgresLink {
   }
 
   async #attempt(text: string, values: readonly Value[], doing: string): Promise<Rows> {
-    if (this.#closed) throw new MillraceError('CLOSED', 'the broker is closed: connect again', { doing })
+    if (this.#closed) throw new MillraceError('CLOSED', 'the broker is closed: connect again')
     try {
       return await this.#once(text, values)
     } catch (failed) {

@@ -2,8 +2,8 @@
  * What is checked of a server when the connection is made, and each time it is made again: its version, and clause 1,
  * what an acknowledgement of this server means.
  *
- * A commit is durable if the server has `fsync` and `full_page_writes` on. `synchronous_commit = off` is not a reason to
- * refuse: each transaction of Millrace that must be durable asks for a synchronous commit by itself.
+ * A commit is durable if the server has `fsync` and `full_page_writes` on. `synchronous_commit = off` is not a reason
+ * to refuse: each transaction of Millrace that must be durable asks for a synchronous commit by itself.
  */
 import { MillraceError } from '../../base/errors.ts'
 import type { Capability } from '../../broker/capabilities.ts'

@@ -6,8 +6,8 @@
  * | --- | --- |
  * | `meta` | the version of the tables: one row |
  * | `channels` | a row for each channel: its registration, and the table that takes its new events |
- * | `events_ID` | the events of a channel; only added to. Its partitions `events_ID_N` hold a million positions each |
- * | `floors` | positions below which events are deleted: of a partition, or (-1) of the channel; (-2) where its window of ids begins |
+ * | `events_ID` | the events of a channel; only added to. A partition `events_ID_N` holds a million positions |
+ * | `floors` | positions below which events are deleted: of a partition, (-1) of the channel; (-2) is for ids |
  * | `superseded` | ids of events that were deleted because a later one has their key |
  * | `consumer_logs`, `consumer_log_entries` | consumer logs; only added to |
  * | `members` | the last heartbeat of each member of a group |

@@ -1,5 +1,6 @@
 /**
- * The functions of the server that keep consumer logs and members, and delete what retention does not keep. `$S` stands for the schema.
+ * The functions of the server that keep consumer logs and members, and delete what retention does not keep. `$S` stands
+ * for the schema.
  */
 import { SEGMENT_BYTES, SEGMENT_MS, SEGMENT_POSITIONS } from './constants.ts'
 

@@ -104,10 +104,10 @@ END $f$;
 `
 
 /**
- * Publishing by plain SQL, in a transaction with other work. The trigger is deferred, so it runs in the commit: positions
- * are in the order of commits, and others who publish to the channel wait for the commit only, not for the transaction.
- * The partition of a key is that of every Millrace: murmur2. Both functions run with the rights of the schema's owner, so
- * whoever may use the schema may publish, and can do nothing else there.
+ * Publishing by plain SQL, in a transaction with other work. The trigger is deferred, so it runs in the commit:
+ * positions are in the order of commits, and others who publish to the channel wait for the commit only, not for the
+ * transaction. The partition of a key is that of every Millrace: murmur2. Both functions run with the rights of the
+ * schema's owner, so whoever may use the schema may publish, and can do nothing else there.
  */
 export const PUBLISH: string = `
 CREATE FUNCTION $S.partition_of(in_key text, in_partitions int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $f$
