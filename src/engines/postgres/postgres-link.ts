@@ -74,7 +74,7 @@ export class PostgresLink {
   /** Run a statement. @throws UNAVAILABLE · DISK_FULL · FORBIDDEN · STORE_FAILED */
   async query(text: string, values: readonly Value[], doing: string, options: CallOptions = {}): Promise<Rows> {
     const again = options.again !== false
-    return patiently(() => this.#attempt(text, values, doing), {
+    return patiently(() => this.#attempt(text, values), {
       patienceMs: LIMITS.brokerPatienceMs,
       isPassing: (failed) => !this.#closed && failed instanceof Failed && mayPass(failed.error, failed.sent, again),
       givenUp: (failed) => failed,
@@ -83,7 +83,7 @@ export class PostgresLink {
     })
   }
 
-  async #attempt(text: string, values: readonly Value[], doing: string): Promise<Rows> {
+  async #attempt(text: string, values: readonly Value[]): Promise<Rows> {
     if (this.#closed) throw new MillraceError('CLOSED', 'the broker is closed: connect again')
     try {
       return await this.#once(text, values)
