@@ -49,5 +49,6 @@ export function postgresCapabilities(durable: Capability, partitions: number): C
       'the next time of a schedule is a delayed event; the worker that handles it emits the event and the next time with its completion',
       'a time is written as a delayed event, and again when it is due',
     ),
+    21: { support: 'refused', reason: 'the engine over servers has no limits that its processes share; file: does' },
   }
 }
