@@ -4,7 +4,7 @@
  * Invariants:
  * - A state that is not durable yet is never dropped: the store would answer with an older one.
  * - What was read is kept only if nothing was set meanwhile: a read that began under a lost lease brings nothing back.
- * - Memory is bounded: of the durable states, the ones that were used longest ago are dropped.
+ * - Memory is bounded: durable states that were not used for long are dropped.
  */
 import { LIMITS } from '../../base/limits.ts'
 import type { EncodedEvent } from '../../broker/encoded-event.ts'
@@ -26,16 +26,19 @@ export interface KeyStateSource {
 const durable = (): boolean => true
 /** Characters that an entry costs besides its texts. */
 const ENTRY_CHARS = 200
-/** How many states that are not durable are passed over at a time, to find one that can be dropped. */
-const PASSED_MAX = 8
 
+/**
+ * Two generations, because moving an entry to the end of one map at each use would cost more than the use: what is used
+ * is in the young one. When that is full it becomes the old one, and what is left in the old one is dropped.
+ */
 export class KeyStates {
   readonly #source: KeyStateSource
   readonly #charsMax: number
-  /** By channel and key; those that were used last are at the end. */
-  readonly #kept = new Map<string, Kept>()
+  /** By channel and key. */
+  #young = new Map<string, Kept>()
+  #old = new Map<string, Kept>()
+  #youngChars = 0
   readonly #reading = new Map<string, Promise<State>>()
-  #chars = 0
 
   constructor(source: KeyStateSource, charsMax: number = LIMITS.stateCacheChars) {
     this.#source = source
@@ -44,11 +47,12 @@ export class KeyStates {
 
   get(channel: string, key: string): State | Promise<State> {
     const id = idOf(channel, key)
-    const kept = this.#kept.get(id)
-    if (kept !== undefined) {
-      this.#kept.delete(id)
-      this.#kept.set(id, kept)
-      return kept.event
+    const young = this.#young.get(id)
+    if (young !== undefined) return young.event
+    const old = this.#old.get(id)
+    if (old !== undefined) {
+      this.#keep(id, old)
+      return old.event
     }
     const under = this.#reading.get(id)
     if (under !== undefined) return under
@@ -77,38 +81,41 @@ export class KeyStates {
   /** A completion has set the state of a key. */
   set(channel: string, event: EncodedEvent & { readonly key: string }, isDurable: () => boolean): void {
     const id = idOf(channel, event.key)
-    this.#reading.delete(id)
+    if (this.#reading.size > 0) this.#reading.delete(id)
     this.#keep(id, { event, isDurable })
   }
 
   /** Forget all states of a consumer: they were deleted, or other processes may change them. */
   forget(channel: string): void {
     const prefix = idOf(channel, '')
-    for (const id of this.#kept.keys()) if (id.startsWith(prefix)) this.#drop(id)
     for (const id of this.#reading.keys()) if (id.startsWith(prefix)) this.#reading.delete(id)
-  }
-
-  #keep(id: string, kept: Kept): void {
-    this.#drop(id)
-    this.#kept.set(id, kept)
-    this.#chars += charsOf(id, kept)
-    if (this.#chars > this.#charsMax) this.#shrink()
-  }
-
-  #shrink(): void {
-    let passed = 0
-    for (const [id, { isDurable }] of this.#kept) {
-      if (isDurable()) this.#drop(id)
-      else if (++passed > PASSED_MAX) return
-      if (this.#chars <= this.#charsMax) return
+    for (const id of this.#old.keys()) if (id.startsWith(prefix)) this.#old.delete(id)
+    for (const [id, kept] of this.#young) {
+      if (!id.startsWith(prefix)) continue
+      this.#young.delete(id)
+      this.#youngChars -= charsOf(id, kept)
     }
   }
 
-  #drop(id: string): void {
-    const kept = this.#kept.get(id)
-    if (kept === undefined) return
-    this.#kept.delete(id)
-    this.#chars -= charsOf(id, kept)
+  /** An entry in the young map is found before one in the old map. */
+  #keep(id: string, kept: Kept): void {
+    const before = this.#young.get(id)
+    if (before !== undefined) this.#youngChars -= charsOf(id, before)
+    this.#young.set(id, kept)
+    this.#youngChars += charsOf(id, kept)
+    if (this.#youngChars > this.#charsMax / 2) this.#age()
+  }
+
+  #age(): void {
+    const leaving = this.#old
+    this.#old = this.#young
+    this.#young = new Map()
+    this.#youngChars = 0
+    for (const [id, kept] of leaving) {
+      if (kept.isDurable() || this.#old.has(id)) continue
+      this.#young.set(id, kept)
+      this.#youngChars += charsOf(id, kept)
+    }
   }
 }
 

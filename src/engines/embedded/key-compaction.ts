@@ -76,11 +76,10 @@ export function withoutSuperseded(
         index += holes
         continue
       }
-      const event = block.at(index)
-      if (superseded(event.key, offset, event.type, block.timeMs)) {
+      if (superseded(block.keyAt(index), offset, block.typeAt(index), block.timeMs)) {
         left.gone(offset, 1, block.timeMs)
         removed++
-      } else left.kept(offset, event, block.timeMs)
+      } else left.kept(offset, block.at(index), block.timeMs)
       index++
     }
   }

@@ -183,7 +183,7 @@ export class Retention {
         for (let index = Math.max(0, offset - block.firstOffset); index < block.count; index++) {
           index += block.holes(index)
           offset = block.firstOffset + index
-          if (index < block.count && !log.superseded(block.at(index).key, offset)) return offset
+          if (index < block.count && !log.superseded(block.keyAt(index), offset)) return offset
         }
         offset = block.firstOffset + block.count
       }
