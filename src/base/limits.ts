@@ -64,6 +64,12 @@ export const LIMITS = {
   registeredDefinitionsMax: 10,
   /** The same, for all types of a channel together; each type has at least one. */
   registeredInChannelMax: 1000,
+  /** Dead letters in a list if its query has no limit. */
+  deadLetterListDefault: 1000,
+  /** Places of dead letters in a query. */
+  deadLetterPlacesMax: 1000,
+  /** Retries of a consumer that one answer lists. */
+  listedRetriesMax: 100,
   /** Places that are made from one schema to mask sensitive fields; beyond this number a place counts as sensitive. */
   sensitivePlacesMax: 10_000,
   /** A read that goes on looks this often whether the channel's schemas mark other fields as sensitive now. */

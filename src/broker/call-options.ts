@@ -7,7 +7,7 @@ import { knownOptions, wholeNumber } from '../base/units.ts'
 import type { ActionOptions } from './action-options.ts'
 import type { StateChoice } from './consumers.ts'
 import type { DelayedQuery } from './delays.ts'
-import { DEAD_LETTERS_MAX, type DeadLetterQuery, type EventPlace, type LetterPlace } from './description.ts'
+import type { DeadLetterQuery, EventPlace, LetterPlace } from './description.ts'
 
 /** The reason and the actor that an action is recorded with; null if neither is given. @throws INVALID_OPTION */
 export function checkedNote(
@@ -55,7 +55,7 @@ export function checkedQuery(query: DeadLetterQuery): DeadLetterQuery {
 }
 
 function checkedPlaces(places: unknown): LetterPlace[] {
-  if (Array.isArray(places) && places.length <= DEAD_LETTERS_MAX) {
+  if (Array.isArray(places) && places.length <= LIMITS.deadLetterPlacesMax) {
     return places.map((place: unknown) => {
       const { deadAtMs } = (place ?? {}) as LetterPlace
       if (deadAtMs !== undefined) wholeNumber(deadAtMs, 'places.deadAtMs', 0, Number.MAX_SAFE_INTEGER)
@@ -64,7 +64,7 @@ function checkedPlaces(places: unknown): LetterPlace[] {
   }
   throw new MillraceError(
     'INVALID_OPTION',
-    `places of a dead-letter query must be an array of up to ${DEAD_LETTERS_MAX} places; it is ${shown(places)}`,
+    `places of a dead-letter query must be an array of up to ${LIMITS.deadLetterPlacesMax} places; it is ${shown(places)}`,
     { option: 'places' },
   )
 }

@@ -3,7 +3,7 @@
  * an engine that records the actions (`Engine.recordsActions`); others do not use it.
  */
 import type { ConsumerDescription, ConsumerPause, DeadLetter, DeadLetterQuery, EventPlace } from './description.ts'
-import type { InspectedEvent, Inspection } from './inspection.ts'
+import type { InspectedEvent, Inspection, RetryingEvent } from './inspection.ts'
 import type { Position } from './position.ts'
 
 /** What a rewind does with the state that a consumer keeps: nothing, or all of it is deleted. */
@@ -54,6 +54,11 @@ export interface Consumers {
    * @throws UNKNOWN_CONSUMER
    */
   pending(consumer: string, events: readonly EventPlace[]): Promise<EventPlace[]>
+  /**
+   * The events that wait for another attempt, the soonest first; up to `limit`.
+   * @throws UNKNOWN_CONSUMER
+   */
+  retries(consumer: string, limit: number): Promise<RetryingEvent[]>
   /**
    * What the consumer's instances in the asked process do and, if an event is given, where its delivery stands. Reads
    * the consumer's state in one log. Also for a consumer that never began.

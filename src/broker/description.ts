@@ -28,6 +28,8 @@ export interface ChannelDescription extends ChannelState {
 /** A consumer's position in one channel. */
 export interface ConsumerPosition {
   readonly channel: string
+  /** Where the consumer began, or was moved to last. Null: an earlier version did not record it. */
+  readonly began: number | null
   /** Every event below it is settled. */
   readonly floor: number
   /** Events not yet settled: not delivered, in flight, waiting or retrying. Dead letters are settled. */
@@ -131,9 +133,6 @@ export interface DeadLetter {
 
 /** Where an event is stored. */
 export type EventPlace = Pick<DeadLetter, 'channel' | 'offset'>
-
-/** The most dead letters in a list if the query has no limit, and the most places in a query. */
-export const DEAD_LETTERS_MAX = 1000
 
 /**
  * Where a dead letter is. `deadAtMs` also names the death: a letter that was redriven and is dead again has another

@@ -1,9 +1,12 @@
 /** `millrace consumer`: pause, resume, rewind or remove a consumer, wherever its instances run. */
 import { MillraceError } from '../base/errors.ts'
+import { LIMITS } from '../base/limits.ts'
 import { checkStateChoice } from '../broker/call-options.ts'
+import { engineOf } from '../broker/engine-of.ts'
+import { storedAt } from '../broker/stored-range.ts'
 import { noteOf } from './actor.ts'
-import { complete, printJson } from './output.ts'
-import { changing, positionOf, type TargetOptions } from './target.ts'
+import { complete, print, printJson, table } from './output.ts'
+import { changing, countOf, positionOf, type TargetOptions } from './target.ts'
 
 export interface ReasonedOptions extends TargetOptions {
   readonly reason?: string
@@ -47,6 +50,29 @@ export async function consumerRewindCommand(name: string, options: RewindOptions
 export async function consumerRemoveCommand(name: string, options: ReasonedOptions): Promise<void> {
   await changing(options, (broker) => broker.consumer(name).remove(noteOf(options)))
   told({ consumer: name, removed: true }, `removed ${name}, with its positions, retries and dead letters`, options)
+}
+
+export interface RetriesOptions extends TargetOptions {
+  readonly limit: string
+}
+
+export async function consumerRetriesCommand(name: string, options: RetriesOptions): Promise<void> {
+  const limit = countOf('limit', options.limit, 1)
+  const retries = await changing(options, async (broker) => {
+    const engine = engineOf(broker)
+    const found = await engine.consumers.retries(name, Math.min(limit, LIMITS.listedRetriesMax))
+    const keys = await Promise.all(found.map(({ channel, offset }) => storedAt(engine, channel, offset)))
+    return found.map((retry, at) => ({ ...retry, key: keys[at]?.key ?? null }))
+  })
+  if (options.json === true) printJson(retries)
+  else {
+    const rows = retries.map(({ channel, offset, key, attempts, dueAtMs, failure }) => [
+      ...[channel, offset, key ?? '', attempts, new Date(dueAtMs).toISOString()],
+      `${failure.name}: ${failure.message}`.slice(0, 100),
+    ])
+    print(table(['channel', 'offset', 'key', 'attempts', 'next', 'error'], rows))
+  }
+  complete(`${retries.length} event(s) of ${name} wait for another attempt`, options)
 }
 
 function told(answer: Readonly<Record<string, unknown>>, text: string, options: TargetOptions): void {

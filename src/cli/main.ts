@@ -144,7 +144,9 @@ withData(
     ),
   )
 
-const operated = program.command('consumer').description('pause, resume, rewind or remove a consumer, in every process')
+const operated = program
+  .command('consumer')
+  .description('pause, resume, rewind or remove a consumer, in every process; list its retries')
 const consumerCommands = (): Promise<typeof import('./consumer-commands.ts')> => import('./consumer-commands.ts')
 withData(
   command(
@@ -159,6 +161,16 @@ withData(
 withData(command(operated, 'resume <consumer>', 'continue where it was paused', 'millrace consumer resume billing'))
   .option('--reason <text>', 'the reason; it is kept in $audit')
   .action(on(async (name, options) => (await consumerCommands()).consumerResumeCommand(name, options as never)))
+withData(
+  command(
+    operated,
+    'retries <consumer>',
+    'list the events that wait for another attempt, the soonest first',
+    'millrace consumer retries billing',
+  ),
+)
+  .option('--limit <count>', 'at most this many, up to 100', '20')
+  .action(on(async (name, options) => (await consumerCommands()).consumerRetriesCommand(name, options as never)))
 withData(
   command(
     operated,

@@ -17,6 +17,7 @@ import { pullPart } from './pull/pull-routes.ts'
 import { PushPart } from './push/push-part.ts'
 import type { PushSettings } from './push/push-service.ts'
 import { readRoute } from './read-route.ts'
+import { retryRoute } from './retry-routes.ts'
 import type { GatewayPart } from './route.ts'
 import { rulesRoutes } from './rules-routes.ts'
 import { scheduleRoutes } from './schedule-routes.ts'
@@ -69,7 +70,7 @@ export function gatewayParts(host: GatewayHost, settings: PartSettings): Gateway
     { routes: tableRoutes(host) },
     { routes: rulesRoutes(broker) },
     { routes: scheduleRoutes(broker) },
-    { routes: whyRoutes(host) },
+    { routes: [...whyRoutes(host), retryRoute(host)] },
     { routes: [...managementRoutes(host), rewindPreviewRoute(host)] },
     new FlowPartOfGateway(host),
     new HistoryPart(host, settings.historyObjects),

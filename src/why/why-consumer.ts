@@ -36,7 +36,7 @@ export async function whyConsumer(engine: Engine, consumer: string): Promise<Con
 }
 
 function workReasons(description: ConsumerDescription, lag: number): Reason[] {
-  const { stalled, retrying, parked, deadLetters, rate, inFlight } = description
+  const { stalled, retrying, parked, deadLetters, rate, inFlight, paused } = description
   const reasons: Reason[] = []
   if (lag === 0) reasons.push(reason('nothing-to-do', 'it has handled every event of its channels', { deadLetters }))
   if (stalled !== null)
@@ -62,7 +62,7 @@ function workReasons(description: ConsumerDescription, lag: number): Reason[] {
         deadLetters,
       }),
     )
-  if (lag > 0 && rate > 0 && stalled === null) {
+  if (lag > 0 && rate > 0 && stalled === null && !paused) {
     const lagMs = (lag / rate) * 1000
     const text = `it moves: ${rate.toFixed(1)} events a second, with ${lag} left and ${inFlight} in flight; at this rate it needs ${durationText(lagMs)}`
     reasons.push(reason('slow', text, { rate, lag, inFlight }))

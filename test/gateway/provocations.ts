@@ -193,11 +193,14 @@ export const provocations: Readonly<Record<string, Provocation>> = {
   'putSchedule 422': { prepare: strict, headers: JSON_TYPE, body: SCHEDULE },
   'putSchedule 503': { prepare: closed, headers: JSON_TYPE, body: SCHEDULE },
   ...Object.fromEntries(
-    ['showSchedule', 'removeSchedule', 'pauseSchedule', 'resumeSchedule', 'runSchedule'].flatMap((name) => [
-      [`${name} 200`, { prepare: schedule }],
-      [`${name} 404`, {}],
-      [`${name} 503`, { prepare: closed }],
-    ]),
+    ['showSchedule', 'removeSchedule', 'pauseSchedule', 'resumeSchedule', 'runSchedule'].flatMap((name) => {
+      const why = name === 'removeSchedule' ? { query: REASON } : {}
+      return [
+        [`${name} 200`, { prepare: schedule, ...why }],
+        [`${name} 404`, why],
+        [`${name} 503`, { prepare: closed, ...why }],
+      ]
+    }),
   ),
   'receiveWebhook 200': webhook(),
   'receiveWebhook 400': webhook({ body: '{' }),
@@ -331,6 +334,9 @@ export const provocations: Readonly<Record<string, Provocation>> = {
   'whyDelivery 200': { prepare: oneEvent, query: '?offset=0' },
   'whyDelivery 404': { query: '?offset=0' },
   'whyDelivery 503': { prepare: closed, query: '?offset=0' },
+  'listRetries 200': { prepare: deadConsumer },
+  'listRetries 404': {},
+  'listRetries 503': { prepare: closed },
   'whyPublish 200': { prepare: channel },
   'whyPublish 404': {},
   'whyPublish 503': { prepare: closed },

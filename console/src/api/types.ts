@@ -43,6 +43,8 @@ export interface ConsumerDescription {
   readonly name: string
   readonly channels: readonly {
     readonly channel: string
+    /** Where it began, or was moved to last. */
+    readonly began: number | null
     readonly floor: number
     readonly lag: number
     readonly lagMs: number
@@ -54,7 +56,7 @@ export interface ConsumerDescription {
   readonly parked: number
   readonly rate: number
   readonly paused: boolean
-  readonly pause: { readonly sinceMs: number; readonly reason: string | null } | null
+  readonly pause: { readonly sinceMs: number; readonly reason: string | null; readonly by: string | null } | null
   readonly stalled: { readonly sinceMs: number; readonly reason: string } | null
 }
 

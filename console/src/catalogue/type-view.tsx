@@ -113,56 +113,79 @@ const WHY_NONE: Readonly<Record<EventSchema['state'], string>> = {
   'too large': 'The schema does not fit into the declaration of the channel.',
 }
 
+/** A producer or a reader of a type, and the channel in which it is one. */
+interface User {
+  readonly kind: string
+  readonly name: string
+  readonly channel: string
+  readonly notes?: readonly string[]
+}
+
 function PublishedBy({ producers }: { readonly producers: readonly Producer[] }): ReactNode {
+  const users = producers.map(({ kind, name, channel, certain, lastSeen }): User => {
+    const seen = lastSeen === null ? [] : [ago(Date.parse(lastSeen))]
+    return { kind, name, channel, notes: [...(certain ? [] : ['likely']), ...seen] }
+  })
   return (
-    <section className="card stack" aria-labelledby="published">
-      <h2 id="published">Published by</h2>
-      {producers.map(({ kind, name, channel, certain, lastSeen }) => (
+    <Users
+      title="Published by"
+      way="to"
+      users={users}
+      none="No kept event shows it. Sources are learnt from the newest events of each channel."
+    />
+  )
+}
+
+function ReadBy({ event: { consumers, rules } }: { readonly event: EventEntry }): ReactNode {
+  const of = (kind: string, readers: readonly Reader[]): User[] => readers.map((reader) => ({ kind, ...reader }))
+  return (
+    <Users
+      title="Read by"
+      way="from"
+      users={[...of('consumer', consumers), ...of('rule', rules)]}
+      none="No consumer takes its channels, and no rule acts on it."
+      note="A consumer of the channel may ignore this type. A rule is listed if its condition allows the type."
+    />
+  )
+}
+
+function Users({
+  title,
+  way,
+  users,
+  none,
+  note,
+}: {
+  readonly title: string
+  readonly way: 'to' | 'from'
+  readonly users: readonly User[]
+  readonly none: string
+  readonly note?: string
+}): ReactNode {
+  const id = `users-${way}`
+  return (
+    <section className="card stack" aria-labelledby={id}>
+      <h2 id={id}>{title}</h2>
+      {users.map(({ kind, name, channel, notes = [] }) => (
         <div key={`${kind}/${name}/${channel}`} className="row wrap">
           <span className="badge">{kind}</span>
           <To to={placeOf(kind, name)}>
             <bdi>{plain(name, 100)}</bdi>
           </To>
           <span className="muted">
-            to <bdi>{plain(channel, 80)}</bdi>
-            {!certain && ', likely'}
-            {lastSeen !== null && `, ${ago(Date.parse(lastSeen))}`}
+            {way} <bdi>{plain(channel, 80)}</bdi>
+            {notes.map((text) => `, ${text}`)}
           </span>
         </div>
       ))}
-      {producers.length === 0 && (
-        <p className="muted">No kept event shows it. Sources are learnt from the newest events of each channel.</p>
-      )}
+      {users.length === 0 && <p className="muted">{none}</p>}
+      {note !== undefined && <p className="muted">{note}</p>}
     </section>
   )
 }
 
 function placeOf(kind: string, name: string): Place {
   return kind === 'source' ? { part: `source:${name}`, around: `source:${name}` } : { view: kind, name }
-}
-
-function ReadBy({ event: { consumers, rules } }: { readonly event: EventEntry }): ReactNode {
-  const readers = [...consumers.map((one) => ['consumer', one] as const), ...rules.map((one) => ['rule', one] as const)]
-  return (
-    <section className="card stack" aria-labelledby="read">
-      <h2 id="read">Read by</h2>
-      {readers.map(([kind, { name, channel }]: readonly [string, Reader]) => (
-        <div key={`${kind}/${name}/${channel}`} className="row wrap">
-          <span className="badge">{kind}</span>
-          <To to={placeOf(kind, name)}>
-            <bdi>{plain(name, 100)}</bdi>
-          </To>
-          <span className="muted">
-            from <bdi>{plain(channel, 80)}</bdi>
-          </span>
-        </div>
-      ))}
-      {readers.length === 0 && <p className="muted">No consumer takes its channels, and no rule acts on it.</p>}
-      <p className="muted">
-        A consumer of the channel may ignore this type. A rule is listed if its condition allows the type.
-      </p>
-    </section>
-  )
 }
 
 function Shown({ example: { channel, offset, event, masked } }: { readonly example: Example }): ReactNode {

@@ -2,6 +2,8 @@
 import { type FormEvent, lazy, type ReactNode, Suspense, useId, useState } from 'react'
 import type { ChartSpec } from '../history/charts.tsx'
 import { useNumbers, useStructure } from '../live/live-flow.ts'
+import { AskWhy } from '../parts/ask-why.tsx'
+import { shellWord } from '../parts/commands.tsx'
 import { bytes, count, plain, rate } from '../parts/format.ts'
 import { Waiting } from '../parts/notice.tsx'
 import { To, useQuery } from '../shell/route.tsx'
@@ -29,6 +31,13 @@ export default function ChannelView(): ReactNode {
   return (
     <div className="page channel">
       <Head channel={channel} />
+      {query.get('why') === 'yes' && (
+        <AskWhy
+          question="Why is publishing slow?"
+          call={{ path: `channels/${encodeURIComponent(channel)}/why-publish` }}
+          command={`millrace why publish ${shellWord(channel)}`}
+        />
+      )}
       {query.get('charts') === 'yes' && (
         <Suspense fallback={<Waiting what="the charts" />}>
           <Charts path={`channels/${encodeURIComponent(channel)}`} charts={CHARTS} />
@@ -83,6 +92,13 @@ function Head({ channel }: { readonly channel: string }): ReactNode {
           onClick={() => query.set({ charts: query.get('charts') === 'yes' ? null : 'yes' })}
         >
           Charts
+        </button>
+        <button
+          type="button"
+          aria-pressed={query.get('why') === 'yes'}
+          onClick={() => query.set({ why: query.get('why') === 'yes' ? null : 'yes' })}
+        >
+          Slow?
         </button>
         <To to={{ part: `channel:${channel}`, around: `channel:${channel}` }} className="button">
           In the flow

@@ -5,14 +5,15 @@ import type { ConsumerDescription, Description } from '../api/types.ts'
 import type { ChartSpec } from '../history/charts.tsx'
 import { troubleOf, useNumbers } from '../live/live-flow.ts'
 import { Act } from '../parts/act.tsx'
+import { AskWhy } from '../parts/ask-why.tsx'
 import { useAsked } from '../parts/async.ts'
 import { CopyAs, shellWord } from '../parts/commands.tsx'
 import { Confirm } from '../parts/dialog.tsx'
 import { ago, count, exact, plain, rate, span } from '../parts/format.ts'
 import { Empty, Problem, Waiting } from '../parts/notice.tsx'
 import { To, useQuery } from '../shell/route.tsx'
+import { Retries } from './retries.tsx'
 import { Rewind } from './rewind.tsx'
-import { WhyConsumer } from './why-consumer.tsx'
 
 const Charts = lazy(() => import('../history/charts.tsx'))
 
@@ -97,7 +98,11 @@ export default function ConsumerView(): ReactNode {
       </div>
       {problem !== null && <Problem of={problem} again={again} />}
       <Why consumer={consumer} />
-      <WhyConsumer consumer={name} />
+      <AskWhy
+        question="Why does it not move?"
+        call={{ path: `api/consumers/${encodeURIComponent(name)}/why` }}
+        command={`millrace why consumer ${shellWord(name)}`}
+      />
       <Suspense fallback={<Waiting what="the charts" />}>
         <Charts path={`consumers/${encodeURIComponent(name)}`} charts={CHARTS} />
       </Suspense>
@@ -105,6 +110,7 @@ export default function ConsumerView(): ReactNode {
         <Positions consumer={consumer} />
         <Facts consumer={consumer} />
       </div>
+      {consumer.retrying > 0 && <Retries consumer={name} retrying={consumer.retrying} />}
       {(asking === 'pause' || asking === 'resume') && (
         <Switch consumer={name} verb={asking} close={() => setAsking(null)} done={over} />
       )}
@@ -130,7 +136,7 @@ function Why({
   const behind = channels.reduce((sum, { lag }) => sum + lag, 0)
   const words =
     pause !== null
-      ? `Paused ${ago(pause.sinceMs)} in every process, until it is resumed${pause.reason === null ? '.' : `: ${pause.reason}`}`
+      ? `Paused ${ago(pause.sinceMs)}${pause.by === null ? '' : ` by ${pause.by}`} in every process, until it is resumed${pause.reason === null ? '.' : `: ${pause.reason}`}`
       : paused
         ? 'Each of its instances is paused by its own process.'
         : stalled !== null
@@ -150,11 +156,12 @@ function Positions({ consumer }: { readonly consumer: ConsumerDescription }): Re
             <th>Channel</th>
             <th className="number">Settled below</th>
             <th className="number">Behind</th>
+            <th className="number">Since it began or was moved</th>
             <th className="number">Oldest waits</th>
           </tr>
         </thead>
         <tbody>
-          {consumer.channels.map(({ channel, floor, lag, lagMs }) => (
+          {consumer.channels.map(({ channel, began, floor, lag, lagMs }) => (
             <tr key={channel}>
               <td>
                 <To to={{ view: 'channel', name: channel, offset: floor }}>
@@ -163,6 +170,9 @@ function Positions({ consumer }: { readonly consumer: ConsumerDescription }): Re
               </td>
               <td className="number">{exact(floor)}</td>
               <td className="number">{exact(lag)}</td>
+              <td className="number">
+                <Progress began={began} floor={floor} lag={lag} rate={consumer.rate} />
+              </td>
               <td className="number">{span(lagMs)}</td>
             </tr>
           ))}
@@ -172,9 +182,35 @@ function Positions({ consumer }: { readonly consumer: ConsumerDescription }): Re
   )
 }
 
+/** How much of the way since the last rewind, or since the beginning, is done. */
+function Progress({
+  began,
+  floor,
+  lag,
+  rate: perSecond,
+}: {
+  readonly began: number | null
+  readonly floor: number
+  readonly lag: number
+  readonly rate: number
+}): ReactNode {
+  if (began === null) return null
+  const done = Math.max(0, floor - began)
+  const whole = done + lag
+  if (lag === 0 || whole === 0) return <span className="muted">done</span>
+  const left = perSecond > 0 ? `, about ${span((lag / perSecond) * 1000)} left` : ''
+  return (
+    <span>
+      <progress value={done} max={whole} aria-label="Handled since it began or was moved" />{' '}
+      {Math.floor((done / whole) * 100)} % of {exact(whole)}
+      {left}
+    </span>
+  )
+}
+
 function Facts({ consumer }: { readonly consumer: ConsumerDescription }): ReactNode {
   const facts: readonly (readonly [string, string])[] = [
-    ['Instances', exact(consumer.instances)],
+    ['Instances, in all processes', exact(consumer.instances)],
     ['In flight', exact(consumer.inFlight)],
     ['Waiting for a retry', exact(consumer.retrying)],
     ['Done a second', rate(consumer.rate)],
@@ -218,7 +254,7 @@ function Switch({
       close={close}
       call={call}
       command={(reason) =>
-        `millrace consumer ${verb} ${shellWord(consumer)}${verb === 'pause' && reason !== '' ? ` --reason ${shellWord(reason)}` : ''}`
+        `millrace consumer ${verb} ${shellWord(consumer)}${reason === '' ? '' : ` --reason ${shellWord(reason)}`}`
       }
       act={async (reason) => {
         await api(call(reason))

@@ -39,7 +39,9 @@ export function Rewind({
       danger
       close={close}
       call={call}
-      command={() => `millrace consumer rewind ${shellWord(consumer)} --to ${shellWord(to)}`}
+      command={(reason) =>
+        `millrace consumer rewind ${shellWord(consumer)} --to ${shellWord(to)}${reason === '' ? '' : ` --reason ${shellWord(reason)}`}`
+      }
       act={async (reason) => {
         await api(call(reason))
         done()

@@ -2,7 +2,7 @@
  * A button for an action that needs a permission. Where the caller does not have it, the button is disabled and says
  * so. What the page knows of permissions can be 30 s old, or not be there yet: the gateway checks each action itself.
  */
-import { type ReactNode, useSyncExternalStore } from 'react'
+import { type ReactNode, useEffect, useSyncExternalStore } from 'react'
 import { access, api } from '../api/client.ts'
 
 type Action = 'publish' | 'read' | 'manage' | 'rules'
@@ -26,11 +26,10 @@ access.subscribe(() => {
   tell()
 })
 
-/** The actions that are permitted; null as long as that is not known. */
-function permitted(of: Of): readonly string[] | null {
-  const key = JSON.stringify(of)
+/** Asks what is permitted, unless that is known. */
+function ask(key: string, of: Of): void {
   const entry = known.get(key)
-  if (entry !== undefined && Date.now() - entry.atMs < FRESH_MS) return entry.actions
+  if (entry !== undefined && Date.now() - entry.atMs < FRESH_MS) return
   known.set(key, { atMs: Date.now(), actions: entry?.actions ?? null })
   api<{ readonly permitted: readonly string[] }>({ path: 'api/caller', query: { ...of } }).then(
     (answer) => {
@@ -39,19 +38,20 @@ function permitted(of: Of): readonly string[] | null {
     },
     () => undefined,
   )
-  return entry?.actions ?? null
+}
+
+function subscribe(listener: () => void): () => void {
+  listeners.add(listener)
+  return () => listeners.delete(listener)
 }
 
 /** Whether the caller may do this; true as long as that is not known. */
 export function useMay(action: Action, of: Of): boolean {
-  const actions = useSyncExternalStore(
-    (listener) => {
-      listeners.add(listener)
-      return () => listeners.delete(listener)
-    },
-    () => permitted(of),
-  )
-  return actions?.includes(action) ?? true
+  const key = JSON.stringify(of)
+  const entry = useSyncExternalStore(subscribe, () => known.get(key))
+  // Also after another token was given, and when the answer is old.
+  useEffect(() => ask(key, JSON.parse(key) as Of))
+  return entry?.actions?.includes(action) ?? true
 }
 
 const WORDS: Readonly<Record<Action, string>> = {

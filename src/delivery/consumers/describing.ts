@@ -2,7 +2,7 @@
 import { isMillraceError } from '../../base/errors.ts'
 import type { ConsumerDescription, ConsumerPosition, CountedConsumer } from '../../broker/description.ts'
 import type { Bounds } from '../../broker/engine.ts'
-import { type ChainRecord, consumerKeys, fromJson, QUEUE_GROUP, under } from '../consumer-records.ts'
+import { type ChainRecord, consumerKeys, fromFloat, fromJson, QUEUE_GROUP, under } from '../consumer-records.ts'
 import { stallOf } from '../cursor/stall.ts'
 import type { Instance } from '../dispatch/instance.ts'
 import { settledIn } from './carried-state.ts'
@@ -14,6 +14,7 @@ interface Part<H extends Home> {
   readonly state: HomeState
   readonly bounds: Bounds
   readonly floor: number
+  readonly began: number | null
   readonly lag: number
   readonly lagMs: number
   readonly retrying: number
@@ -63,6 +64,11 @@ async function partsOf<H extends Home>(homes: Homes<H>, of: readonly H[]): Promi
   return parts.filter((part) => part !== null)
 }
 
+function beganIn(records: HomeState['records'], group: string, logId: number): number | null {
+  const bytes = records.get(consumerKeys.begin(group, logId))
+  return bytes === undefined ? null : fromFloat(bytes)
+}
+
 /** Null where the consumer has not begun. */
 async function partOf<H extends Home>(homes: Homes<H>, home: H, bounds: Bounds): Promise<Part<H> | null> {
   const { group, logId } = home
@@ -82,6 +88,7 @@ async function partOf<H extends Home>(homes: Homes<H>, home: H, bounds: Bounds):
     state,
     bounds,
     floor,
+    began: cursor?.state.began ?? beganIn(records, group, logId),
     lag,
     retrying,
     ...(await ageOf(state, lag === 0 ? null : floor, homes.clock.now())),
@@ -139,12 +146,15 @@ async function described<H extends Home>(
 
 function positionsOf(parts: readonly Part<Home>[]): ConsumerPosition[] {
   const positions = new Map<string, ConsumerPosition>()
-  for (const { home, bounds, floor, lag, lagMs } of parts) {
+  for (const { home, bounds, floor, began, lag, lagMs } of parts) {
     const channel = home.channel.name
-    const before = positions.get(channel) ?? { channel, floor: bounds.next, lag: 0, lagMs: 0 }
+    const before = positions.get(channel) ?? { channel, began, floor: bounds.next, lag: 0, lagMs: 0 }
     // A partition without lag does not lower the floor of the channel.
     const lowest = lag === 0 ? before.floor : Math.min(before.floor, floor)
-    positions.set(channel, { channel, floor: lowest, lag: before.lag + lag, lagMs: Math.max(before.lagMs, lagMs) })
+    positions.set(channel, {
+      ...{ channel, floor: lowest, lag: before.lag + lag, lagMs: Math.max(before.lagMs, lagMs) },
+      began: before.began === null || began === null ? null : Math.min(before.began, began),
+    })
   }
   return [...positions.values()]
 }

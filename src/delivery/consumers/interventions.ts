@@ -7,19 +7,18 @@ import { LIMITS } from '../../base/limits.ts'
 import type { OffsetSet } from '../../base/offset-set.ts'
 import { unknownConsumer } from '../../broker/consumer-errors.ts'
 import type { Consumers, StateChoice } from '../../broker/consumers.ts'
-import {
-  type ConsumerDescription,
-  type ConsumerPause,
-  DEAD_LETTERS_MAX,
-  type DeadLetter,
-  type DeadLetterQuery,
-  type EventPlace,
+import type {
+  ConsumerDescription,
+  ConsumerPause,
+  DeadLetter,
+  DeadLetterQuery,
+  EventPlace,
 } from '../../broker/description.ts'
-import type { InspectedEvent, Inspection } from '../../broker/inspection.ts'
+import type { InspectedEvent, Inspection, RetryingEvent } from '../../broker/inspection.ts'
 import type { Position } from '../../broker/position.ts'
 import { QUEUE_GROUP } from '../consumer-records.ts'
 import { DeadLetterBox } from '../dead/dead-letter-box.ts'
-import { settledIn } from './carried-state.ts'
+import { retriesIn, settledIn } from './carried-state.ts'
 import { describeConsumer } from './describing.ts'
 import type { Home, HomeState, Homes } from './homes.ts'
 import { inspected, instanceStates } from './inspecting.ts'
@@ -88,7 +87,7 @@ export class Interventions<H extends Home> implements Consumers {
 
   async deadLetters(consumer: string, query: DeadLetterQuery): Promise<DeadLetter[]> {
     const boxes = await this.#boxes(consumer, query)
-    const found = oldestFirst(boxes, consumer, { ...query, limit: query.limit ?? DEAD_LETTERS_MAX })
+    const found = oldestFirst(boxes, consumer, { ...query, limit: query.limit ?? LIMITS.deadLetterListDefault })
     return collected(found, query.after === undefined ? Number.POSITIVE_INFINITY : LIMITS.deadLetterPageChars)
   }
 
@@ -128,6 +127,19 @@ export class Interventions<H extends Home> implements Consumers {
     if (open.length === 0 || own.length === 1) return open.length > 0
     const logId = await this.#homes.logAt(channel, offset)
     return open.some(([home]) => home.logId === logId)
+  }
+
+  async retries(consumer: string, limit: number): Promise<RetryingEvent[]> {
+    const found: RetryingEvent[] = []
+    for (const home of await this.#homesOf(consumer)) {
+      await this.#homes.flushed(home)
+      const { cursor, records } = await this.#homes.read(home)
+      const retries =
+        cursor?.state.retries ?? retriesIn(records, home.group, home.logId).map((each) => [each.offset, each] as const)
+      for (const [offset, { attempts, dueAtMs, failure }] of retries)
+        found.push({ channel: home.channel.name, offset, attempts, dueAtMs, failure })
+    }
+    return found.sort((one, other) => one.dueAtMs - other.dueAtMs).slice(0, limit)
   }
 
   async inspect(consumer: string, event: InspectedEvent | null): Promise<Inspection> {

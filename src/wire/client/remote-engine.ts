@@ -38,7 +38,7 @@ import type {
   Subscription,
   Tables,
 } from '../../broker/engine.ts'
-import type { InspectedEvent, Inspection } from '../../broker/inspection.ts'
+import type { InspectedEvent, Inspection, RetryingEvent } from '../../broker/inspection.ts'
 import type { LimitState, Limits } from '../../broker/limits.ts'
 import type { PublishLoad } from '../../broker/publish-load.ts'
 import type { Receipt } from '../../broker/receipt.ts'
@@ -93,6 +93,7 @@ const REPEATABLE = new Set([
     'deadLetters',
     'pending',
     'inspect',
+    'retries',
     'publishLoad',
     'delayed',
     'rewind',
@@ -121,6 +122,7 @@ export class RemoteEngine implements Engine {
     dropDeadLetters: (consumer, query, ...reason) =>
       this.#call('dropDeadLetters', numberOf, consumer, query, ...given(reason)),
     pending: (consumer, events) => this.#pending(consumer, events),
+    retries: (consumer, limit) => this.#retries(consumer, limit),
     inspect: (consumer, event) => this.#inspect(consumer, event),
   }
   readonly delays: Delays = {
@@ -349,6 +351,11 @@ export class RemoteEngine implements Engine {
       'UNAVAILABLE',
       'the server is of an older version, which cannot say where the delivery of an event stands: update it',
     )
+  }
+
+  async #retries(consumer: string, limit: number): Promise<RetryingEvent[]> {
+    if (this.#methods.has('retries')) return this.#call('retries', listOf<RetryingEvent>, consumer, limit)
+    throw new MillraceError('UNAVAILABLE', 'the server is of an older version, which does not list retries: update it')
   }
 
   async #table<Answer>(

@@ -1,7 +1,9 @@
 /** The engine's request-and-answer calls, by name: the permission that each needs, and its entry in the audit trail. */
 import { isAbsolute } from 'node:path'
 import { isMillraceError, MillraceError } from '../../base/errors.ts'
+import { LIMITS } from '../../base/limits.ts'
 import { checkName, ownerOf } from '../../base/names.ts'
+import { wholeNumber } from '../../base/units.ts'
 import { boundsIn } from '../../broker/bounds.ts'
 import {
   checkedDelayedId,
@@ -16,6 +18,7 @@ import type { Engine } from '../../broker/engine.ts'
 import { withoutPlaces } from '../../broker/inspection.ts'
 import {
   checkChoiceByKey,
+  hidesErrors,
   type MaySee,
   maskFor,
   seenDelayed,
@@ -26,6 +29,7 @@ import { storedAt } from '../../broker/stored-range.ts'
 import type { ChannelSpec } from '../../channel/channel.ts'
 import { refuseStateChannel } from '../../channel/state-channel.ts'
 import { redeclared } from '../../compatibility/redeclared.ts'
+import { MASK } from '../../event/sensitive/masked-event.ts'
 import { type Access, allows, localAccess, type Permission } from '../access.ts'
 import { malformed } from '../frame.ts'
 import { CARRIAGE_CALLS } from './carriage-calls.ts'
@@ -122,6 +126,7 @@ export const LATER_METHODS: readonly string[] = [
   'inspect',
   'publishLoad',
   'limits',
+  'retries',
   'tables.get',
   'tables.scan',
 ]
@@ -160,6 +165,15 @@ export const METHODS: Readonly<Record<string, Method>> = {
     const name = checkName(value, 'channel')
     anyOf(access, ANY, name)
     return engine.bounds(name)
+  },
+  retries: async ({ engine, access, args: [value, limit] }) => {
+    const consumer = await consumerOf(engine, access, 'read', value, null)
+    const most = wholeNumber(limit as number, 'limit', 1, LIMITS.listedRetriesMax)
+    const retries = await engine.consumers.retries(consumer, most)
+    const channels = new Set(retries.map(({ channel }) => channel))
+    // The events of these failures are not at hand.
+    if (!(await hidesErrors(engine, channels, seeing(access)))) return retries
+    return retries.map(({ failure: { name, kind }, ...rest }) => ({ ...rest, failure: { name, kind, message: MASK } }))
   },
   publishLoad: async ({ engine, access, args: [value] }) => {
     const name = checkName(value, 'channel')

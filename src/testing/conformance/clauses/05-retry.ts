@@ -1,5 +1,7 @@
 /** Clause 5, retry: how often and when an event is tried again, and what counts as an attempt. */
 import assert from 'node:assert/strict'
+import { engineOf } from '../../../broker/engine-of.ts'
+import type { RetryingEvent } from '../../../broker/inspection.ts'
 import { consumer } from '../../../consumer/consumer.ts'
 import type { ConsumerHooks } from '../../../consumer/consumer-types.ts'
 import {
@@ -16,11 +18,34 @@ import {
   placed,
   placedMany,
   QUICK,
+  refused,
   unkeyedStream,
 } from '../fixtures.ts'
 import { clause, type Scenario } from '../scenario.ts'
 
 export const retry: readonly Scenario[] = clause(5, {
+  'events-that-wait-for-an-attempt-are-listed-and-where-the-consumer-began-is-known': async (world) => {
+    const broker = await world.connect()
+    const orders = orderStream(world.name('orders'))
+    const name = world.name('worker')
+    await broker.start(
+      consumer(name, orders, { retry: { attempts: 5, backoff: 'fixed', min: '1h' } }).on(Placed, () => {
+        throw new Error('the bank is down')
+      }),
+    )
+    await broker.publish(orders, placedMany(6, 3))
+    const retries = (limit: number): Promise<RetryingEvent[]> => engineOf(broker).consumers.retries(name, limit)
+    await world.eventually(async () => assert.equal((await retries(10)).length, 3))
+    const [first, second] = await retries(10)
+    assert.ok(first !== undefined && second !== undefined)
+    assert.deepEqual([first.channel, first.attempts, first.failure.message], [orders.name, 1, 'the bank is down'])
+    holds(first.dueAtMs <= second.dueAtMs && first.dueAtMs > Date.now(), 'the soonest first')
+    assert.deepEqual(await retries(1), [first])
+    const { channels } = await describeConsumer(broker, name)
+    assert.equal(channels[0]?.began, 0)
+    await refused(() => engineOf(broker).consumers.retries(world.name('nobody'), 1), 'UNKNOWN_CONSUMER')
+  },
+
   'while-a-circuit-breaker-is-open-no-event-uses-an-attempt': async (world) => {
     const broker = await world.connect()
     const orders = orderStream(world.name('orders'))
