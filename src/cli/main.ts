@@ -78,6 +78,7 @@ withData(command(program, 'serve', 'serve a broker over HTTP', 'millrace serve -
   .option('--tls-cert <file>', 'serve HTTPS with this certificate (PEM); needs --tls-key')
   .option('--tls-key <file>', 'the private key of the certificate (PEM)')
   .option('--cors <origins...>', 'origins whose pages may use the gateway')
+  .option('--trace-url <url>', 'where the console links to for a trace, with {traceId} in it')
   .option('--history <objects>', 'keep figures of up to this many channels and consumers; off keeps none')
   .option('--config <file>', 'a YAML or JSON file: webhooks and their secrets, push, a folder of rules')
   .action(run(async (options) => (await import('./serve-command.ts')).serveCommand(options as never)))

@@ -25,12 +25,13 @@ export interface ServeCommandOptions extends TargetOptions {
   readonly cors?: readonly string[]
   readonly config?: string
   readonly history?: string
+  readonly traceUrl?: string
 }
 
 export async function serveCommand(options: ServeCommandOptions): Promise<void> {
   const config = options.config === undefined ? undefined : readServeConfig(options.config)
   const serving: ServeOptions = {
-    console: { path: '/' },
+    console: { path: '/', ...(options.traceUrl !== undefined && { traceUrl: options.traceUrl }) },
     ...config?.gateway,
     port: countOf('port', options.port),
     host: options.host,

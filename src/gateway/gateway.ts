@@ -21,7 +21,7 @@ import type { Authenticator } from './access/authenticator.ts'
 import { callerOfRequest } from './access/caller.ts'
 import { Quota } from './access/quota.ts'
 import { Vigil } from './access/vigil.ts'
-import { type ConsoleOptions, consolePath, mountConsole } from './console/console-pages.ts'
+import { type ConsoleOptions, mountConsole, servedConsole } from './console/console-pages.ts'
 import { mountRoutes } from './dispatch.ts'
 import { documentPart, upgradePaths, upgradeRequired } from './document-part.ts'
 import type { GatewayHost } from './gateway-host.ts'
@@ -193,7 +193,7 @@ class BrokerGateway implements Gateway {
       host,
     )
     for (const path of upgradePaths(this.#parts)) this.#app.all(path, (c) => upgradeRequired(c.req.method, path))
-    const page = consolePath(options.console)
+    const page = servedConsole(options.console)
     if (page !== null) mountConsole(this.#app, page)
     const upgrades = new Upgrades(
       this.#parts.flatMap((part) => part.upgrades ?? []),

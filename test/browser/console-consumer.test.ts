@@ -26,9 +26,11 @@ describe.skipIf(!existsSync(executablePath))('the page of a consumer', () => {
       orders,
       subjects.map((subject) => ({ type: 'order.placed', subject, data: { total: 7 } })),
     )
+    const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
+    await broker.publish(orders, { type: 'order.placed', subject: 'o-9', traceparent })
     while ((await broker.consumer('billing').describe()).retrying < 3)
       await new Promise((later) => setTimeout(later, 20))
-    served = await serveGateway(broker, { port: 0, console: true })
+    served = await serveGateway(broker, { port: 0, console: { traceUrl: 'https://traces.example/{traceId}' } })
     browser = await ConsoleBrowser.start()
   })
   afterAll(async () => {
@@ -62,6 +64,16 @@ describe.skipIf(!existsSync(executablePath))('the page of a consumer', () => {
     await small.getByRole('region', { name: 'Retries' }).scrollIntoViewIfNeeded()
     await browser.check(small, 'consumer-retries-phone')
     expect(browser.complaints).toEqual([])
+  })
+
+  test('an event leads to its trace, where the gateway knows the place', async () => {
+    const page = await browser.open(`${served.url}/console/?view=event&name=orders&offset=40`)
+    const link = page.getByRole('link', { name: 'Trace', exact: true })
+    await link.waitFor()
+    expect(await link.getAttribute('href')).toBe('https://traces.example/0af7651916cd43dd8448eb211c80319c')
+    const other = await browser.open(`${served.url}/console/?view=event&name=orders&offset=0`)
+    await other.getByRole('heading', { name: 'Envelope' }).waitFor()
+    expect(await other.getByRole('link', { name: 'Trace', exact: true }).count()).toBe(0)
   })
 
   test('a channel says why publishing is slow, or that it is not', async () => {

@@ -18,7 +18,7 @@ beforeAll(async () => {
 afterAll(() => broker.close())
 
 async function withConsole(
-  console: boolean | { path?: string },
+  console: boolean | { path?: string; traceUrl?: string },
   use: (get: (path: string, headers?: Record<string, string>) => Promise<Response>, gateway: Gateway) => Promise<void>,
 ): Promise<void> {
   const gateway = createGateway(broker, { console, drain: 0 })
@@ -28,6 +28,16 @@ async function withConsole(
 }
 
 describe('the console over HTTP', () => {
+  test('tells the page where traces are shown, and refuses what is no such address', async () => {
+    const traceUrl = 'https://traces.example/t/{traceId}?a=1&b="2"'
+    await withConsole({ traceUrl }, async (get) => {
+      const text = await (await get('/console/')).text()
+      expect(text).toContain('content="https://traces.example/t/{traceId}?a=1&amp;b=&quot;2&quot;"')
+    })
+    for (const wrong of ['javascript:alert("{traceId}")', 'https://traces.example/', '/t/{traceId}', 7])
+      expect(() => createGateway(broker, { console: { traceUrl: wrong as string } })).toThrow('traceUrl')
+  })
+
   test('is served at the path that the option names, and nowhere without it', async () => {
     await withConsole(true, async (get) => {
       const page = await get('/console/')

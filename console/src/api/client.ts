@@ -13,6 +13,15 @@ function rootOf(): URL {
 /** The URL of the gateway's root. The console may be at any path below it. */
 export const ROOT: URL = rootOf()
 
+/** The address of a trace, with `{traceId}` in it; empty if the gateway was given none. */
+const TRACE_URL = document.querySelector('meta[name="millrace-trace"]')?.getAttribute('content') ?? ''
+
+/** Where the trace of a W3C `traceparent` is shown; null if there is no such place. */
+export function traceUrlOf(traceparent: unknown): string | null {
+  const [, id] = /^[0-9a-f]{2}-([0-9a-f]{32})-/.exec(String(traceparent)) ?? []
+  return id === undefined || TRACE_URL === '' ? null : TRACE_URL.replaceAll('{traceId}', id)
+}
+
 export class ApiProblem extends Error {
   readonly status: number
   readonly code: string

@@ -3,7 +3,7 @@
  * effects.
  */
 import type { ReactNode } from 'react'
-import { api } from '../api/client.ts'
+import { api, traceUrlOf } from '../api/client.ts'
 import type { CloudEvent, Page } from '../api/types.ts'
 import { useAsked } from '../parts/async.ts'
 import { Copy, CopyAs, shellWord } from '../parts/commands.tsx'
@@ -31,6 +31,7 @@ export default function EventView(): ReactNode {
       </Empty>
     )
   const { event } = found
+  const trace = traceUrlOf(event['traceparent'])
   const command = `millrace tail ${shellWord(channel)} --from ${offset} --to ${offset + 1}`
   return (
     <div className="page">
@@ -47,6 +48,11 @@ export default function EventView(): ReactNode {
           at offset {offset}
         </span>
         <span className="row end wrap">
+          {trace !== null && (
+            <a className="button" href={trace} target="_blank" rel="noreferrer">
+              Trace
+            </a>
+          )}
           <CopyAs command={command} call={call} />
           <Copy text={JSON.stringify(event, null, 2)} label="Copy event" />
           <To to={{ view: 'publish', name: channel, offset }} className="button">

@@ -16,6 +16,17 @@ import { knownOptions } from '../../base/units.ts'
 export interface ConsoleOptions {
   /** The path at which the gateway serves the console. @default '/console' */
   readonly path?: string
+  /**
+   * Where traces are shown: the address of one, with `{traceId}` in it, as in `https://jaeger.example/trace/{traceId}`.
+   * The page of an event with a `traceparent` links to it. @default no link
+   */
+  readonly traceUrl?: string
+}
+
+/** The options of a console that is served. */
+export interface ServedConsole {
+  readonly path: string
+  readonly traceUrl: string | null
 }
 
 interface ConsoleFile {
@@ -54,23 +65,30 @@ const HEADERS = {
   vary: 'accept-encoding',
 }
 const PATH = /^\/(?:[A-Za-z0-9_~-][A-Za-z0-9._~-]*(?:\/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*)?$/
-/** The place in the page for the relative URL of the gateway's root. */
+/** The places in the page for the relative URL of the gateway's root, and for the address of traces. */
 const ROOT_MARK = 'content="./" data-root'
+const TRACE_MARK = 'content="" data-trace'
+const TRACE_ID = '{traceId}'
 
 /**
- * The path of the console, or null if it is not served.
- * @throws INVALID_OPTION when the option or its path is wrong
+ * The console as it is served, or null if it is not.
+ * @throws INVALID_OPTION when the option or a part of it is wrong
  */
-export function consolePath(option: boolean | ConsoleOptions | undefined): string | null {
+export function servedConsole(option: boolean | ConsoleOptions | undefined): ServedConsole | null {
   if (option === undefined || option === false) return null
-  if (option === true) return '/console'
+  if (option === true) return { path: '/console', traceUrl: null }
   if (typeof option !== 'object' || option === null)
-    throw new MillraceError('INVALID_OPTION', `console must be true, false or { path }; it is ${shown(option)}`, {
-      option: 'console',
-    })
-  knownOptions(option, ['path'], 'console')
-  const { path = '/console' } = option
-  if (typeof path === 'string' && PATH.test(path)) return path
+    throw new MillraceError(
+      'INVALID_OPTION',
+      `console must be true, false or { path, traceUrl }; it is ${shown(option)}`,
+      {
+        option: 'console',
+      },
+    )
+  knownOptions(option, ['path', 'traceUrl'], 'console')
+  const { path = '/console', traceUrl } = option
+  if (typeof path === 'string' && PATH.test(path))
+    return { path, traceUrl: traceUrl === undefined ? null : checkedTraceUrl(traceUrl) }
   throw new MillraceError(
     'INVALID_OPTION',
     `console.path must be a path such as "/" or "/ops/console", without a slash at its end; it is ${shown(path)}`,
@@ -78,14 +96,27 @@ export function consolePath(option: boolean | ConsoleOptions | undefined): strin
   )
 }
 
+function checkedTraceUrl(given: unknown): string {
+  if (typeof given === 'string' && given.includes(TRACE_ID)) {
+    const filled = given.replaceAll(TRACE_ID, '0'.repeat(32))
+    if (/^https?:\/\//i.test(filled) && URL.canParse(filled)) return given
+  }
+  throw new MillraceError(
+    'INVALID_OPTION',
+    `console.traceUrl must be the http or https address of a trace with ${TRACE_ID} in it, as in https://jaeger.example/trace/${TRACE_ID}; it is ${shown(given)}`,
+    { option: 'console.traceUrl' },
+  )
+}
+
 /**
- * Serve the console below `path`.
+ * Serve the console.
  * @throws INVALID_OPTION when the package has no built console
  */
-export function mountConsole(app: Hono, path: string, folder: string = builtFolder()): void {
+export function mountConsole(app: Hono, served: ServedConsole, folder: string = builtFolder()): void {
+  const { path } = served
   const files = filesIn(folder)
   const base = path === '/' ? '' : path
-  const page = pageIn(files, path)
+  const page = pageIn(files, served)
   const answer = (file: ConsoleFile | undefined, request: Request, cache: string): Response | null =>
     file === undefined ? null : fileAnswer(file, request.headers.get('accept-encoding') ?? '', cache)
   if (base !== '') {
@@ -133,11 +164,18 @@ function filesIn(folder: string): ReadonlyMap<string, ConsoleFile> {
   }
 }
 
-function pageIn(files: ReadonlyMap<string, ConsoleFile>, path: string): ConsoleFile {
+function pageIn(files: ReadonlyMap<string, ConsoleFile>, { path, traceUrl }: ServedConsole): ConsoleFile {
   const page = files.get('index.html') as ConsoleFile
   const up = path === '/' ? './' : '../'.repeat(path.split('/').length - 1)
-  const text = new TextDecoder().decode(page.bytes).replace(ROOT_MARK, `content="${up}"`)
+  const text = new TextDecoder()
+    .decode(page.bytes)
+    .replace(ROOT_MARK, () => `content="${up}"`)
+    .replace(TRACE_MARK, () => `content="${attributeText(traceUrl ?? '')}"`)
   return { ...page, bytes: new Uint8Array(new TextEncoder().encode(text)) }
+}
+
+function attributeText(text: string): string {
+  return text.replaceAll('&', '&amp;').replaceAll('"', '&quot;').replaceAll('<', '&lt;')
 }
 
 function fileAnswer(file: ConsoleFile, accepts: string, cache: string): Response {
