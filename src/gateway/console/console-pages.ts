@@ -18,7 +18,8 @@ export interface ConsoleOptions {
   readonly path?: string
   /**
    * Where traces are shown: the address of one, with `{traceId}` in it, as in `https://jaeger.example/trace/{traceId}`.
-   * The page of an event with a `traceparent` links to it. @default no link
+   * The page of an event with a `traceparent` links to it.
+   * @default undefined: no link
    */
   readonly traceUrl?: string
 }

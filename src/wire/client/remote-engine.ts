@@ -38,7 +38,7 @@ import type {
   Subscription,
   Tables,
 } from '../../broker/engine.ts'
-import type { InspectedEvent, Inspection, RetryingEvent } from '../../broker/inspection.ts'
+import type { RetryingEvent } from '../../broker/inspection.ts'
 import type { LimitState, Limits } from '../../broker/limits.ts'
 import type { PublishLoad } from '../../broker/publish-load.ts'
 import type { Receipt } from '../../broker/receipt.ts'
@@ -104,6 +104,9 @@ const REPEATABLE = new Set([
   ...['accepts', 'consumers', 'letters', 'scheduled', 'putConsumer', 'putLetters'].map((call) => `carriage.${call}`),
 ])
 
+const UNKNOWN_DELIVERY = 'cannot say where the delivery of an event stands'
+const NO_TABLES = 'has no tables'
+
 export class RemoteEngine implements Engine {
   readonly name: string
   readonly recordsActions: boolean
@@ -122,16 +125,17 @@ export class RemoteEngine implements Engine {
     dropDeadLetters: (consumer, query, ...reason) =>
       this.#call('dropDeadLetters', numberOf, consumer, query, ...given(reason)),
     pending: (consumer, events) => this.#pending(consumer, events),
-    retries: (consumer, limit) => this.#retries(consumer, limit),
-    inspect: (consumer, event) => this.#inspect(consumer, event),
+    retries: (consumer, limit) =>
+      this.#later('retries', 'does not list retries', listOf<RetryingEvent>, consumer, limit),
+    inspect: (consumer, event) => this.#later('inspect', UNKNOWN_DELIVERY, inspectionOf, consumer, event),
   }
   readonly delays: Delays = {
     list: (channel, query) => this.#call('delayed', listOf<DelayedEvent>, channel, query),
     cancel: (channel, id, ...reason) => this.#call('cancelDelayed', truthOf, channel, id, ...given(reason)),
   }
   readonly tables: Tables = {
-    get: (channel, key) => this.#table('get', storedOf, channel, key),
-    scan: (channel, query) => this.#table('scan', listOf<StoredText>, channel, query),
+    get: (channel, key) => this.#later('tables.get', NO_TABLES, storedOf, channel, key),
+    scan: (channel, query) => this.#later('tables.scan', NO_TABLES, listOf<StoredText>, channel, query),
   }
   capabilities: Capabilities = {} as Capabilities
   readonly #options: RemoteEngineOptions
@@ -345,26 +349,15 @@ export class RemoteEngine implements Engine {
     return described === null || described.inFlight + described.retrying === 0 ? [] : [...events]
   }
 
-  async #inspect(consumer: string, event: InspectedEvent | null): Promise<Inspection> {
-    if (this.#methods.has('inspect')) return this.#call('inspect', inspectionOf, consumer, event)
-    throw new MillraceError(
-      'UNAVAILABLE',
-      'the server is of an older version, which cannot say where the delivery of an event stands: update it',
-    )
-  }
-
-  async #retries(consumer: string, limit: number): Promise<RetryingEvent[]> {
-    if (this.#methods.has('retries')) return this.#call('retries', listOf<RetryingEvent>, consumer, limit)
-    throw new MillraceError('UNAVAILABLE', 'the server is of an older version, which does not list retries: update it')
-  }
-
-  async #table<Answer>(
-    call: keyof Tables,
+  /** A method that servers of earlier versions lack, and that nothing replaces: they say what they cannot do. */
+  async #later<Answer>(
+    method: string,
+    which: string,
     answerOf: (value: unknown) => Answer,
     ...args: readonly unknown[]
   ): Promise<Answer> {
-    if (this.#methods.has(`tables.${call}`)) return this.#call(`tables.${call}`, answerOf, ...args)
-    throw new MillraceError('UNAVAILABLE', 'the server is of an older version, which has no tables: update it')
+    if (this.#methods.has(method)) return this.#call(method, answerOf, ...args)
+    throw new MillraceError('UNAVAILABLE', `the server is of an older version, which ${which}: update it`)
   }
 
   async publishLoad(channel: string): Promise<readonly PublishLoad[]> {
