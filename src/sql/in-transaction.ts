@@ -69,10 +69,17 @@ async function workedOn<T>(handle: AsyncSqlHandle, tx: object, work: Transaction
 
 interface PgClient extends PgClientLike {
   release(destroy?: boolean): void
+  on?(event: 'error', listener: () => void): unknown
+  removeListener?(event: 'error', listener: () => void): unknown
 }
+
+/** The statement that runs, or the next one, fails with the same error. */
+function lostConnection(): void {}
 
 async function inPg<T>(pool: PgPoolLike, work: TransactionWork<T>): Promise<Worked<T>> {
   const client = (await pool.connect()) as PgClient
+  // Without a listener, a lost connection would end the process.
+  client.on?.('error', lostConnection)
   let isBroken = true
   try {
     await client.query('begin', [])
@@ -92,6 +99,7 @@ async function inPg<T>(pool: PgPoolLike, work: TransactionWork<T>): Promise<Work
       )
     throw error
   } finally {
+    client.removeListener?.('error', lostConnection)
     client.release(isBroken)
   }
 }

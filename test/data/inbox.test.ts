@@ -238,6 +238,28 @@ describe.skipIf(server === undefined)('ctx.tx in Postgres', () => {
     await broker.close()
   })
 
+  test('a connection that is lost within the work fails the attempt, and not the process', async () => {
+    await migrate(pool)
+    pool.on('error', () => undefined)
+    const broker = await connect('memory:')
+    const outcomes: string[] = []
+    const shop = consumer('lossy', sales, { retry: { backoff: 'fixed', min: '1ms' } }).on(Sold, async (_event, ctx) => {
+      const { done } = await ctx.tx(pool, async (tx) => {
+        const { rows } = await tx.query('select pg_backend_pid() as pid')
+        if (ctx.attempt === 1) {
+          await pool.query('select pg_terminate_backend($1)', [rows[0].pid])
+          await new Promise((resolve) => setTimeout(resolve, 50))
+        }
+        await tx.query('select 1')
+      })
+      outcomes.push(`${ctx.attempt} ${done}`)
+    })
+    await broker.start(shop)
+    await broker.publish(sales, Sold({ sku: 'tea' }))
+    await expect.poll(() => outcomes).toEqual(['2 now'])
+    await broker.close()
+  })
+
   test('one event in two handlers at the same time is done once', async () => {
     await pool.query('create table if not exists stock (sku text primary key, n integer not null)')
     await pool.query('delete from stock')
