@@ -282,29 +282,33 @@ export class Consumer<
  * await broker.close()
  * ```
  */
-export function consumer<const C extends ConsumerChannels, Schema extends StandardSchemaV1>(
+export function consumer<
+  const C extends ConsumerChannels,
+  Schema extends StandardSchemaV1 = never,
+  Initial = undefined,
+>(
   name: string,
   channels: C,
   options: ConsumerOptions<Readable<EachOf<C>>> & {
-    readonly state: StateOptions<Schema> & Required<Pick<StateOptions<Schema>, 'initial'>>
-  },
-): Consumer<DefinitionsIn<C>, StateContext<StandardSchemaV1.InferOutput<Schema>, StandardSchemaV1.InferInput<Schema>>>
-export function consumer<const C extends ConsumerChannels, Schema extends StandardSchemaV1>(
-  name: string,
-  channels: C,
-  options: ConsumerOptions<Readable<EachOf<C>>> & { readonly state: StateOptions<Schema> },
-): Consumer<
-  DefinitionsIn<C>,
-  StateContext<StandardSchemaV1.InferOutput<Schema> | undefined, StandardSchemaV1.InferInput<Schema>>
->
-export function consumer<const C extends ConsumerChannels>(
-  name: string,
-  channels: C,
-  options?: ConsumerOptions<Readable<EachOf<C>>>,
-): Consumer<DefinitionsIn<C>>
-export function consumer(name: string, channels: ConsumerChannels, options: ConsumerOptions<never> = {}): Consumer {
-  return new Consumer(name, (Array.isArray(channels) ? channels : [channels]) as readonly (Channel | string)[], options)
+    readonly state?: StateOptions<Schema> & { readonly initial?: Initial }
+  } = {},
+): Consumer<DefinitionsIn<C>, ContextFor<Schema, Initial>> {
+  return new Consumer(
+    name,
+    (Array.isArray(channels) ? channels : [channels]) as readonly (Channel | string)[],
+    options as ConsumerOptions<never>,
+  )
 }
+
+/** Without a schema, the consumer keeps no state. Without an initial state, a key has none until it is set. */
+type ContextFor<Schema extends StandardSchemaV1, Initial> = [Schema] extends [never]
+  ? HandlerContext
+  : StateContext<
+      undefined extends Initial
+        ? StandardSchemaV1.InferOutput<Schema> | undefined
+        : StandardSchemaV1.InferOutput<Schema>,
+      StandardSchemaV1.InferInput<Schema>
+    >
 
 function byKeyOf(name: string, by: unknown): boolean {
   if (by === undefined || by === 'key') return by === 'key'
