@@ -41,6 +41,7 @@ class PlainPostgres implements System {
   #writing = false
   #closing = false
   #rung: () => void = () => undefined
+  #ringing: Promise<void> | null = null
 
   private constructor(clients: readonly [Client, Client, Client, Client]) {
     const [writer, reader, marker, bell] = clients
@@ -79,9 +80,18 @@ class PlainPostgres implements System {
       } catch (error) {
         for (const { reject } of together) reject(error)
       }
-      void this.#bell.query("SELECT pg_notify('bell', '')")
+      this.#ring()
     }
     this.#writing = false
+  }
+
+  /** One notification at a time: the worker reads all that is there. */
+  #ring(): void {
+    if (this.#ringing !== null || this.#closing) return
+    const rung = this.#bell.query("SELECT pg_notify('bell', '')").then(() => {
+      this.#ringing = null
+    })
+    this.#ringing = rung
   }
 
   async consume(name: string, handler: ItemHandler): Promise<Consuming> {
@@ -118,6 +128,7 @@ class PlainPostgres implements System {
   async close(): Promise<void> {
     this.#closing = true
     this.#rung()
+    await this.#ringing
     await Promise.all([this.#writer, this.#reader, this.#marker, this.#bell].map((client) => client.end()))
   }
 }
