@@ -42,6 +42,8 @@ class PlainPostgres implements System {
   #closing = false
   #rung: () => void = () => undefined
   #ringing: Promise<void> | null = null
+  #stored: Promise<unknown> = Promise.resolve()
+  #working: Promise<void> = Promise.resolve()
 
   private constructor(clients: readonly [Client, Client, Client, Client]) {
     const [writer, reader, marker, bell] = clients
@@ -96,7 +98,6 @@ class PlainPostgres implements System {
 
   async consume(name: string, handler: ItemHandler): Promise<Consuming> {
     await this.#marker.query('INSERT INTO positions VALUES ($1, 0)', [name])
-    let stored: Promise<unknown> = Promise.resolve()
     const work = async (): Promise<void> => {
       let position = '0'
       while (!this.#closing) {
@@ -108,11 +109,11 @@ class PlainPostgres implements System {
         }
         await Promise.all(rows.map(({ event = '' }) => handler((JSON.parse(event) as BareEvent).data)))
         position = rows.at(-1)?.['position'] ?? position
-        await stored
-        stored = this.#marker.query('UPDATE positions SET position = $2 WHERE name = $1', [name, position])
+        await this.#stored
+        this.#stored = this.#marker.query('UPDATE positions SET position = $2 WHERE name = $1', [name, position])
       }
     }
-    work().catch((error: unknown) => {
+    this.#working = work().catch((error: unknown) => {
       if (this.#closing) return
       console.error(error)
       process.exit(1)
@@ -120,7 +121,7 @@ class PlainPostgres implements System {
     return {
       settle: async () => {
         await new Promise(setImmediate)
-        await stored
+        await this.#stored
       },
     }
   }
@@ -128,7 +129,8 @@ class PlainPostgres implements System {
   async close(): Promise<void> {
     this.#closing = true
     this.#rung()
-    await this.#ringing
+    await this.#working
+    await Promise.all([this.#ringing, this.#stored])
     await Promise.all([this.#writer, this.#reader, this.#marker, this.#bell].map((client) => client.end()))
   }
 }
