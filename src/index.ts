@@ -114,6 +114,15 @@ export type { Logger } from './broker/logger.ts'
 export type { From } from './broker/position.ts'
 export type { Readable, ReadOptions, TailedEvent } from './broker/reading.ts'
 export type { Receipt, ScheduledReceipt, StoredReceipt } from './broker/receipt.ts'
+export type { ReplyProblem } from './broker/replies.ts'
+export type {
+  Replies,
+  ReplyOf,
+  RequestCounts,
+  RequestManyOptions,
+  RequestOptions,
+  RequestProblem,
+} from './broker/requests.ts'
 export type {
   DstPolicy,
   LastRun,
@@ -161,6 +170,7 @@ export type {
   HandlerContext,
   Middleware,
   MiddlewareContext,
+  Reply,
   RetriedAttempt,
   RetryOptions,
   Running,

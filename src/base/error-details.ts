@@ -164,6 +164,8 @@ export interface DetailsByCode {
     readonly limit?: number
   }
   readonly UNKNOWN_RULE: { readonly rule: string }
+  readonly REQUEST_TIMEOUT: { readonly channel: string; readonly id: string; readonly timeoutMs: number }
+  readonly REQUEST_FAILED: { readonly channel: string; readonly consumer: string; readonly problem: object }
   readonly UNKNOWN_SCHEDULE: { readonly schedule: string }
   readonly UNKNOWN_SUBSCRIPTION: { readonly subscription: string }
   readonly UNKNOWN_LIMIT: { readonly limit: string }

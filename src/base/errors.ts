@@ -44,6 +44,10 @@ export const ERROR_CODES = {
   UNKNOWN_DEAD_LETTER: { retryable: false },
   /** There is no rule of that name. */
   UNKNOWN_RULE: { retryable: false },
+  /** No reply to a request came in time. */
+  REQUEST_TIMEOUT: { retryable: true },
+  /** The consumer gave up on a request: `details.problem` says why. */
+  REQUEST_FAILED: { retryable: false },
   /** There is no schedule of that name. */
   UNKNOWN_SCHEDULE: { retryable: false },
   /** There is no push subscription of that name. */

@@ -188,6 +188,16 @@ export const LIMITS = {
   logKindsMax: 200,
   /** A delivery that is not settled within this time is recorded as in flight, with the next commit. */
   inFlightRecordMs: 5,
+  /** How long `request` waits for a reply, unless it is given a timeout. */
+  requestMsDefault: 30_000,
+  /** Longest timeout of a request. */
+  requestMsMax: 300_000,
+  /** Requests of one broker that wait for replies. */
+  requestsMax: 10_000,
+  /** Answers to one `requestMany`. */
+  requestAnswersMax: 10_000,
+  /** A broker that waits for no reply any more stops reading replies after this time. */
+  requestIdleMs: 30_000,
   /** Schedules of one broker. */
   schedulesMax: 10_000,
   /** Longest name of a schedule, in characters. */

@@ -5,6 +5,7 @@
 import type { TimeText } from '../base/time-text.ts'
 import type { Duration } from '../base/units.ts'
 import type { Channel } from '../channel/channel.ts'
+import type { AnyEventDefinition } from '../event/event.ts'
 import type { AlarmList } from './alarm-list.ts'
 import type { RelatedEvents, RelatedOptions } from './causality/related-events.ts'
 import type { Alarm, BrokerDescription } from './description.ts'
@@ -25,6 +26,7 @@ import type { From } from './position.ts'
 import type { Publishable } from './publishable.ts'
 import type { Readable, ReadOptions, TailedEvent } from './reading.ts'
 import type { Receipt } from './receipt.ts'
+import type { Replies, ReplyOf, RequestCounts, RequestManyOptions, RequestOptions } from './requests.ts'
 import type { MakeEvent, ScheduleDescription, Schedules, When } from './schedules.ts'
 import type { Table, TableSource, TableValue } from './table.ts'
 
@@ -264,6 +266,49 @@ export interface Broker extends AsyncDisposable {
    * ```
    */
   backup(directory: string): Promise<Backup>
+  /**
+   * Publish a request, and wait for the reply of the consumer that handles it: its handler calls `ctx.reply(event)`.
+   * The reply is stored with the completion of the request, or not at all. A request is an event like any other: a
+   * handler may run more than once, and it runs also if the time is over.
+   *
+   * @throws REQUEST_TIMEOUT when no reply came in time; one that comes later is dropped · REQUEST_FAILED when the
+   * consumer gave up on the request · TYPE_NOT_CARRIED when the reply is not one of `options.reply` · SCHEMA_MISMATCH
+   * when its data does not satisfy its schema · INVALID_OPTION when an option is wrong · BACKPRESSURE when 10,000
+   * requests wait already · as `publish`
+   * @example
+   * ```ts
+   * import { connect, consumer, event, queue } from 'millrace'
+   * import { z } from 'zod'
+   *
+   * const IsFree = event('seat.is-free', z.object({ seat: z.string() }))
+   * const Answer = event('seat.answer', z.object({ free: z.boolean() }))
+   * const seats = queue('seats', { events: [IsFree] })
+   * const broker = await connect('memory:')
+   * await broker.start(consumer('box-office', seats).on(IsFree, ({ data }, ctx) => ctx.reply(Answer({ free: data.seat !== 'A1' }))))
+   *
+   * const { data } = await broker.request(seats, IsFree({ seat: 'B7' }), { reply: Answer, timeout: '2s' })
+   * data.free // true
+   * await broker.close()
+   * ```
+   */
+  request<C extends Channel | string, D extends AnyEventDefinition = AnyEventDefinition>(
+    channel: C,
+    event: Publishable<C>,
+    options?: RequestOptions<D>,
+  ): Promise<ReplyOf<D>>
+  /**
+   * Publish a request to a stream, and gather the replies of its consumers: until `answers` of them have answered, or
+   * the time is over, which is no error here. A consumer that gave up on the request is among `problems`.
+   *
+   * @throws as `request`, but REQUEST_TIMEOUT and REQUEST_FAILED
+   */
+  requestMany<C extends Channel | string, D extends AnyEventDefinition = AnyEventDefinition>(
+    channel: C,
+    event: Publishable<C>,
+    options?: RequestManyOptions<D>,
+  ): Promise<Replies<ReplyOf<D>>>
+  /** How many requests wait here now, and how many replies came too late since the broker was connected. */
+  readonly requests: RequestCounts
   /**
    * Create a schedule, or replace the one of that name, and run it in this process until the broker closes. Each of its
    * times publishes one event to the channel, whatever dies or restarts, and however many processes run the schedule.

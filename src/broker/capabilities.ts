@@ -25,6 +25,7 @@ export const CLAUSES = {
   19: 'state',
   20: 'schedules',
   21: 'flow control',
+  22: 'request and reply',
 } as const
 
 export type Clause = keyof typeof CLAUSES

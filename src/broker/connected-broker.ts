@@ -9,6 +9,7 @@ import { shown } from '../base/shown.ts'
 import type { Channel } from '../channel/channel.ts'
 import { refuseStateChannel } from '../channel/state-channel.ts'
 import type { Encodable } from '../event/encode.ts'
+import type { AnyEventDefinition } from '../event/event.ts'
 import { AlarmList } from './alarm-list.ts'
 import type { Backup, Broker, Publishable, PublishOptions, ReceiptOf, Startable, Stoppable } from './broker.ts'
 import { noFiles } from './call-options.ts'
@@ -38,6 +39,14 @@ import { Log } from './log.ts'
 import type { PublishCall, Published } from './observer.ts'
 import type { From } from './position.ts'
 import type { Readable, ReadOptions, TailedEvent } from './reading.ts'
+import {
+  type Replies,
+  type ReplyOf,
+  type RequestCounts,
+  type RequestManyOptions,
+  type RequestOptions,
+  Requests,
+} from './requests.ts'
 import type { MakeEvent, ScheduleDescription, Schedules, When } from './schedules.ts'
 import type { Table, TableSource, TableValue } from './table.ts'
 import type { Telemetry } from './telemetry.ts'
@@ -64,6 +73,7 @@ export class ConnectedBroker implements Broker {
   readonly #reads: ConnectedReads
   readonly #alarms: AlarmList
   readonly #schedules: LaterSchedules
+  readonly #requests: Requests
   readonly #log: Log
   readonly #running = new Set<Stoppable>()
   readonly #starting = new Set<Promise<Stoppable>>()
@@ -95,6 +105,7 @@ export class ConnectedBroker implements Broker {
       this.#open()
       return (options.schedules ?? noSchedules)(this, this.#core)
     })
+    this.#requests = new Requests(this.#core, (channel, event) => this.publish(channel, event as never))
     this.#unobserve = options.telemetry?.observe(this.#core)
   }
 
@@ -324,6 +335,28 @@ export class ConnectedBroker implements Broker {
     await this.channel(channel).remove()
   }
 
+  async request<C extends Channel | string, D extends AnyEventDefinition = AnyEventDefinition>(
+    channel: C,
+    event: Publishable<C>,
+    options?: RequestOptions<D>,
+  ): Promise<ReplyOf<D>> {
+    this.#open()
+    return (await this.#requests.request(channel, event as Encodable, options)) as ReplyOf<D>
+  }
+
+  async requestMany<C extends Channel | string, D extends AnyEventDefinition = AnyEventDefinition>(
+    channel: C,
+    event: Publishable<C>,
+    options?: RequestManyOptions<D>,
+  ): Promise<Replies<ReplyOf<D>>> {
+    this.#open()
+    return (await this.#requests.requestMany(channel, event as Encodable, options)) as Replies<ReplyOf<D>>
+  }
+
+  get requests(): RequestCounts {
+    return this.#requests.counts
+  }
+
   get schedules(): Schedules {
     return this.#schedules
   }
@@ -359,6 +392,7 @@ export class ConnectedBroker implements Broker {
   async #close(): Promise<void> {
     // A consumer's handlers may run, and close the broker, before its start() has returned.
     await Promise.allSettled([...this.#starting])
+    this.#requests.close()
     const running = [...this.#running]
     for (const each of running) each.stop().catch(() => undefined)
     await Promise.allSettled(running.map((each) => each.done))

@@ -1,12 +1,12 @@
 /** The types of a consumer's API: handlers, contexts, options. */
 
 import type { Duration } from '../base/units.ts'
-import type { Publishable, PublishOptions } from '../broker/broker.ts'
+import type { Publishable, PublishOptions, UntypedEvent } from '../broker/broker.ts'
 import type { OnDead } from '../broker/engine.ts'
 import type { Failure } from '../broker/failure.ts'
 import type { From } from '../broker/position.ts'
 import type { Channel } from '../channel/channel.ts'
-import type { StoredEvent } from '../event/cloud-event.ts'
+import type { NewEvent, StoredEvent } from '../event/cloud-event.ts'
 import type { OutputOf, TypeOf } from '../event/event.ts'
 import type { TransactionOf } from '../sql/transaction-of.ts'
 import type { ConcurrencyLimit, RateLimit } from './limit-types.ts'
@@ -223,6 +223,9 @@ export type Emit = <C extends Channel | string>(
   options?: PublishOptions,
 ) => Promise<void>
 
+/** `ctx.reply`. */
+export type Reply = (event: UntypedEvent | NewEvent) => Promise<void>
+
 /** What a handler knows of its event and can do with it. Each attempt at an event has its own context. */
 export interface HandlerContext {
   /** The consumer's name. */
@@ -271,6 +274,12 @@ export interface HandlerContext {
     work: (tx: TransactionOf<Database>) => T | Promise<T>,
     options?: { readonly name?: string },
   ): Promise<TxOutcome<T>>
+  /**
+   * Reply to a request: to the broker that published this event by `request` or `requestMany`. The reply is stored with
+   * this event's completion, or not at all. If nobody asked, nothing happens. One reply for each attempt.
+   * @throws INVALID_OPTION when the handler has replied already · as `emit`
+   */
+  readonly reply: Reply
   /**
    * Give up on this event now: it becomes a dead letter. `reason` can be any value that a `catch` clause gets. Never
    * returns.

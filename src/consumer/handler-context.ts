@@ -11,12 +11,13 @@ import type { EncodedEvent } from '../broker/encoded-event.ts'
 import type { Delivery, Emission } from '../broker/engine.ts'
 import type { EventEncoder } from '../broker/event-encoder.ts'
 import type { Log } from '../broker/log.ts'
+import { repliesChannel, replyAddressOf, replyEvent } from '../broker/replies.ts'
 import type { Channel } from '../channel/channel.ts'
 import { refuseStateChannel } from '../channel/state-channel.ts'
 import type { Encodable } from '../event/encode.ts'
 import type { TransactionOf } from '../sql/transaction-of.ts'
 import { type Cause, caused, causeOf, traced } from './cause.ts'
-import type { BatchItem, ContextLog, Emit, MiddlewareContext, TxOutcome } from './consumer-types.ts'
+import type { BatchItem, ContextLog, Emit, MiddlewareContext, Reply, TxOutcome } from './consumer-types.ts'
 import { contextLog } from './context-log.ts'
 import { DatabaseWorks } from './database-works.ts'
 import { Rejected, RetryAfter } from './failure.ts'
@@ -60,6 +61,7 @@ export class DeliveryContext implements MiddlewareContext {
   #controller: AbortController | null = null
   #aborted: Error | null = null
   #over = false
+  #replied = false
   /** The channels that it emitted to. */
   #targets: Set<Channel | string> | null = null
   #log: ContextLog | null = null
@@ -158,6 +160,20 @@ export class DeliveryContext implements MiddlewareContext {
   /** A function that can be passed on without its context. */
   get emit(): Emit {
     return (channel, event, options) => this.#started(channel, event as Encodable | readonly Encodable[], options)
+  }
+
+  /** A function that can be passed on without its context. */
+  get reply(): Reply {
+    return (event) => {
+      const address = replyAddressOf(this.delivery)
+      if (address === null) return Promise.resolve()
+      if (this.#replied)
+        return Promise.reject(
+          new MillraceError('INVALID_OPTION', 'the handler has replied to this event already', { option: 'reply' }),
+        )
+      this.#replied = true
+      return this.#started(repliesChannel, replyEvent(event as Encodable, address, this.consumer))
+    }
   }
 
   #started(

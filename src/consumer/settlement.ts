@@ -10,10 +10,11 @@ import { failureOf, Released, RetryAfter } from './failure.ts'
 import type { DeliveryContext } from './handler-context.ts'
 import type { NewerVersions } from './newer-versions.ts'
 import type { ConsumerPlan } from './plan.ts'
+import { replyProblem } from './problem-reply.ts'
 
 export interface SettlementHost {
   readonly plan: ConsumerPlan
-  readonly broker: Pick<BrokerHost, 'observer'>
+  readonly broker: Pick<BrokerHost, 'observer' | 'engine' | 'encoder'>
   readonly random: () => number
   readonly report: ConsumerReport
   readonly newer: NewerVersions
@@ -109,7 +110,10 @@ export class Settlement {
     const delayMs = is(error, RetryAfter) ? error.delayMs : null
     const after = settleFailed(this.#subscription, delivery, failure, plan.retry, { error, delayMs, random })
     if (after?.became === 'retried') this.counts.retried++
-    else if (after?.became === 'dead-lettered') this.counts.deadLettered++
+    else if (after?.became === 'dead-lettered') {
+      this.counts.deadLettered++
+      replyProblem(broker, plan.name, delivery, failure)
+    }
     broker.observer?.settled(plan.name, context, after === null ? 'lost' : after.became, failure)
     if (after !== null) this.#host.breaker?.ended(delivery, outcomeOf(failure, delayMs !== null), failure)
     this.#host.settled(delivery)

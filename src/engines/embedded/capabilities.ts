@@ -23,6 +23,7 @@ export const fileCapabilities: Capabilities = {
   17: native('read from the engine’s own state'),
   18: native('typed errors'),
   19: native('the state of a key is the latest event of a stream, in the commit of the completion'),
+  22: native('a reply is an event of the stream $replies, in the commit of the completion'),
   20: native('the next time is a timer; it, the event of a time and the completion are one commit'),
   21: native('the process that owns the data counts what runs; rates are records'),
 }

@@ -23,6 +23,12 @@ const SCHEDULES: Capabilities[20] = {
   cost: 'a time is written as a delayed event, and again when it is due; each function has a topic for its times',
 }
 
+const REPLIES: Capabilities[22] = {
+  support: 'emulated',
+  reason: 'a reply is an emission to the stream $replies, which keeps it for ten minutes',
+  cost: 'a reply is written twice; a process that asks reads the replies to all processes',
+}
+
 export function kafkaCapabilities(durability: Durability): Capabilities {
   return {
     1: DURABLE[durability],
@@ -91,5 +97,6 @@ export function kafkaCapabilities(durability: Durability): Capabilities {
     19: { support: 'refused', reason: 'the engine over servers does not keep state yet; file: does' },
     20: SCHEDULES,
     21: { support: 'refused', reason: 'the engine over servers has no limits that its processes share; file: does' },
+    22: REPLIES,
   }
 }

@@ -1,5 +1,6 @@
 /** The authenticated sender of a request and its permissions. The authenticator makes it; routes and sockets use it. */
 import { MillraceError } from '../../base/errors.ts'
+import { isOwnChannel } from '../../base/names.ts'
 import { type Action, compilePermissions, type Permissions } from './permissions.ts'
 
 /** Limits for one caller. A limit that is not given is the gateway's. */
@@ -59,7 +60,7 @@ export function principalOf({
   const permits = (action: Action, channel: string): boolean => {
     if (isOfRules(channel) && granted('rules', '>')) return true
     if (isOfSchedules(channel) && granted('manage', '>')) return true
-    return action === 'publish' && channel.startsWith('$') && identity.kind !== 'owner'
+    return action === 'publish' && isOwnChannel(channel) && channel !== '$replies' && identity.kind !== 'owner'
       ? false
       : granted(action, channel)
   }

@@ -36,6 +36,7 @@ import { stateChanges } from './clauses/19-state-changes.ts'
 import { tables } from './clauses/19-tables.ts'
 import { schedules } from './clauses/20-schedules.ts'
 import { flowControl } from './clauses/21-flow-control.ts'
+import { requests } from './clauses/22-request-and-reply.ts'
 import type { Scenario } from './scenario.ts'
 
 /**
@@ -84,4 +85,5 @@ export const SCENARIOS: readonly Scenario[] = [
   ...tables,
   ...schedules,
   ...flowControl,
+  ...requests,
 ]
