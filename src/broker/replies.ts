@@ -7,6 +7,7 @@ import { hash } from 'node:crypto'
 import { type Channel, stream } from '../channel/channel.ts'
 import type { Encodable } from '../event/encode.ts'
 import { copyOf } from '../event/made-now.ts'
+import type { Delivery } from './engine.ts'
 import type { Failure } from './failure.ts'
 
 export const repliesChannel: Channel = stream('$replies', {
@@ -32,18 +33,20 @@ export interface ReplyProblem {
 export interface ReplyAddress {
   readonly replyto: string
   readonly request: string
+  /** Where the request is stored. */
+  readonly place: string
 }
 
-/** The address for replies to a delivered event; null if it is not a request. Most events are not, and are not parsed. */
-export function replyAddressOf({ id, text }: { readonly id: string; readonly text: string }): ReplyAddress | null {
+/** The address for replies to a delivered event; null if it is no request. Most events are none, and are not parsed. */
+export function replyAddressOf({ channel, offset, id, text }: Delivery): ReplyAddress | null {
   if (!text.includes('"replyto"')) return null
   const { replyto } = JSON.parse(text) as { readonly replyto?: unknown }
-  return typeof replyto === 'string' && replyto !== '' ? { replyto, request: id } : null
+  return typeof replyto === 'string' && replyto !== '' ? { replyto, request: id, place: `${channel}/${offset}` } : null
 }
 
 /** The event as a reply. A consumer that handles the request again replies with the same id. */
-export function replyEvent(event: Encodable, { replyto, request }: ReplyAddress, consumer: string): Encodable {
-  const id = `reply/${hash('sha256', `${replyto}/${request}/${consumer}`, 'base64url').slice(0, 32)}`
+export function replyEvent(event: Encodable, { replyto, request, place }: ReplyAddress, consumer: string): Encodable {
+  const id = `reply/${hash('sha256', `${replyto}/${place}/${consumer}`, 'base64url').slice(0, 32)}`
   return copyOf(event, { ...event, id, replyto, inreplyto: request, replier: consumer })
 }
 

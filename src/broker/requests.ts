@@ -145,12 +145,10 @@ export class Requests {
     options.signal?.throwIfAborted()
     const request = copyOf(event, { ...event, id: event.id ?? newId(), replyto: this.#address })
     const ending = this.#wait(call, request.id, options, timeoutMs, expected, nameOf(channel, 'channel'))
-    try {
-      await this.#follow()
-      await this.#publish(channel, request)
-    } catch (error) {
-      ending.fail(error)
-    }
+    // Not awaited: the time may be over while the servers are unreachable.
+    this.#follow()
+      .then(() => (this.#waiting.has(request.id) ? this.#publish(channel, request) : undefined))
+      .catch(ending.fail)
     return ending.done
   }
 

@@ -18,6 +18,7 @@ import { PushPart } from './push/push-part.ts'
 import type { PushSettings } from './push/push-service.ts'
 import { readRoute } from './read-route.ts'
 import { retryRoute } from './retry-routes.ts'
+import { requestRoute } from './request-route.ts'
 import type { GatewayPart } from './route.ts'
 import { rulesRoutes } from './rules-routes.ts'
 import { scheduleRoutes } from './schedule-routes.ts'
@@ -52,6 +53,7 @@ export function gatewayParts(host: GatewayHost, settings: PartSettings): Gateway
     {
       routes: [
         publishRoute(host),
+        requestRoute(host),
         handshakeRoute(settings.ratePerMinute),
         readRoute(host),
         searchRoute(host),

@@ -121,6 +121,15 @@ const schedule = async (world: ProvocationWorld): Promise<undefined> => {
   await channel(world)
   await world.broker.schedules.put('some-schedule', { every: '1h' }, 'some-channel', { type: 't' })
 }
+const replying =
+  (answer: 'reply' | 'reject') =>
+  async (world: ProvocationWorld): Promise<undefined> => {
+    await channel(world)
+    const replier = consumer('some-consumer', 'some-channel', { from: 'end' })
+    await world.broker.start(
+      replier.onAny((_, ctx) => (answer === 'reply' ? ctx.reply({ type: 'answer' }) : ctx.reject('no'))),
+    )
+  }
 const hooks: NonNullable<GatewayOptions['webhooks']> = {
   'some-webhook': { scheme: 'github', secret: 's', channel: 'some-channel' },
 }
@@ -167,6 +176,14 @@ export const provocations: Readonly<Record<string, Provocation>> = {
   'publishEvents 422': { prepare: strict, headers: STRUCTURED, body: good },
   'publishEvents 503': { prepare: closed, headers: STRUCTURED, body: good },
   'publishEvents 507': { prepare: channel, broker: full, headers: STRUCTURED, body: good },
+  'request 200': { prepare: replying('reply'), headers: STRUCTURED, body: good },
+  'request 404': { headers: STRUCTURED, body: good },
+  'request 413': { prepare: channel, options: { maxBodyBytes: 10 }, headers: STRUCTURED, body: good },
+  'request 415': { prepare: channel, headers: { 'content-type': 'application/cloudevents-batch+json' }, body: '[]' },
+  'request 422': { prepare: strict, headers: STRUCTURED, body: good },
+  'request 502': { prepare: replying('reject'), headers: STRUCTURED, body: good },
+  'request 503': { prepare: closed, headers: STRUCTURED, body: good },
+  'request 504': { prepare: channel, query: '?timeout=1ms', headers: STRUCTURED, body: good },
   'listRules 200': { prepare: rule },
   'listRules 503': { prepare: closed },
   'putRule 200': { prepare: channel, headers: JSON_TYPE, body: RULE },

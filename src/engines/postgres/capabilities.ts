@@ -50,5 +50,9 @@ export function postgresCapabilities(durable: Capability, partitions: number): C
       'a time is written as a delayed event, and again when it is due',
     ),
     21: { support: 'refused', reason: 'the engine over servers has no limits that its processes share; file: does' },
+    22: emulated(
+      'a reply is an emission to the stream $replies, which keeps it for ten minutes',
+      'a reply is written twice; a process that asks reads the replies to all processes',
+    ),
   }
 }

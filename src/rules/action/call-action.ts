@@ -57,6 +57,7 @@ function contextOf(rule: string, args: unknown, { channel, offset, key }: Firing
     },
     emit: (target, event, options) => ctx.emit(target, event, options),
     tx: (database, work, options) => ctx.tx(database, work, options),
+    reply: (event) => ctx.reply(event),
     reject: (reason) => ctx.reject(reason),
     retryAfter: (delay, reason) => ctx.retryAfter(delay, reason),
   }

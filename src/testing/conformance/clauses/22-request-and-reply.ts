@@ -37,19 +37,22 @@ export const requests: readonly Scenario[] = clause(22, {
     assert.equal(broker.requests.waiting, 0)
   },
 
-  'each-broker-gets-the-replies-to-its-own-requests': async (world) => {
-    const [broker, other] = [await world.connect(), await world.connect()]
-    const orders = queue(world.name('orders'), { events: [Placed] })
-    await broker.start(consumer(world.name('payer'), orders).on(Placed, pays))
-    const ask = (from: typeof broker, n: number): Promise<{ data: { n: number } }> =>
-      from.request(orders, placed('a', n), { ...LONG, reply: Paid })
-    const replies = await Promise.all(numbers(20).map((n) => ask(n % 2 === 0 ? broker : other, n)))
-    assert.deepEqual(
-      replies.map(({ data }) => data.n),
-      numbers(20),
-    )
-    assert.deepEqual([broker.requests.late, other.requests.late], [0, 0])
-  },
+  'each-broker-gets-the-replies-to-its-own-requests': [
+    ['reopen'],
+    async (world) => {
+      const [broker, other] = [await world.connect(), await world.connect()]
+      const orders = queue(world.name('orders'), { events: [Placed] })
+      await broker.start(consumer(world.name('payer'), orders).on(Placed, pays))
+      const ask = (from: typeof broker, n: number): Promise<{ data: { n: number } }> =>
+        from.request(orders, placed('a', n), { ...LONG, reply: Paid })
+      const replies = await Promise.all(numbers(20).map((n) => ask(n % 2 === 0 ? broker : other, n)))
+      assert.deepEqual(
+        replies.map(({ data }) => data.n),
+        numbers(20),
+      )
+      assert.deepEqual([broker.requests.late, other.requests.late], [0, 0])
+    },
+  ],
 
   'an-attempt-that-fails-replies-nothing': async (world) => {
     const broker = await world.connect()
