@@ -1,49 +1,14 @@
 #!/usr/bin/env node
 /** The command line: this file declares each command and its options. The commands themselves have their own files. */
 import { readFileSync } from 'node:fs'
-import { Command, Option } from 'commander'
+import { Command } from 'commander'
 import { MillraceError } from '../base/errors.ts'
 import { EXIT, fail, type OutputOptions, watchReader } from './output.ts'
+import { command, on, run, withData } from './program.ts'
+import { declareSchedules } from './schedules-program.ts'
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
   readonly version: string
-}
-
-/** Run a command. If it fails, print the error once, in the chosen format, and set the exit code. */
-function run<Options extends OutputOptions>(
-  act: (options: Options) => Promise<void>,
-): (options: Options) => Promise<void> {
-  return async (options) => {
-    try {
-      await act(options)
-    } catch (error) {
-      process.exitCode = fail(error, options)
-    }
-  }
-}
-
-function on<Options extends OutputOptions>(
-  act: (name: string, options: Options) => Promise<void>,
-): (name: string, options: Options) => Promise<void> {
-  return (name, options) => run<Options>((given) => act(name, given))(options)
-}
-
-function command(parent: Command, name: string, description: string, example: string): Command {
-  return parent
-    .command(name)
-    .description(description)
-    .option('--json', 'print JSON')
-    .addHelpText('after', `\nExample:\n  $ ${example}`)
-}
-
-function withData(built: Command): Command {
-  return built
-    .option('--data <directory>', 'the data directory (default: ./data)')
-    .addOption(
-      new Option('--url <url>', 'a broker by its URL instead, as connect() takes it: ws://…, nats://…').env(
-        'BROKER_URL',
-      ),
-    )
 }
 
 const program = new Command('millrace')
@@ -274,6 +239,8 @@ withData(
   .option('--id <id>', 'the id of the event')
   .option('--reason <text>', 'the reason; it is kept in $audit')
   .action(on(async (channel, options) => (await delayedCommands()).delayedCancelCommand(channel, options as never)))
+
+declareSchedules(program)
 
 const tokens = program
   .command('tokens')

@@ -11,7 +11,8 @@ import { complete, print, printJson } from './output.ts'
 import { readServeConfig } from './serve-config.ts'
 import { countOf, directoryOf, nameOf, reading, type TargetOptions, urlOf } from './target.ts'
 
-const LOOK_FOR_RULES_MS = 500
+/** How often it looks for the first rule and the first schedule. */
+const LOOK_MS = 500
 
 export interface ServeCommandOptions extends TargetOptions {
   readonly port: string
@@ -43,6 +44,7 @@ export async function serveCommand(options: ServeCommandOptions): Promise<void> 
   const broker = await connect(urlOf(options))
   try {
     await runRules(broker, { author: 'serve', ...config?.rules })
+    await runSchedules(broker)
     const gateway = await serveGateway(broker, serving)
     if (options.json === true)
       printJson({ url: gateway.url, data: nameOf(options), pid: process.pid, notice: gateway.notice })
@@ -58,16 +60,33 @@ export async function serveCommand(options: ServeCommandOptions): Promise<void> 
 /** Start the rules as soon as there is one. A broker that never had rules does not get a channel for them. */
 async function runRules(broker: Broker, options: StartRulesOptions): Promise<void> {
   const rules = rulesOf(broker)
+  await asSoonAs(
+    'rules',
+    async () => options.folder !== undefined || (await rules.list()).length > 0,
+    () => startRules(broker, options),
+  )
+}
+
+/** The same for schedules with events as data. */
+async function runSchedules({ schedules }: Broker): Promise<void> {
+  await asSoonAs(
+    'schedules',
+    async () => (await schedules.list()).length > 0,
+    () => schedules.start(),
+  )
+}
+
+async function asSoonAs(what: string, there: () => Promise<boolean>, start: () => Promise<unknown>): Promise<void> {
   const look = async (): Promise<void> => {
-    if (options.folder !== undefined || (await rules.list()).length > 0) await startRules(broker, options)
+    if (await there()) await start()
     else later()
   }
   const later = (): void => {
-    setTimeout(() => void look().catch(again), LOOK_FOR_RULES_MS).unref()
+    setTimeout(() => void look().catch(again), LOOK_MS).unref()
   }
   const again = (error: unknown): void => {
     if (isMillraceError(error, 'CLOSED')) return
-    process.stderr.write(`! rules: ${(error as Error).message}\n`)
+    process.stderr.write(`! ${what}: ${(error as Error).message}\n`)
     later()
   }
   await look()
