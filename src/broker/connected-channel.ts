@@ -1,4 +1,5 @@
 /** A channel's handle over an engine: checks options, and asks the engine for this channel only. */
+import { LIMITS } from '../base/limits.ts'
 import { nameOf } from '../base/names.ts'
 import { knownOptions } from '../base/units.ts'
 import type { Channel } from '../channel/channel.ts'
@@ -41,6 +42,19 @@ export class ConnectedChannel<C extends Channel | string> implements ChannelHand
           engine.delays.cancel(this.name, checked, reason),
         )
       },
+      cancelKey: (key, options = {}) => this.#cancelKey(key, options),
+    }
+  }
+
+  /** Page by page: each event is cancelled by its id, or is stored because it is due meanwhile. */
+  async #cancelKey(key: string, options: ActionOptions): Promise<number> {
+    const limit = LIMITS.delayedListDefault
+    for (let cancelled = 0; ; ) {
+      const page = await this.delayed.list({ key, limit })
+      const answers = await Promise.all(page.map(({ id }) => this.delayed.cancel(id, options)))
+      const done = answers.filter((answer) => answer).length
+      cancelled += done
+      if (page.length < limit || done === 0) return cancelled
     }
   }
 

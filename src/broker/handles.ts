@@ -31,6 +31,12 @@ export interface DelayedEvents {
    * when no answer came; the event may have been cancelled
    */
   cancel(id: string, options?: ActionOptions): Promise<boolean>
+  /**
+   * Cancel all delayed events with this key. Resolves with how many when that is durable. An event that becomes due
+   * meanwhile may be stored; each is stored or cancelled, never both.
+   * @throws as `cancel`
+   */
+  cancelKey(key: string, options?: ActionOptions): Promise<number>
 }
 
 /** The dead letters of one consumer. */

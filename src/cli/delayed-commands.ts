@@ -34,8 +34,18 @@ export async function delayedListCommand(channel: string, options: DelayedOption
 }
 
 export async function delayedCancelCommand(channel: string, options: DelayedOptions): Promise<void> {
-  const { id } = options
-  if (id === undefined) throw new MillraceError('INVALID_OPTION', 'name the event: --id', { option: 'id' })
+  const { id, key } = options
+  if (id !== undefined && key !== undefined)
+    throw new MillraceError('INVALID_OPTION', 'give --id or --key, not both', { option: 'key' })
+  if (key !== undefined) {
+    const cancelled = await changing(options, (broker) =>
+      broker.channel(channel).delayed.cancelKey(key, noteOf(options)),
+    )
+    if (options.json === true) printJson({ channel, key, cancelled })
+    return complete(`cancelled ${cancelled} delayed event(s) of ${channel} with the key ${key}`, options)
+  }
+  if (id === undefined)
+    throw new MillraceError('INVALID_OPTION', 'name the event: --id, or all of a key: --key', { option: 'id' })
   const cancelled = await changing(options, (broker) => broker.channel(channel).delayed.cancel(id, noteOf(options)))
   if (options.json === true) printJson({ channel, id, cancelled })
   complete(

@@ -237,6 +237,7 @@ withData(
   ),
 )
   .option('--id <id>', 'the id of the event')
+  .option('--key <key>', 'all events with this key instead')
   .option('--reason <text>', 'the reason; it is kept in $audit')
   .action(on(async (channel, options) => (await delayedCommands()).delayedCancelCommand(channel, options as never)))
 

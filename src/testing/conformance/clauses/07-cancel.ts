@@ -12,6 +12,7 @@ import {
   orderStream,
   Placed,
   placed,
+  placedMany,
   readNs,
   refused,
   unkeyedStream,
@@ -77,6 +78,21 @@ export const cancel: readonly Scenario[] = clause(7, {
     assert.equal(await delayed.cancel('e0'), false, 'it is stored')
     assert.deepEqual(await delayed.list(), [])
     assert.equal((await broker.describe()).channels.find(({ name }) => name === orders.name)?.scheduled, 0)
+  },
+
+  'the-delayed-events-of-a-key-are-cancelled-together': async (world) => {
+    const broker = await world.connect()
+    const orders = orderStream(world.name('orders'))
+    const at = new Date(Date.now() + 3_600_000)
+    await broker.publish(orders, placedMany(30, 3), { at })
+    const { delayed } = broker.channel(orders)
+    assert.equal(await delayed.cancelKey('k1'), 10)
+    assert.equal(await delayed.cancelKey('k1'), 0)
+    assert.deepEqual(
+      (await delayed.list()).map(({ key }) => key).sort(),
+      numbers(20).map((n) => (n < 10 ? 'k0' : 'k2')),
+    )
+    await refused(() => delayed.cancelKey(7 as never), 'INVALID_OPTION', 'key')
   },
 
   'an-event-is-stored-or-cancelled-and-never-both': async (world) => {
