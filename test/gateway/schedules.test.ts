@@ -66,11 +66,7 @@ it('schedules are put, listed, shown, paused, resumed, run and removed', async (
     expect(each).toMatchObject({ id: body['id'], type: 'year.began', data: { n: 1 }, schedule: 'year' })
     break
   }
-<<<<<<< HEAD
   expect(await ask(carts, 'DELETE', '/api/schedules/year?reason=done')).toMatchObject({ status: 200 })
-=======
-  expect(await ask(carts, 'DELETE', '/api/schedules/year?reason=over')).toMatchObject({ status: 200 })
->>>>>>> cb978d3 (Tests give the reason that removing a schedule needs)
   expect(await ask(reader, 'GET', '/api/schedules')).toMatchObject({ body: { schedules: [] } })
 })
 
