@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /** The command line: this file declares each command and its options. The commands themselves have their own files. */
 import { readFileSync } from 'node:fs'
-import { Command } from 'commander'
+import { Command, Option } from 'commander'
 import { MillraceError } from '../base/errors.ts'
 import { EXIT, fail, type OutputOptions, watchReader } from './output.ts'
 import { command, on, run, withData } from './program.ts'
