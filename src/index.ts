@@ -122,7 +122,7 @@ export type {
   RequestManyOptions,
   RequestOptions,
   RequestProblem,
-} from './broker/requests.ts'
+} from './broker/request-types.ts'
 export type {
   DstPolicy,
   LastRun,

@@ -192,10 +192,8 @@ export const LIMITS = {
   requestMsDefault: 30_000,
   /** Longest timeout of a request. */
   requestMsMax: 300_000,
-  /** Requests of one broker that wait for replies. */
+  /** Requests of one broker that wait for replies, and answers to one `requestMany`. */
   requestsMax: 10_000,
-  /** Answers to one `requestMany`. */
-  requestAnswersMax: 10_000,
   /** A broker that waits for no reply any more stops reading replies after this time. */
   requestIdleMs: 30_000,
   /** Schedules of one broker. */

@@ -26,7 +26,7 @@ import type { From } from './position.ts'
 import type { Publishable } from './publishable.ts'
 import type { Readable, ReadOptions, TailedEvent } from './reading.ts'
 import type { Receipt } from './receipt.ts'
-import type { Replies, ReplyOf, RequestCounts, RequestManyOptions, RequestOptions } from './requests.ts'
+import type { Replies, ReplyOf, RequestCounts, RequestManyOptions, RequestOptions } from './request-types.ts'
 import type { MakeEvent, ScheduleDescription, Schedules, When } from './schedules.ts'
 import type { Table, TableSource, TableValue } from './table.ts'
 
@@ -284,7 +284,8 @@ export interface Broker extends AsyncDisposable {
    * const Answer = event('seat.answer', z.object({ free: z.boolean() }))
    * const seats = queue('seats', { events: [IsFree] })
    * const broker = await connect('memory:')
-   * await broker.start(consumer('box-office', seats).on(IsFree, ({ data }, ctx) => ctx.reply(Answer({ free: data.seat !== 'A1' }))))
+   * const office = consumer('box-office', seats)
+   * await broker.start(office.on(IsFree, ({ data }, ctx) => ctx.reply(Answer({ free: data.seat !== 'A1' }))))
    *
    * const { data } = await broker.request(seats, IsFree({ seat: 'B7' }), { reply: Answer, timeout: '2s' })
    * data.free // true
@@ -300,7 +301,7 @@ export interface Broker extends AsyncDisposable {
    * Publish a request to a stream, and gather the replies of its consumers: until `answers` of them have answered, or
    * the time is over, which is no error here. A consumer that gave up on the request is among `problems`.
    *
-   * @throws as `request`, but REQUEST_TIMEOUT and REQUEST_FAILED
+   * @throws as `request`
    */
   requestMany<C extends Channel | string, D extends AnyEventDefinition = AnyEventDefinition>(
     channel: C,

@@ -39,14 +39,8 @@ import { Log } from './log.ts'
 import type { PublishCall, Published } from './observer.ts'
 import type { From } from './position.ts'
 import type { Readable, ReadOptions, TailedEvent } from './reading.ts'
-import {
-  type Replies,
-  type ReplyOf,
-  type RequestCounts,
-  type RequestManyOptions,
-  type RequestOptions,
-  Requests,
-} from './requests.ts'
+import type { Replies, ReplyOf, RequestCounts, RequestManyOptions, RequestOptions } from './request-types.ts'
+import { Requests } from './requests.ts'
 import type { MakeEvent, ScheduleDescription, Schedules, When } from './schedules.ts'
 import type { Table, TableSource, TableValue } from './table.ts'
 import type { Telemetry } from './telemetry.ts'

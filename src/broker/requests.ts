@@ -7,62 +7,18 @@ import { isMillraceError, MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
 import { nameOf } from '../base/names.ts'
 import { shown } from '../base/shown.ts'
-import { type Duration, durationMs, knownOptions, wholeNumber } from '../base/units.ts'
+import { durationMs, knownOptions, wholeNumber } from '../base/units.ts'
 import type { Channel } from '../channel/channel.ts'
 import type { StoredEvent } from '../event/cloud-event.ts'
 import type { Encodable } from '../event/encode.ts'
-import { type AnyEventDefinition, isDefinition, type OutputOf, type TypeOf } from '../event/event.ts'
+import { type AnyEventDefinition, isDefinition } from '../event/event.ts'
 import { newId } from '../event/identity.ts'
 import { copyOf } from '../event/made-now.ts'
 import type { StoredText } from './engine.ts'
 import type { BrokerCore } from './engine-of.ts'
 import { EventDecoder } from './event-decoder.ts'
 import { PROBLEM_TYPE, type ReplyProblem, repliesChannel } from './replies.ts'
-
-/** Of a request. */
-export interface RequestOptions<Definition extends AnyEventDefinition = AnyEventDefinition> {
-  /** How long to wait for the reply, from a millisecond to five minutes. @default '30s' */
-  readonly timeout?: Duration
-  /**
-   * The events that may be the reply. Their schemas decode it, and another event is refused.
-   * @default any event, as it is stored
-   */
-  readonly reply?: Definition | readonly Definition[]
-  /** Ends the waiting. The request itself stays published. */
-  readonly signal?: AbortSignal
-}
-
-/** Of a request with many replies. */
-export interface RequestManyOptions<Definition extends AnyEventDefinition = AnyEventDefinition>
-  extends RequestOptions<Definition> {
-  /** Resolve when this many consumers have answered, with a reply or a problem. @default when the time is over */
-  readonly answers?: number
-}
-
-/** A consumer that did not reply, because it gave up on the request. */
-export interface RequestProblem {
-  readonly consumer: string
-  readonly problem: ReplyProblem
-}
-
-/** The answers to a request with many replies, in the order in which they came. */
-export interface Replies<Event = StoredEvent> {
-  readonly replies: readonly Event[]
-  readonly problems: readonly RequestProblem[]
-}
-
-/** What a broker waits for now, and how many replies came for which nothing waited any more. */
-export interface RequestCounts {
-  readonly waiting: number
-  readonly late: number
-}
-
-/** The event that a reply is. */
-export type ReplyOf<Definition extends AnyEventDefinition> = [AnyEventDefinition] extends [Definition]
-  ? StoredEvent
-  : Definition extends AnyEventDefinition
-    ? StoredEvent<TypeOf<Definition>, OutputOf<Definition>>
-    : never
+import type { Replies, RequestCounts, RequestManyOptions, RequestOptions, RequestProblem } from './request-types.ts'
 
 interface Waiting {
   readonly call: 'request' | 'requestMany'
@@ -114,7 +70,7 @@ export class Requests {
   async requestMany(channel: Channel | string, event: Encodable, options: RequestManyOptions = {}): Promise<Replies> {
     knownOptions(options, ['timeout', 'reply', 'signal', 'answers'], 'requestMany')
     const { answers } = options
-    if (answers !== undefined) wholeNumber(answers, 'answers', 1, LIMITS.requestAnswersMax)
+    if (answers !== undefined) wholeNumber(answers, 'answers', 1, LIMITS.requestsMax)
     return this.#ask('requestMany', channel, event, options)
   }
 
@@ -176,8 +132,7 @@ export class Requests {
       settle()
     }
     const answered = (): void => {
-      if (replies.length + problems.length >= (answers ?? LIMITS.requestAnswersMax))
-        end(() => resolve({ replies, problems }))
+      if (replies.length + problems.length >= (answers ?? LIMITS.requestsMax)) end(() => resolve({ replies, problems }))
     }
     const waiting: Waiting = {
       call,

@@ -29,6 +29,11 @@ const REPLIES: Capabilities[22] = {
   cost: 'a reply is written twice; a process that asks reads the replies to all processes',
 }
 
+const REFUSED: Pick<Capabilities, 19 | 21> = {
+  19: { support: 'refused', reason: 'the engine over servers does not keep state yet; file: does' },
+  21: { support: 'refused', reason: 'the engine over servers has no limits that its processes share; file: does' },
+}
+
 export function kafkaCapabilities(durability: Durability): Capabilities {
   return {
     1: DURABLE[durability],
@@ -94,9 +99,8 @@ export function kafkaCapabilities(durability: Durability): Capabilities {
       cost: 'a lag of more than 20,000 events in a partition is estimated',
     },
     18: { support: 'native', reason: 'the protocol’s error codes become typed errors' },
-    19: { support: 'refused', reason: 'the engine over servers does not keep state yet; file: does' },
+    ...REFUSED,
     20: SCHEDULES,
-    21: { support: 'refused', reason: 'the engine over servers has no limits that its processes share; file: does' },
     22: REPLIES,
   }
 }
