@@ -5,9 +5,10 @@ create table millrace.inbox (
   channel text not null,
   id text not null,
   name text not null,
-  at timestamptz not null default now(),
-  primary key (consumer, channel, id, name)
+  at timestamptz not null default now()
 );
+-- An id may be longer than an entry of an index.
+create unique index inbox_handled on millrace.inbox (consumer, channel, md5(id), md5(name));
 create index inbox_at on millrace.inbox using brin (at);
 `
 

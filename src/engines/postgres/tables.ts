@@ -53,7 +53,7 @@ CREATE TABLE $S.superseded (
   time_ms bigint NOT NULL,
   total bigint NOT NULL
 );
-CREATE INDEX ON $S.superseded (channel, id);
+CREATE INDEX ON $S.superseded (channel, hashtextextended(id, 0));
 
 CREATE TABLE $S.consumer_logs (
   id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -4,7 +4,7 @@
  */
 
 import type { Clock } from '../../base/clock.ts'
-import { isMillraceError, MillraceError } from '../../base/errors.ts'
+import { type ErrorCode, isMillraceError, MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import { Meter } from '../../base/meter.ts'
 import { nextTick, nextTurn } from '../../base/timers.ts'
@@ -32,6 +32,13 @@ interface QueuedAppend {
 }
 
 type Outcome = { readonly appended: readonly Appended[] } | { readonly error: unknown }
+
+/** Events that went out together, and what became of them. */
+interface Answer {
+  readonly together: readonly QueuedAppend[]
+  readonly items: readonly AppendItem[]
+  readonly outcome: Outcome
+}
 
 const hashes = new Map<string, number>()
 
@@ -178,9 +185,25 @@ class ChannelAppender {
 
   /** Never rejects: every caller is answered, whatever fails. */
   async #fly(together: readonly QueuedAppend[], items: readonly AppendItem[]): Promise<void> {
-    const outcome = await this.#outcome(items, together[0]?.atomic ?? false)
+    const atomic = together[0]?.atomic ?? false
+    const first: Answer = { together, items, outcome: await this.#outcome(items, atomic) }
+    const answers = isOfOne(first) ? await this.#eachAlone(together) : [first]
     this.#unanswered--
     if (this.#flightsMax === 1 && this.#queue.length > 0) await this.#next()
+    for (const answer of answers) this.#answer(answer)
+  }
+
+  /** An event that the servers refuse must not fail those of other callers that went out with it. */
+  async #eachAlone(together: readonly QueuedAppend[]): Promise<Answer[]> {
+    const answers: Answer[] = []
+    for (const waiting of together) {
+      const { items, atomic } = waiting
+      answers.push({ together: [waiting], items, outcome: await this.#outcome(items, atomic) })
+    }
+    return answers
+  }
+
+  #answer({ together, items, outcome }: Answer): void {
     try {
       if ('error' in outcome) throw outcome.error
       this.#tell(items, outcome.appended)
@@ -264,6 +287,27 @@ class ChannelAppender {
       { channel: this.#channel, pendingBytes: this.#bytes, pendingBytesMax: LIMITS.pendingBytesMax },
     )
   }
+}
+
+/** Errors of a whole channel or server: alone, each of its events would fail alike. */
+const OF_ALL: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'UNKNOWN_CHANNEL',
+  'CHANNEL_CONFLICT',
+  'CLAUSE_REFUSED',
+  'CLOSED',
+  'FORBIDDEN',
+  'UNAUTHENTICATED',
+])
+
+/**
+ * Whether events of several callers failed, perhaps because of one of them. All have ids that the backend compares: if
+ * it stored some, it does not store them again.
+ */
+function isOfOne({ together, items, outcome }: Answer): boolean {
+  if (together.length === 1 || !('error' in outcome)) return false
+  const { error } = outcome
+  if (!isMillraceError(error) || error.retryable || OF_ALL.has(error.code)) return false
+  return items.every(({ dedupeId }) => dedupeId !== null)
 }
 
 function after(waiting: QueuedAppend, task: () => void): void {

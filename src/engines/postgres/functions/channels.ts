@@ -9,6 +9,10 @@ CREATE FUNCTION $S.now_ms() RETURNS bigint LANGUAGE sql AS $f$
   SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint
 $f$;
 
+CREATE FUNCTION $S.hashes_of(in_ids text[]) RETURNS bigint[] LANGUAGE sql IMMUTABLE AS $f$
+  SELECT array_agg(hashtextextended(i, 0)) FROM unnest(in_ids) i
+$f$;
+
 CREATE FUNCTION $S.channel_of(in_name text) RETURNS $S.channels LANGUAGE plpgsql STABLE AS $f$
 DECLARE
   c $S.channels;
@@ -62,7 +66,8 @@ BEGIN
     PRIMARY KEY (position)
   ) PARTITION BY RANGE (position)', new_id);
   EXECUTE format('CREATE INDEX ON $S.events_%s (partition, position)', new_id);
-  EXECUTE format('CREATE INDEX ON $S.events_%s (id)', new_id);
+  -- An id may be longer than an entry of an index.
+  EXECUTE format('CREATE INDEX ON $S.events_%s (hashtextextended(id, 0))', new_id);
   IF in_latest THEN EXECUTE format('CREATE INDEX ON $S.events_%s (key, position) WHERE key IS NOT NULL', new_id); END IF;
   PERFORM $S.add_segment(new_id, 0);
 END $f$;

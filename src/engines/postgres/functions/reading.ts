@@ -15,8 +15,8 @@ BEGIN
   RETURN QUERY EXECUTE format('SELECT id, max(position) FROM (
       SELECT id, position, time_ms, total FROM $S.events_%s
       UNION ALL SELECT id, position, time_ms, total FROM $S.superseded WHERE channel = $4
-    ) e WHERE id = ANY ($1) AND total >= $2 AND time_ms >= $3 GROUP BY id', c.id)
-    USING in_ids, coalesce(events, 0) - c.dedupe_count, $S.now_ms() - c.dedupe_ms, c.id;
+    ) e WHERE hashtextextended(id, 0) = ANY ($5) AND id = ANY ($1) AND total >= $2 AND time_ms >= $3 GROUP BY id', c.id)
+    USING in_ids, coalesce(events, 0) - c.dedupe_count, $S.now_ms() - c.dedupe_ms, c.id, $S.hashes_of(in_ids);
 END $f$;
 `
 

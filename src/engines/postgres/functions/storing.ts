@@ -19,6 +19,7 @@ DECLARE
   c record;
   last record;
   ids text[];
+  hashes bigint[];
   known_ids text[];
   known_positions bigint[];
   fresh boolean[];
@@ -41,15 +42,16 @@ BEGIN
   SELECT array_agg(convert_from(substring(in_bytes FROM s FOR l), 'UTF8') ORDER BY n) INTO ids
     FROM unnest(in_starts, in_ids) WITH ORDINALITY AS u(s, l, n);
   IF true = ANY (in_once) THEN
+    hashes := $S.hashes_of(ids);
     EXECUTE format('SELECT array_agg(id), array_agg(position) FROM (
       SELECT id, max(position) AS position FROM $S.events_%s
-      WHERE id = ANY ($1) AND position >= coalesce((SELECT position FROM $S.floors WHERE channel = $2 AND partition = -2), 0)
+      WHERE hashtextextended(id, 0) = ANY ($5) AND id = ANY ($1) AND position >= coalesce((SELECT position FROM $S.floors WHERE channel = $2 AND partition = -2), 0)
         AND total >= $3 AND time_ms >= $4 GROUP BY id) found', c.id)
-      INTO known_ids, known_positions USING ids, c.id, events - c.dedupe_count, now_ms - c.dedupe_ms;
+      INTO known_ids, known_positions USING ids, c.id, events - c.dedupe_count, now_ms - c.dedupe_ms, hashes;
     IF c.latest THEN
       SELECT known_ids || coalesce(array_agg(s.id), '{}'), known_positions || coalesce(array_agg(s.position), '{}')
         INTO known_ids, known_positions FROM $S.superseded s
-        WHERE s.channel = c.id AND s.id = ANY (ids) AND s.total >= events - c.dedupe_count AND s.time_ms >= now_ms - c.dedupe_ms;
+        WHERE s.channel = c.id AND hashtextextended(s.id, 0) = ANY (hashes) AND s.id = ANY (ids) AND s.total >= events - c.dedupe_count AND s.time_ms >= now_ms - c.dedupe_ms;
       IF known_ids = '{}' THEN known_ids := NULL; END IF;
     END IF;
     IF known_ids IS NOT NULL OR (SELECT count(DISTINCT i) < count(*) FROM unnest(ids) i) THEN
