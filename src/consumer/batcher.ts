@@ -24,8 +24,8 @@ export interface BatcherHost {
   readonly clock: Clock
   /** Call the handler of a batch. */
   call(route: BatchRoute, events: readonly StoredEvent[], contexts: readonly DeliveryContext[]): unknown
-  /** Settle the events of a batch, in the order of their delivery. */
-  settle(contexts: readonly DeliveryContext[], outcomes: readonly Outcome[]): void
+  /** Settle the events of a batch, in the order of their delivery. Null where all are settled at once. */
+  settle(contexts: readonly DeliveryContext[], outcomes: readonly Outcome[]): Promise<void> | null
 }
 
 interface Item {
@@ -41,7 +41,7 @@ interface Gathering {
   readonly lane: string | null
   items: Item[]
   cancelWait: (() => void) | null
-  /** A batch of it runs, and the next one waits for that. */
+  /** A batch of it runs or is being settled, and the next one waits for that. */
   running: boolean
 }
 
@@ -148,13 +148,19 @@ export class Batcher {
     const contexts = items.map((item) => item.context)
     const events = items.map((item) => item.event)
     const running = this.#handle(gathering.route, events, contexts).then((outcomes) => {
-      gathering.running = false
-      this.#held -= items.length
-      this.#host.settle(contexts, outcomes)
-      if (gathering.items.length > 0) this.delivered()
-      else this.#forgetEmpty(gathering)
+      const settling = this.#host.settle(contexts, outcomes)
+      if (settling === null) return this.#ended(gathering, items.length)
+      return settling.then(() => this.#ended(gathering, items.length))
     })
     for (const context of contexts) context.running = running
+  }
+
+  /** All events of a batch are settled: the next batch sees what this one has stored. */
+  #ended(gathering: Gathering, count: number): void {
+    gathering.running = false
+    this.#held -= count
+    if (gathering.items.length > 0) this.delivered()
+    else this.#forgetEmpty(gathering)
   }
 
   async #handle(

@@ -17,6 +17,7 @@ import type { Failure } from '../broker/failure.ts'
 import type { HandlerCall } from '../broker/observer.ts'
 import type { StoredEvent } from '../event/cloud-event.ts'
 import { BatchIntake } from './batch-intake.ts'
+import { BatchSettlement } from './batch-settlement.ts'
 import { Batcher, type Outcome } from './batcher.ts'
 import { CircuitBreaker } from './circuit-breaker.ts'
 import { ConsumerReport } from './consumer-report.ts'
@@ -368,19 +369,14 @@ export class Runner implements Running, DeliverySink {
     return within(middleware, { event, ctx, contexts, handle: () => route.handler(events as never, contexts) })
   }
 
-  /** Settle in the order of delivery, so that a failed event holds back later ones of its key. */
-  #settleBatch(contexts: readonly DeliveryContext[], outcomes: readonly Outcome[]): void {
-    this.#watch?.end(contexts)
-    const settlement = this.#settlement
-    contexts.forEach((context, index) => {
-      const outcome = outcomes[index] ?? null
-      if (outcome === null && context.timedOut === null) settlement.handled(context)
-      else {
-        settlement.failed(context, outcome?.failed)
-        for (const waiting of [this.#batcher, this.#intake])
-          for (const behind of waiting?.takeBehind(context.delivery) ?? []) settlement.handBack(behind)
-      }
+  #settleBatch(contexts: readonly DeliveryContext[], outcomes: readonly Outcome[]): Promise<void> | null {
+    const settling = new BatchSettlement({
+      plan: this.#plan,
+      settlement: this.#settlement,
+      ended: (run) => this.#watch?.end(run),
+      takeBehind: (failed) => [this.#batcher, this.#intake].flatMap((waiting) => waiting?.takeBehind(failed) ?? []),
     })
+    return settling.settle(contexts, outcomes)
   }
 
   #forget(delivery: Delivery): void {

@@ -43,16 +43,20 @@ export class Settlement {
   /** The handler returned. The attempt is settled when its emissions are prepared. */
   handled(context: DeliveryContext): void {
     if (context.timedOut !== null) this.failed(context, context.timedOut)
-    else if (context.emitting === null) this.#complete(context)
+    else if (context.emitting === null) void this.complete(context)
     else {
       context.emitted().then(
-        () => this.#complete(context),
+        () => this.complete(context),
         (error: unknown) => this.failed(context, error),
       )
     }
   }
 
-  #complete(context: DeliveryContext): void {
+  /**
+   * The emissions are prepared. Answers whether the event was completed: later, when a channel of its emissions is
+   * declared again.
+   */
+  complete(context: DeliveryContext): boolean | Promise<boolean> {
     context.end()
     let done: boolean
     try {
@@ -65,24 +69,30 @@ export class Settlement {
     if (observer !== null) observer.settled(this.#host.plan.name, context, done ? 'completed' : 'lost', null)
     this.#host.breaker?.ended(context.delivery, 'handled', null)
     this.#host.settled(context.delivery)
+    return done
   }
 
   /** If a channel of its emissions was removed, that channel is declared again, once. */
-  #notCompleted(context: DeliveryContext, error: unknown): void {
+  #notCompleted(context: DeliveryContext, error: unknown): false | Promise<boolean> {
     const { delivery } = context
-    if (this.#renewed.has(delivery) || !isMillraceError(error, 'UNKNOWN_CHANNEL')) return this.failed(context, error)
+    if (this.#renewed.has(delivery) || !isMillraceError(error, 'UNKNOWN_CHANNEL')) return this.#fail(context, error)
     this.#renewed.add(delivery)
-    context.renew().then(
-      () => (context.timedOut === null ? this.#complete(context) : this.failed(context, context.timedOut)),
-      (cause: unknown) => this.failed(context, cause),
+    return context.renew().then(
+      () => (context.timedOut === null ? this.complete(context) : this.#fail(context, context.timedOut)),
+      (cause: unknown) => this.#fail(context, cause),
     )
+  }
+
+  #fail(context: DeliveryContext, error: unknown): false {
+    this.failed(context, error)
+    return false
   }
 
   /** A delivery that was counted as completed is in flight again. */
   refused(context: DeliveryContext, error: MillraceError): void {
     this.counts.completed--
     context.end()
-    this.#notCompleted(context, error)
+    void this.#notCompleted(context, error)
   }
 
   /**

@@ -17,6 +17,7 @@ import { deduplication } from './clauses/08-deduplication.ts'
 import { replay } from './clauses/09-replay.ts'
 import { boundedMemory } from './clauses/10-bounded-memory.ts'
 import { leases } from './clauses/11-leases.ts'
+import { batchEmissions } from './clauses/12-batch-emissions.ts'
 import { causes } from './clauses/12-causes.ts'
 import { emissionsAndFailures } from './clauses/12-emissions-and-failures.ts'
 import { emitOnce } from './clauses/12-emit-once.ts'
@@ -31,6 +32,7 @@ import { declarations } from './clauses/18-declarations.ts'
 import { errors } from './clauses/18-errors.ts'
 import { schemas } from './clauses/18-schemas.ts'
 import { versions } from './clauses/18-versions.ts'
+import { stateInBatches } from './clauses/19-batches.ts'
 import { state } from './clauses/19-state.ts'
 import { stateChanges } from './clauses/19-state-changes.ts'
 import { tables } from './clauses/19-tables.ts'
@@ -68,6 +70,7 @@ export const SCENARIOS: readonly Scenario[] = [
   ...leases,
   ...emitOnce,
   ...emissionsAndFailures,
+  ...batchEmissions,
   ...causes,
   ...refusedEmissions,
   ...retention,
@@ -81,6 +84,7 @@ export const SCENARIOS: readonly Scenario[] = [
   ...versions,
   ...schemas,
   ...state,
+  ...stateInBatches,
   ...stateChanges,
   ...tables,
   ...schedules,

@@ -26,6 +26,7 @@ import { blockEventOf, eventsFrame } from '../event-columns.ts'
 import { FRAME, FRAME_HEADER_BYTES, malformed, newFrame, numberedFrame } from '../frame.ts'
 import type { Link } from '../link.ts'
 import { type SettleDetail, type Settlements, VERB } from '../settle-frame.ts'
+import { GivenBack } from './given-back.ts'
 import { InFlightDeliveries } from './in-flight-deliveries.ts'
 
 /** Approximate characters of event text in one frame of deliveries. */
@@ -62,6 +63,7 @@ export class ServedSubscription implements DeliverySink {
   readonly #host: SubscriptionHost
   #subscription!: Subscription
   readonly #inFlight = new InFlightDeliveries()
+  readonly #givenBack = new GivenBack()
   #outbox: Delivery[] = []
   #pausedByClient = false
   #why: string | null = null
@@ -94,6 +96,7 @@ export class ServedSubscription implements DeliverySink {
 
   deliver(deliveries: readonly Delivery[]): void {
     for (const delivery of deliveries) this.#outbox.push(delivery)
+    this.#givenBack.given(deliveries)
     // Many deliveries are sent at once, so that the client starts on them while this process continues.
     if (this.#outbox.length >= FLUSH_EVENTS) this.#host.link.flush()
     else this.#host.link.soon()
@@ -103,6 +106,7 @@ export class ServedSubscription implements DeliverySink {
     this.collect()
     const numbers = deliveries.flatMap(({ attachment }) => (typeof attachment === 'number' ? [attachment] : []))
     for (const number of numbers) this.#inFlight.take(number)
+    if (!this.#givenBack.isEmpty) for (const delivery of deliveries) this.#givenBack.take(delivery)
     const frame = newFrame(FRAME.revoked, 4 + 4 * numbers.length)
     let at = frame.writeUInt32LE(this.number, FRAME_HEADER_BYTES)
     for (const number of numbers) at = frame.writeUInt32LE(number, at)
@@ -164,7 +168,9 @@ export class ServedSubscription implements DeliverySink {
       // The delivery was revoked while the settlement was on its way, so it is no longer the client's.
       if (delivery === undefined) continue
       const [verb, emissions] = [settlements.verbAt(index), settlements.emissionsAt(index)]
-      if (verb === VERB.complete) this.#complete(subscription, delivery, emissions, settlements.keyed)
+      const isBehind = !this.#givenBack.isEmpty && this.#givenBack.take(delivery)
+      if (isBehind && verb === VERB.complete) subscription.release(delivery)
+      else if (verb === VERB.complete) this.#complete(subscription, delivery, emissions, settlements.keyed)
       else this.#settle(subscription, delivery, verb, settlements.detailAt(index))
     }
   }
@@ -200,6 +206,7 @@ export class ServedSubscription implements DeliverySink {
     const before = delivery.attachment as number
     const number = this.#inFlight.add(delivery)
     delivery.attachment = number
+    if (this.spec.perKey > 1) this.#givenBack.add(delivery, this.#subscription.held)
     const text = JSON.stringify(wireErrorOf(error))
     const frame = newFrame(FRAME.notCompleted, 12 + Buffer.byteLength(text))
     let at = FRAME_HEADER_BYTES
