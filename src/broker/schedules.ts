@@ -116,7 +116,7 @@ export interface Schedules {
   /**
    * Create a schedule with an event as data, or replace the one of that name. It does not start to run them here:
    * `start()` does, and `broker.schedule()`. A schedule that is already as given is not changed. If the times change,
-   * the new ones count from now.
+   * or the schedule was over, they count from now.
    *
    * @throws INVALID_OPTION when something is wrong, or no time lies ahead · INVALID_NAME when the name cannot be one ·
    * UNKNOWN_CHANNEL when no channel of the given name is declared · as `publish`, when the channel refuses the event

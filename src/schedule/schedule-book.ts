@@ -4,6 +4,7 @@
  * Invariant: after `refresh` the table holds everything that was in `$schedules` when `refresh` was called.
  */
 import { isMillraceError, MillraceError } from '../base/errors.ts'
+import { LIMITS } from '../base/limits.ts'
 import { OneAtATime } from '../base/one-at-a-time.ts'
 import type { Broker } from '../broker/broker.ts'
 import { type RanRecord, recordIn, type ScheduleRecord, schedulesChannel } from './schedule-events.ts'
@@ -35,11 +36,13 @@ export class ScheduleBook {
       }
     } catch (error) {
       if (isMillraceError(error, 'UNKNOWN_CHANNEL') && this.#next === 0) return
-      // The channel was removed, and perhaps made again: with it, all schedules are gone.
-      if (!isMillraceError(error, 'UNKNOWN_CHANNEL') && !isMillraceError(error, 'OFFSET_OUT_OF_RANGE')) throw error
+      const isGone = isMillraceError(error, 'UNKNOWN_CHANNEL') || isMillraceError(error, 'OFFSET_OUT_OF_RANGE')
+      if (!isGone || this.#next === 0) throw error
+      // The channel was removed, and perhaps made again: with it, all earlier schedules are gone.
       this.#next = 0
       this.#records.clear()
       this.#ran.clear()
+      await this.#read()
     }
   }
 
@@ -69,8 +72,16 @@ export class ScheduleBook {
     return this.#ran.get(name) ?? null
   }
 
-  /** Times up to and including this moment are handled, or do not count. */
-  handledMs({ name, fromMs }: ScheduleRecord): number {
-    return Math.max(fromMs, this.#ran.get(name)?.timeMs ?? 0)
+  /**
+   * Times up to and including this moment are handled, or do not count.
+   *
+   * A time of another chain counts only up to a minute after the beginning of this chain: so much may the clocks of two
+   * processes differ. Beyond that, the clock was wrong when the time was handled.
+   */
+  handledMs({ name, fromMs, chain }: ScheduleRecord): number {
+    const ran = this.#ran.get(name)
+    if (ran === undefined) return fromMs
+    const counts = ran.chain === chain || ran.timeMs <= fromMs + LIMITS.scheduleLateMs
+    return counts ? Math.max(fromMs, ran.timeMs) : fromMs
   }
 }

@@ -37,6 +37,11 @@ export interface ScheduleRecord {
   readonly event: Encodable | null
   /** Times after this moment publish. */
   readonly fromMs: number
+  /**
+   * Changes that keep the position keep this id: a time that was handled before such a change is handled after it, too.
+   * Other changes begin another chain.
+   */
+  readonly chain?: string | undefined
   readonly paused: { readonly sinceMs: number; readonly reason: string | null } | null
   readonly removed: boolean
   readonly author: string
@@ -48,6 +53,8 @@ export interface ScheduleRecord {
 /** The last time of a schedule that was handled. */
 export interface RanRecord {
   readonly name: string
+  /** The chain that the time belongs to. */
+  readonly chain?: string | undefined
   readonly timeMs: number
   readonly atMs: number
   readonly problem: string | null
@@ -68,6 +75,8 @@ export interface SingleTicket {
   /** The id of the event that it publishes. */
   readonly id: string
   readonly manual: boolean
+  /** How often a process without the function for the schedule's channel handed it on. */
+  readonly handedOn?: number
 }
 
 export const schedulesChannel: Channel = stream('$schedules', {
@@ -116,7 +125,7 @@ export function singleEvent(ticket: SingleTicket): UntypedEvent {
   return {
     type: SINGLE,
     source: SOURCE,
-    id: `single/${ticket.id}`,
+    id: ticket.handedOn === undefined ? `single/${ticket.id}` : `single/${ticket.id}/${ticket.handedOn}`,
     subject: `${ticket.name}/single`,
     data: ticket,
   }

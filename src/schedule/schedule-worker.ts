@@ -2,6 +2,7 @@
  * Works on the tickets of schedules. The only state is what is stored: any number of processes work on the same
  * tickets, and the engine gives each ticket to one of them.
  */
+import { nameOf } from '../base/names.ts'
 import { messageOf } from '../base/thrown.ts'
 import type { BrokerHost, Startable } from '../broker/broker.ts'
 import type { Delivery } from '../broker/engine.ts'
@@ -47,8 +48,14 @@ export interface WorkerHost {
 
 /** A ticket further ahead than this is looked at again on the way: an engine holds an event for up to ten years. */
 const AHEAD_MS_MAX = 5 * 365 * 86_400_000
-/** Attempts at one event. A ticket that goes on is tried for ever, because without it the schedule would end. */
+/**
+ * Attempts at one event. A ticket that goes on has the 1,000 attempts of `OPTIONS`, because without it the schedule
+ * ends: after them it is a dead letter, and redrive continues the schedule.
+ */
 const SINGLE_ATTEMPTS = 8
+/** How often a ticket is handed on before it is a dead letter: the delays are a minute, so this is over 16 hours. */
+const HANDED_ON_MAX = 1000
+const HANDED_ON_MS_MAX = 60_000
 
 const OPTIONS: ConsumerOptions = {
   onDead: 'skip',
@@ -120,14 +127,25 @@ class TicketWorker {
   async #go({ name, revision, timeMs, early }: Ticket, ctx: HandlerContext): Promise<void> {
     const { book, nowMs } = this.#host
     const record = this.#current(name, revision)
-    // A second ticket of a time that was handled already: the chain goes on with the other one.
-    if (record === undefined || timeMs <= book.handledMs(record)) return
+    if (record === undefined) return
+    const handledMs = book.handledMs(record)
+    // The time was handled before the schedule was changed. This ticket may be the only one that goes on: if there is
+    // another one, both emit a next ticket with one id.
+    if (timeMs <= handledMs) return this.#emitTicket(record, timeAfter(record.timing, handledMs), ctx)
     const now = nowMs()
     const { times, nextMs } = turnAt(name, record.timing, timeMs, now)
+    const made: (Made | Failed)[] = []
+    for (const each of times) made.push(await this.#tried(record, ofTime(name, each), ctx))
+    // A function takes time. If the schedule was changed meanwhile, the ticket of the change handles these times.
+    if (record.event === null) await book.refresh()
+    if (this.#current(name, revision) === undefined) return
     let problem: string | null = null
-    for (const each of times) problem = (await this.#publish(record, each, ctx)) ?? problem
+    for (const [index, each] of times.entries())
+      problem = (await this.#publish(record, ofTime(name, each), made[index] as Made | Failed, ctx)) ?? problem
     const last = times.at(-1)
-    if (last !== undefined) await ctx.emit(schedulesChannel, ranEvent({ name, timeMs: last, atMs: now, problem }))
+    const { chain } = record
+    if (last !== undefined)
+      await ctx.emit(schedulesChannel, ranEvent({ name, chain, timeMs: last, atMs: now, problem }))
     await this.#emitTicket(record, nextMs, ctx, nextMs === timeMs ? early + 1 : 0)
   }
 
@@ -142,46 +160,95 @@ class TicketWorker {
     await ctx.emit(queueOf({ name, event }), ticketEvent({ name, revision, timeMs, early }), { at })
   }
 
-  /**
-   * The event of a time. If it cannot be made or stored, or an earlier attempt at this ticket failed, a single ticket
-   * takes over, so that the schedule goes on. Returns why.
-   */
-  async #publish(record: ScheduleRecord, timeMs: number, ctx: HandlerContext): Promise<string | null> {
-    const { name } = record
-    const ticket = { name, timeMs, id: eventIdOf(name, timeMs), manual: false }
-    let problem = 'an attempt failed'
-    if (ctx.attempt === 1) {
+  /** The event of a time, or why there is none. A function is not called again after a failed attempt at the ticket. */
+  async #tried(record: ScheduleRecord, ticket: SingleTicket, ctx: HandlerContext): Promise<Made | Failed> {
+    if (ctx.attempt > 1) return { problem: 'an attempt failed' }
+    try {
+      return await this.#make(record, ticket)
+    } catch (error) {
+      return { problem: messageOf(error) }
+    }
+  }
+
+  /** If the event could not be made, or cannot be stored, a single ticket takes over. Returns why. */
+  async #publish(
+    record: ScheduleRecord,
+    ticket: SingleTicket,
+    made: Made | Failed,
+    ctx: HandlerContext,
+  ): Promise<string | null> {
+    let problem: string
+    if ('problem' in made) ({ problem } = made)
+    else
       try {
-        await this.#emit(record, ticket, ctx)
+        await ctx.emit(made.channel, made.event as never)
         return null
       } catch (error) {
         problem = messageOf(error)
       }
-    }
     await ctx.emit(queueOf(record), singleEvent(ticket))
     return problem
   }
 
   async #single(ticket: SingleTicket, ctx: HandlerContext): Promise<void> {
-    const record = this.#host.book.find(ticket.name)
+    const { book } = this.#host
+    const record = book.find(ticket.name)
     if (record === undefined) return
     // Its function may end the process: then no attempt has thrown.
     if (ctx.attempt > SINGLE_ATTEMPTS) return ctx.reject('its workers died, or its attempts failed, too often')
+    if (record.event === null && this.#functionFor(record) === undefined) return this.#handOn(record, ticket, ctx)
     try {
-      await this.#emit(record, ticket, ctx)
+      const made = await this.#make(record, ticket)
+      if (record.event === null) await book.refresh()
+      const current = book.find(ticket.name)
+      // A function takes time: the schedule may have been removed meanwhile, or moved.
+      if (current === undefined) return
+      if (queueOf(current).name === queueOf(record).name && current.channel === record.channel)
+        return await ctx.emit(made.channel, made.event as never)
     } catch (error) {
       if (ctx.attempt >= SINGLE_ATTEMPTS) return ctx.reject(error)
       throw error
     }
+    await this.#handOn(book.get(ticket.name), ticket, ctx)
   }
 
-  async #emit(record: ScheduleRecord, ticket: SingleTicket, ctx: HandlerContext): Promise<void> {
-    const { name, event } = record
-    const { timeMs, manual } = ticket
-    if (event !== null) return ctx.emit(record.channel, scheduledEvent(event, ticket) as never)
-    const own = this.#host.functionOf(name)
-    if (own === undefined) throw new Error(`this process has no function for schedule "${name}"`)
-    const made = (await own.make({ schedule: name, time: new Date(timeMs), manual })) as Encodable
-    await ctx.emit(own.channel, scheduledEvent(made, ticket) as never)
+  /** Put the ticket back for a process that has the function for the schedule's channel. This is no failed attempt. */
+  async #handOn(record: ScheduleRecord, ticket: SingleTicket, ctx: HandlerContext): Promise<void> {
+    const { name, channel } = record
+    const handedOn = (ticket.handedOn ?? 0) + 1
+    if (handedOn > HANDED_ON_MAX) return ctx.reject(`no process has the function of "${name}" for channel "${channel}"`)
+    const at = this.#host.nowMs() + Math.min(HANDED_ON_MS_MAX, 500 * 2 ** Math.min(handedOn, 10))
+    await ctx.emit(queueOf(record), singleEvent({ ...ticket, handedOn }), { at })
   }
+
+  /** The function of the schedule, if the one of this process is for the channel that the schedule has now. */
+  #functionFor({ name, channel }: ScheduleRecord): FunctionOfSchedule | undefined {
+    const own = this.#host.functionOf(name)
+    return own !== undefined && nameOf(own.channel, 'channel') === channel ? own : undefined
+  }
+
+  async #make(record: ScheduleRecord, ticket: SingleTicket): Promise<Made> {
+    const { name, event, channel } = record
+    const { timeMs, manual } = ticket
+    if (event !== null) return { channel, event: scheduledEvent(event, ticket) }
+    const own = this.#functionFor(record)
+    if (own === undefined) throw new Error(`this process has no function of "${name}" for channel "${channel}"`)
+    const made = (await own.make({ schedule: name, time: new Date(timeMs), manual })) as Encodable
+    return { channel: own.channel, event: scheduledEvent(made, ticket) }
+  }
+}
+
+/** An event, and the channel that it is for. */
+interface Made {
+  readonly channel: Channel | string
+  readonly event: Encodable
+}
+
+/** Why there is no event. */
+interface Failed {
+  readonly problem: string
+}
+
+function ofTime(name: string, timeMs: number): SingleTicket {
+  return { name, timeMs, id: eventIdOf(name, timeMs), manual: false }
 }

@@ -72,9 +72,9 @@ export class BrokerSchedules implements Schedules {
     checkScheduleName(name)
     const timing = timingOf(when, name)
     await this.#core.encoder.prepare(channel)
-    this.#functions.set(name, { channel, make: event as unknown as MakeEvent<never> })
     const put = { name, timing, channel: nameOf(channel, 'channel'), event: null, author: 'application' }
     const record = await this.#put(put)
+    this.#functions.set(name, { channel, make: event as unknown as MakeEvent<never> })
     await this.#work('', () => dataWorker(this.#workerHost))
     await this.#work(name, () => functionWorker(name, this.#workerHost))
     return this.#described(record)
@@ -139,11 +139,12 @@ export class BrokerSchedules implements Schedules {
     const current = book.find(put.name)
     if (current !== undefined && isSame(current, put)) return current
     const nowMs = this.#core.engine.clock.now()
-    const goesOn = current !== undefined && current.paused === null && sameTimes(current.timing, put.timing)
+    const goesOn = current !== undefined && this.#isUnderWay(current) && sameTimes(current.timing, put.timing)
+    const revision = randomUUID()
     const record: ScheduleRecord = {
       ...put,
-      revision: randomUUID(),
-      fromMs: goesOn ? book.handledMs(current) : nowMs,
+      revision,
+      ...(goesOn ? { fromMs: book.handledMs(current), chain: current.chain } : { fromMs: nowMs, chain: revision }),
       paused: current?.paused ?? null,
       removed: false,
       changedAtMs: nowMs,
@@ -152,7 +153,7 @@ export class BrokerSchedules implements Schedules {
       throw new MillraceError(
         'INVALID_OPTION',
         `schedule "${put.name}" would never publish: none of its times lies ahead`,
-        { option: 'cron' in put.timing ? 'cron' : 'at' },
+        { option: optionThatEnds(put.timing) },
       )
     if (current === undefined && book.all().length >= LIMITS.schedulesMax)
       throw new MillraceError(
@@ -164,6 +165,11 @@ export class BrokerSchedules implements Schedules {
     // The tickets of the schedule as it was are in the other queue.
     if (current?.event === null && put.event !== null) await this.#forgetFunction(put.name)
     return record
+  }
+
+  /** Whether the schedule has times that it has not handled. One that is over, or paused, counts from a change on. */
+  #isUnderWay(record: ScheduleRecord): boolean {
+    return record.paused === null && timeAfter(record.timing, this.book.handledMs(record)) !== null
   }
 
   async #change(record: ScheduleRecord): Promise<void> {
@@ -204,7 +210,7 @@ export class BrokerSchedules implements Schedules {
     const record = await this.record(name)
     if (record.paused === null) return this.#described(record)
     const fromMs = this.#core.engine.clock.now()
-    return this.#changed(record, { paused: null, fromMs, author: change.author ?? 'application' })
+    return this.#changed(record, { paused: null, fromMs, chain: randomUUID(), author: change.author ?? 'application' })
   }
 
   async #changed(record: ScheduleRecord, change: Partial<ScheduleRecord>): Promise<ScheduleDescription> {
@@ -297,6 +303,12 @@ function checkScheduleName(name: unknown): string {
     `the name of a schedule has at most ${LIMITS.scheduleNameCharsMax} characters; this one has ${checked.length}`,
     { name: checked, of: 'schedule' },
   )
+}
+
+/** The option because of which no time lies ahead. */
+function optionThatEnds(timing: Timing): keyof When {
+  if ('atMs' in timing) return 'at'
+  return 'cron' in timing && timing.untilMs === null ? 'cron' : 'until'
 }
 
 /** Whether the schedule is as given already. A change that comes from a file also says which content it has. */
