@@ -132,15 +132,24 @@ export class DeliveryContext implements MiddlewareContext {
     this.#mayEmit()
     const state = this.#ofKey()
     state.set(next)
-    if (state.judging === null) return
-    this.emitting ??= []
-    this.emitting.push(WatchedPromise.watch(state.judging))
+    this.#judgedBy(state)
   }
 
   /** @throws LEASE_LOST · CLOSED */
   deleteState(): void {
     this.#mayEmit()
-    this.#ofKey().delete()
+    const state = this.#ofKey()
+    state.delete()
+    this.#judgedBy(state)
+  }
+
+  /** Its completion waits for an asynchronous schema. */
+  #judgedBy({ judging }: HandledState): void {
+    if (judging === null) return
+    this.emitting ??= []
+    const made = WatchedPromise.watch(judging)
+    this.emitting.push(made)
+    void made.outcome()
   }
 
   #ofKey(): HandledState {

@@ -7,7 +7,7 @@ import type { Process } from './process.ts'
 import { End, inboxOf } from './process-inbox.ts'
 import { stepping } from './process-runner.ts'
 import type { ProcessInstance } from './process-types.ts'
-import type { StoredInstance } from './stored-instance.ts'
+import type { Instance } from './stored-instance.ts'
 
 /** An instance, with what holds it up. */
 export interface InspectedInstance<State = unknown> extends ProcessInstance<State> {
@@ -52,12 +52,12 @@ export function instances<State, Next, Definition extends AnyEventDefinition>(
   const letters = broker.deadLetters(name)
   return {
     list: async function* (query = {}) {
-      for await (const entry of table.entries(query)) yield instanceOf<State>(entry as TableEntry<StoredInstance>)
+      for await (const entry of table.entries(query)) yield instanceOf<State>(entry as TableEntry<Instance>)
     },
     get: async (id) => {
       const entry = await table.get(id)
       if (entry === undefined) return undefined
-      return { ...instanceOf<State>(entry as TableEntry<StoredInstance>), deadLetters: await letters.list({ key: id }) }
+      return { ...instanceOf<State>(entry as TableEntry<Instance>), deadLetters: await letters.list({ key: id }) }
     },
     retry: (id) => letters.redrive({ key: id }),
     end: async (id) => {
@@ -67,7 +67,7 @@ export function instances<State, Next, Definition extends AnyEventDefinition>(
   }
 }
 
-function instanceOf<State>({ key, value, storedAt }: TableEntry<StoredInstance>): ProcessInstance<State> {
+function instanceOf<State>({ key, value, storedAt }: TableEntry<Instance>): ProcessInstance<State> {
   const timers = Object.entries(value.timers).map(([timer, { dueAtMs }]) => ({ name: timer, dueAt: new Date(dueAtMs) }))
   return { id: key, state: value.state as State, timers, updatedAt: storedAt }
 }

@@ -12,17 +12,18 @@ import { shown } from '../base/shown.ts'
 import type { BrokerHost } from '../broker/broker.ts'
 import { EventDecoder } from '../broker/event-decoder.ts'
 import { type Consumer, consumer } from '../consumer/consumer.ts'
-import type { Running, RunSummary, StateContext } from '../consumer/consumer-types.ts'
+import type { Running, StateContext } from '../consumer/consumer-types.ts'
 import type { DeliveryContext } from '../consumer/handler-context.ts'
 import { decodeEvent, type Encodable } from '../event/encode.ts'
 import { newId } from '../event/identity.ts'
 import { copyOf } from '../event/made-now.ts'
 import { End, Fired, type FiredData, type Inbox, Input, type InputData, inboxOf } from './process-inbox.ts'
 import type { EventTransitions, ProcessPlan } from './process-plan.ts'
+import { RunningProcess } from './running-process.ts'
 import { changeOf, type SteppingHost, withoutFired } from './stepping.ts'
-import { instanceState, type StoredInstance } from './stored-instance.ts'
+import { type Instance, instanceState, type StoredInstance, unchangedForm } from './stored-instance.ts'
 
-type StepContext = StateContext<StoredInstance | undefined, StoredInstance>
+type StepContext = StateContext<Instance | undefined, StoredInstance>
 
 /** The consumer that makes the steps. Its state for a key is the instance with this id. */
 export function stepping(plan: ProcessPlan, nowMs: () => number = () => Date.now()): Consumer<never, StepContext> {
@@ -88,8 +89,8 @@ class Steps {
 
   async input({ channel, offset, event: stored }: InputData, ctx: StepContext): Promise<void> {
     const transitions = this.#plan.byType.get(stored.type)
-    if (transitions === undefined) return
     const { id, type } = stored
+    if (transitions === undefined) throw this.#unknown(type, id)
     const text = JSON.stringify(stored)
     const event = (await this.#decoder.decode({ id, type, key: ctx.key, text, offset, timeMs: 0 }, channel)) as never
     const before = ctx.state ?? null
@@ -107,18 +108,21 @@ class Steps {
     const before = ctx.state === undefined ? null : withoutFired(ctx.state, timer, token)
     if (before === null) return
     const step = this.#plan.timers.get(timer)
-    if (step === undefined) {
-      const message = `process "${this.#plan.name}" has a timer "${timer}" that fired, and no timeout() for it: add it, or end the instance`
-      throw new MillraceError('INVALID_OPTION', message, { consumer: this.#plan.name })
-    }
+    if (step === undefined) throw this.#unknown(`timer ${timer}`, token)
     const fired = { name: timer, id: ctx.key ?? '' }
     const answer = step(before.state as never, fired as never)
-    ctx.setState(before)
+    if (answer === undefined) return ctx.setState(unchangedForm(before))
     await this.#apply(before, answer, `timer "${timer}"`, null, ctx)
   }
 
+  /** Another version of the process has put it into the inbox: it waits for an instance of that version. */
+  #unknown(type: string, id: string): MillraceError {
+    const message = `process "${this.#plan.name}" has no transition for "${type}": it waits for an instance that has one`
+    return new MillraceError('UNKNOWN_VERSION', message, { type, id, version: 1, newest: 0, waits: true })
+  }
+
   async #apply(
-    before: StoredInstance | null,
+    before: Instance | null,
     answer: unknown,
     of: string,
     cause: object | null,
@@ -147,40 +151,5 @@ export async function startProcess(plan: ProcessPlan, host: BrokerHost): Promise
   } catch (error) {
     await steps.stop()
     throw error
-  }
-}
-
-class RunningProcess implements Running {
-  readonly name: string
-  readonly done: Promise<RunSummary>
-  readonly #intake: Running
-  readonly #steps: Running
-
-  constructor(name: string, taking: Running, steps: Running) {
-    this.name = name
-    this.#intake = taking
-    this.#steps = steps
-    this.done = Promise.all([taking.done, steps.done]).then(([, summary]) => summary)
-    this.done.catch(() => undefined)
-  }
-
-  /** The summary is that of the steps. */
-  async stop(): Promise<RunSummary> {
-    await this.#intake.stop()
-    return this.#steps.stop()
-  }
-
-  pause(): void {
-    this.#intake.pause()
-    this.#steps.pause()
-  }
-
-  resume(): void {
-    this.#intake.resume()
-    this.#steps.resume()
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.stop()
   }
 }

@@ -8,7 +8,7 @@ import { promiseOf, watchAnswer } from '../base/thrown.ts'
 import { durationMs, knownOptions } from '../base/units.ts'
 import type { ProcessPlan } from './process-plan.ts'
 import type { Outgoing, Step } from './process-types.ts'
-import type { StoredInstance, StoredTimer } from './stored-instance.ts'
+import type { Instance, StoredInstance, StoredTimer } from './stored-instance.ts'
 
 /** A timer to set. */
 export interface NewTimer extends StoredTimer {
@@ -37,7 +37,7 @@ export interface SteppingHost {
  */
 export function changeOf(
   plan: ProcessPlan,
-  before: StoredInstance | null,
+  before: Instance | null,
   answer: unknown,
   of: string,
   host: SteppingHost,
@@ -58,7 +58,7 @@ export function changeOf(
     ['state', 'emit', 'after', 'cancel', 'done'],
     `the transition of ${of} in process "${plan.name}"`,
   )
-  const { state = before?.state, emit = [], after = {}, cancel = [], done = false } = answer as Step<unknown>
+  const { state = before?.stored, emit = [], after = {}, cancel = [], done = false } = answer as Step<unknown>
   if (!Array.isArray(emit) || !emit.every(isOutgoing))
     refuse('returned an emit that is not a list of to(channel, event)')
   if (!Array.isArray(cancel)) refuse(`returned ${shown(cancel)} as cancel, not a list of timers`)
@@ -75,9 +75,9 @@ export function changeOf(
 }
 
 /** The instance without a timer that has fired; null if the timer was cancelled, replaced, or never set. */
-export function withoutFired(instance: StoredInstance, name: string, token: string): StoredInstance | null {
+export function withoutFired(instance: Instance, name: string, token: string): Instance | null {
   const { [name]: timer, ...timers } = instance.timers
-  return timer?.token === token ? { state: instance.state, timers } : null
+  return timer?.token === token ? { ...instance, timers } : null
 }
 
 function isOutgoing(value: unknown): value is Outgoing {

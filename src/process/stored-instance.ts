@@ -19,7 +19,21 @@ export interface StoredInstance {
   readonly timers: Readonly<Record<string, StoredTimer>>
 }
 
-type Schema = StandardSchemaV1<StoredInstance, StoredInstance>
+/** An instance as it is read. A schema may transform: what it made of a state is not a state that it takes. */
+export interface Instance {
+  /** What the schema made of the stored state: transitions get it. */
+  readonly state: unknown
+  /** The stored state: a step that sets none stores it again. */
+  readonly stored: unknown
+  readonly timers: Readonly<Record<string, StoredTimer>>
+}
+
+/** The instance as it is stored again. */
+export function unchangedForm({ stored, timers }: Instance): StoredInstance {
+  return { state: stored, timers }
+}
+
+type Schema = StandardSchemaV1<StoredInstance, Instance>
 
 /** The state of the consumer: the user's state, validated and migrated by the user's own means, and the timers. */
 export function instanceState(options: {
@@ -54,8 +68,10 @@ function storedSchema(state: StandardSchemaV1): Schema {
         if (typeof stored !== 'object' || stored === null || typeof stored.timers !== 'object')
           return { issues: [{ message: 'this is not an instance of a process' }] }
         const { timers } = stored as StoredInstance
-        const within = (result: StandardSchemaV1.Result<unknown>): StandardSchemaV1.Result<StoredInstance> =>
-          result.issues === undefined ? { value: { state: result.value, timers } } : { issues: result.issues }
+        const within = (result: StandardSchemaV1.Result<unknown>): StandardSchemaV1.Result<Instance> =>
+          result.issues === undefined
+            ? { value: { state: result.value, stored: stored.state, timers } }
+            : { issues: result.issues }
         const result = state['~standard'].validate(stored.state)
         const pending = promiseOf(result)
         return pending === null

@@ -9,7 +9,7 @@ import { schemaOutput } from '../event/schema.ts'
 import type { Process } from '../process/process.ts'
 import type { ProcessPlan } from '../process/process-plan.ts'
 import { changeOf } from '../process/stepping.ts'
-import type { StoredInstance } from '../process/stored-instance.ts'
+import type { Instance } from '../process/stored-instance.ts'
 
 /** An event that a step emits. */
 export interface EmittedEvent {
@@ -66,11 +66,12 @@ export function given<State, Next, Definition extends AnyEventDefinition>(
   waiting: readonly string[] = [],
 ): GivenStep<State> {
   const plan = process.plan
-  const before: StoredInstance | null =
+  const before: Instance | null =
     state === undefined
       ? null
       : {
           state: decoded(plan, plan.options.state, state),
+          stored: state,
           timers: Object.fromEntries(waiting.map((name) => [name, { token: name, dueAtMs: 0 }])),
         }
   return {
@@ -92,7 +93,7 @@ export function given<State, Next, Definition extends AnyEventDefinition>(
 
 function came(
   plan: ProcessPlan,
-  before: StoredInstance | null,
+  before: Instance | null,
   event: { readonly type: string; readonly data?: unknown },
 ): StepResult<unknown> {
   const transitions = plan.byType.get(event.type)
@@ -108,16 +109,16 @@ function came(
   return unchanged(null, missing === 'dead-letter' ? 'dead-letter' : 'ignored')
 }
 
-function fired(plan: ProcessPlan, before: StoredInstance | null, name: string): StepResult<unknown> {
+function fired(plan: ProcessPlan, before: Instance | null, name: string): StepResult<unknown> {
   const step = plan.timers.get(name)
   if (step === undefined) throw unknown(plan, `timer "${name}"`)
   if (before === null) return unchanged(null, 'ignored')
   const { [name]: _, ...timers } = before.timers
-  const left = { state: before.state, timers }
+  const left = { ...before, timers }
   return changed(plan, left, step(left.state as never, { name, id: 'given' } as never), `timer "${name}"`)
 }
 
-function changed(plan: ProcessPlan, before: StoredInstance | null, answer: unknown, of: string): StepResult<unknown> {
+function changed(plan: ProcessPlan, before: Instance | null, answer: unknown, of: string): StepResult<unknown> {
   let token = 0
   const change = changeOf(plan, before, answer, of, { nowMs: () => 0, token: () => String(token++) })
   if (change === null) return unchanged(before, 'stepped')
@@ -130,7 +131,10 @@ function changed(plan: ProcessPlan, before: StoredInstance | null, answer: unkno
   return { ...unchanged(instance, 'stepped'), emit }
 }
 
-function unchanged(instance: StoredInstance | null, outcome: StepResult<unknown>['outcome']): StepResult<unknown> {
+function unchanged(
+  instance: Pick<Instance, 'state' | 'timers'> | null,
+  outcome: StepResult<unknown>['outcome'],
+): StepResult<unknown> {
   return { state: instance?.state, emit: [], timers: Object.keys(instance?.timers ?? {}).sort(), outcome }
 }
 

@@ -166,6 +166,23 @@ describe('a process', () => {
     })
   })
 
+  it('is removed with both consumers and its queue: nothing of it comes when it is started again', async () => {
+    const running = await broker.start(make())
+    await broker.publish(orders, Placed({ order: 'o-1', cart: 'c-1' }))
+    await broker.settled()
+    await running.stop()
+    await broker.consumer('checkout.intake').remove()
+    await broker.consumer('checkout').remove()
+    await broker.removeChannel('$process.checkout')
+    await broker.start(make())
+    await broker.settled()
+    expect(await all(instances(broker, make()).list())).toHaveLength(1)
+    await broker.advance('11m')
+    expect(await state('o-1')).toMatchObject({ reminders: 1 })
+    await broker.advance('20m')
+    expect(await broker.published(notices)).toHaveLength(1)
+  })
+
   it('makes an event whose id cannot be found a dead letter of its intake', async () => {
     const wrong = process('wrong', orders, { state: Stage }).start(Placed, { id: () => '' }, () => ({ done: true }))
     await broker.start(wrong)

@@ -28,6 +28,8 @@ export interface StateHost {
 /** The present value of a key. */
 export interface KeyState {
   value: unknown
+  /** How often the handlers of this call have set or deleted it: what an asynchronous schema judges late is known so. */
+  changes: number
 }
 
 /** An event that holds a state. Its data is decoded without the rest of its text. */
@@ -93,6 +95,8 @@ export class HandledState {
   readonly #host: StateHost
   readonly #shared: KeyState
   #next: EncodedEvent | null = null
+  /** The number of its last change. */
+  #change = 0
   /** Settles when an asynchronous schema has judged what was set last. */
   #judging: Promise<void> | null = null
 
@@ -116,7 +120,7 @@ export class HandledState {
     return this.#plan.channel.name
   }
 
-  /** Rejects when an asynchronous schema refused the state. Null if there is nothing to wait for. */
+  /** Settles when the last change has taken effect; rejects when an asynchronous schema refused it. Null if there is nothing to wait for. */
   get judging(): Promise<void> | null {
     return this.#judging
   }
@@ -128,32 +132,57 @@ export class HandledState {
       const message = `the state of a key of consumer "${consumer}" cannot be undefined: use deleteState()`
       throw new MillraceError('INVALID_OPTION', message, { consumer, option: 'state' })
     }
-    this.#judging = null
+    const change = this.#begin()
     const schema = definition.schema
     const judged = schema === undefined ? next : this.#judged(() => schemaOutput(schema, next, definition, 'published'))
-    if (!(judged instanceof Promise)) return this.#put(next, judged)
-    this.#judging = judged.then((output) => this.#put(next, output))
-    this.#judging.catch(() => undefined)
+    this.#wait(
+      judged instanceof Promise
+        ? judged.then((output) => this.#put(change, next, output))
+        : this.#put(change, next, judged),
+    )
   }
 
-  #put(next: unknown, output: unknown): void {
+  #begin(): number {
+    this.#judging = null
+    this.#change = ++this.#shared.changes
+    return this.#change
+  }
+
+  #wait(judging: Promise<void> | undefined): void {
+    if (judging === undefined) return
+    this.#judging = judging
+    judging.catch(() => undefined)
+  }
+
+  /** Nothing is kept before the schema has judged everything. */
+  #put(change: number, next: unknown, output: unknown): Promise<void> | undefined {
     const { definition } = this.#plan
     const encoded = this.#encoded({ data: next, dataversion: definition.version }, definition.type)
     // What reads back as something else must be a state, too.
     if (encoded.altered && definition.schema !== undefined) {
       const { schema } = definition
       const stored = this.#judged(() => schemaOutput(schema, encoded.data, definition, 'stored'))
-      if (stored instanceof Promise) this.#judging = stored.then(() => undefined)
+      if (stored instanceof Promise) return stored.then(() => this.#keep(change, encoded, output))
     }
-    this.#next = new StateEvent(encoded, this.#key, definition.version)
-    this.#shared.value = output
+    return this.#keep(change, encoded, output)
+  }
+
+  #keep(change: number, encoded: Encoded, output: unknown): undefined {
+    if (change === this.#change) this.#next = new StateEvent(encoded, this.#key, this.#plan.definition.version)
+    this.#show(change, output)
+  }
+
+  #show(change: number, value: unknown): undefined {
+    if (change === this.#shared.changes) this.#shared.value = value
   }
 
   delete(): void {
     const { id, type, text } = this.#encoded({}, STATE_DELETED)
-    this.#judging = null
+    const initial = initialState(this.#plan, this.#key)
+    const change = this.#begin()
     this.#next = { id, type, key: this.#key, text }
-    this.#shared.value = initialState(this.#plan, this.#key)
+    if (initial instanceof Promise) this.#wait(initial.then((value) => this.#show(change, value)))
+    else this.#show(change, initial)
   }
 
   #encoded(members: { readonly data?: unknown; readonly dataversion?: number }, type: string): Encoded {

@@ -36,7 +36,7 @@ export class StateLoading {
     for (const context of contexts) {
       const key = keyOf(context.delivery, this.#plan)
       const known = shared.get(key)
-      const state = known ?? { value: undefined }
+      const state = known ?? { value: undefined, changes: 0 }
       context.keptState = new HandledState(this.#plan, key, this.#host, state)
       if (known !== undefined) continue
       shared.set(key, state)
