@@ -28,7 +28,7 @@ export interface StateHost {
 /** The present value of a key. */
 export interface KeyState {
   value: unknown
-  /** How often the handlers of this call have set or deleted it: what an asynchronous schema judges late is known so. */
+  /** How often the handlers of this call have set or deleted it. So a change that was judged late is known. */
   changes: number
 }
 
@@ -120,7 +120,10 @@ export class HandledState {
     return this.#plan.channel.name
   }
 
-  /** Settles when the last change has taken effect; rejects when an asynchronous schema refused it. Null if there is nothing to wait for. */
+  /**
+   * Settles when the last change has taken effect; rejects when an asynchronous schema refused it. Null if there is
+   * nothing to wait for.
+   */
   get judging(): Promise<void> | null {
     return this.#judging
   }

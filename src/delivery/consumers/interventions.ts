@@ -44,10 +44,13 @@ export class Interventions<H extends Home> implements Consumers {
     if (state === null && (await this.#homes.keepsState(consumer))) throw unsaidState(consumer)
     // All offsets are found first: if one home does not have its offset, no home is moved.
     const targets = await Promise.all(homes.map(async (home) => [home, await this.#homes.seek(home, to)] as const))
+    // Elsewhere, what is in flight has seen a state that is deleted now: it is delivered again, with the new one.
+    const others = state === 'reset' ? all.filter((home) => !homes.includes(home)) : []
     if (state === 'reset') this.#homes.resetState(consumer)
-    await allDone(targets, ([home, offset]) =>
+    await allDone([...targets, ...others.map((home) => [home, null] as const)], ([home, offset]) =>
       this.#homes.change(home, async ({ cursor, flushed }) => {
-        cursor.rewind(offset)
+        if (offset === null) cursor.revoke(consumer)
+        else cursor.rewind(offset)
         await flushed()
       }),
     )

@@ -326,6 +326,23 @@ export class Cursor implements DeliveringCursor, LogListener, Suspected, Restric
     return true
   }
 
+  /** Take back what the instances of a consumer hold: it is delivered again, and no attempt is counted. */
+  revoke(consumer: string): void {
+    for (const [instance, all] of this.#instances.deliveries()) {
+      const held = all.filter((delivery) => delivery.consumer === consumer)
+      instance.revoke(held)
+      for (const delivery of held) {
+        this.#inFlight.endAlone(delivery.offset)
+        delivery.lane?.ended()
+        this.#dispatcher.putBack(delivery)
+      }
+    }
+    this.#onDeliveriesEnded?.()
+    this.#inFlight.save()
+    this.#host.touch(this.state)
+    this.pumpSoon()
+  }
+
   /** Begin again at an offset: deliveries are revoked, and attempts are forgotten. */
   rewind(offset: number): void {
     for (const [instance, held] of this.#instances.deliveries()) {
