@@ -18,8 +18,10 @@ export interface InboxEntry {
   readonly name: string
 }
 
+/** The completion of the event is durable, and so must be the work: also where the server does not sync by default. */
 const POSTGRES = `insert into millrace.inbox (consumer, channel, id, name)
-values ($1::text, $2::text, $3::text, $4::text) on conflict do nothing returning 1 as first`
+values ($1::text, $2::text, $3::text, $4::text) on conflict do nothing
+returning 1 as first, case when current_setting('synchronous_commit') = 'off' then set_config('synchronous_commit', 'on', true) end as sync`
 const SQLITE = `insert into millrace_inbox (consumer, channel, id, name, at_ms)
 values (?, ?, ?, ?, ?) on conflict do nothing returning 1 as first`
 

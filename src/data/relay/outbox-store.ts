@@ -14,6 +14,12 @@ export interface Cursor {
 
 export type Cursors = ReadonlyMap<number, Cursor>
 
+/** How far the relay is, as the database has it. Each time that it is stored, it has another number. */
+export interface Progress {
+  readonly n: number
+  readonly cursors: Cursors
+}
+
 /** An event of the outbox, as it was put in. */
 export interface OutboxEvent {
   readonly channel: string
@@ -79,11 +85,19 @@ export interface OutboxStore {
   lease(relay: string, leaseMs: number): Promise<Lease | null>
   /** Give the lease back. */
   release(lease: Lease): Promise<void>
-  cursors(): Promise<Cursors>
+  progress(): Promise<Progress>
   /** Events after the cursors, in the order of the commits within each lane: some, unless there are none. */
   fetch(cursors: Cursors, limits: FetchLimits): Promise<readonly OutboxRow[]>
-  /** Store the cursors, and hold events. False, and nothing is stored, if the lease was lost. */
-  advance(lease: Lease, cursors: Cursors, held: readonly (OutboxEvent & Holding)[]): Promise<boolean>
+  /**
+   * Store the cursors, and hold events. Answers the number of this progress. Null, and nothing is stored, if the lease
+   * was lost, or if the newest progress in the database is not `after`: the database may have gone back.
+   */
+  advance(
+    lease: Lease,
+    after: number,
+    cursors: Cursors,
+    held: readonly (OutboxEvent & Holding)[],
+  ): Promise<number | null>
   /** Those of the keys of which an event is held. */
   heldOf(keys: readonly ChannelKey[]): Promise<readonly ChannelKey[]>
   /** The held events whose next attempt is due, the oldest first. */
@@ -100,4 +114,10 @@ export interface OutboxStore {
 /** Cursors as JSON. */
 export function cursorsText(cursors: Cursors): string {
   return JSON.stringify([...cursors].map(([lane, { pos, seq }]) => ({ lane, pos, seq })))
+}
+
+/** Cursors from such a text. */
+export function cursorsIn(text: string): Cursors {
+  const lanes = JSON.parse(text) as readonly (Cursor & { readonly lane: number })[]
+  return new Map(lanes.map(({ lane, pos, seq }) => [lane, { pos, seq }]))
 }

@@ -1,4 +1,5 @@
 /** The outbox's tables in Postgres. Each call is one statement, so that any connection of a pool serves it. */
+import { MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
 import type { SqlHandle, SqlRow } from '../../sql/sql-handle.ts'
 import { LANES } from '../migrations/outbox-postgres.ts'
@@ -6,6 +7,7 @@ import {
   type ChannelKey,
   type Cursor,
   type Cursors,
+  cursorsIn,
   cursorsText,
   type FetchLimits,
   type HeldRow,
@@ -14,6 +16,7 @@ import {
   type OutboxEvent,
   type OutboxRow,
   type OutboxStore,
+  type Progress,
 } from './outbox-store.ts'
 
 const STRIPE = 0
@@ -42,15 +45,21 @@ export class PostgresStore implements OutboxStore {
     )
   }
 
-  async cursors(): Promise<Cursors> {
-    const rows = await this.#handle.run(
-      'select lane, pos::text as pos, seq::text as seq from millrace.outbox_cursors() where stripe = $1::smallint',
+  async progress(): Promise<Progress> {
+    const [row = {}] = await this.#handle.run(
+      `select current_setting('transaction_isolation') as level, p.n::text as n, p.cursors from (select 1) one
+      left join lateral (
+        select n, cursors from millrace.outbox_progress where stripe = $1::smallint order by n desc limit 1
+      ) p on true`,
       [STRIPE],
     )
+    const { level, n, cursors: text } = row
+    if (level !== 'read committed') throw wrongLevel(String(level))
     const cursors = new Map<number, Cursor>()
     for (let lane = 0; lane < LANES; lane++) cursors.set(lane, { pos: 0, seq: 0 })
-    for (const row of rows) cursors.set(Number(row['lane']), cursorOf(row))
-    return cursors
+    if (typeof n !== 'string') return { n: 0, cursors }
+    for (const [lane, cursor] of cursorsIn(String(text))) cursors.set(lane, cursor)
+    return { n: Number(n), cursors }
   }
 
   async fetch(cursors: Cursors, { perLane, rows: most, bytes }: FetchLimits): Promise<readonly OutboxRow[]> {
@@ -62,12 +71,18 @@ export class PostgresStore implements OutboxStore {
     return rows.map((row) => ({ ...eventOf(row), lane: Number(row['lane']), cursor: cursorOf(row) }))
   }
 
-  async advance({ relay, fence }: Lease, cursors: Cursors, held: readonly (OutboxEvent & Holding)[]): Promise<boolean> {
+  async advance(
+    { relay, fence }: Lease,
+    after: number,
+    cursors: Cursors,
+    held: readonly (OutboxEvent & Holding)[],
+  ): Promise<number | null> {
     const [row] = await this.#handle.run(
-      'select millrace.outbox_advance($1::smallint, $2::text, $3::bigint, $4::text, $5::text) as done',
-      [STRIPE, relay, fence, cursorsText(cursors), JSON.stringify(held.map(heldJson))],
+      'select millrace.outbox_advance($1::smallint, $2::text, $3::bigint, $4::bigint, $5::text, $6::text)::text as n',
+      [STRIPE, relay, fence, after, cursorsText(cursors), JSON.stringify(held.map(heldJson))],
     )
-    return row?.['done'] === true
+    const n = row?.['n']
+    return typeof n === 'string' ? Number(n) : null
   }
 
   async heldOf(keys: readonly ChannelKey[]): Promise<readonly ChannelKey[]> {
@@ -112,6 +127,14 @@ export class PostgresStore implements OutboxStore {
   async tidy(): Promise<void> {
     await this.#handle.run('select millrace.outbox_rotate($1::bigint)', [LIMITS.outboxSlotBytes])
   }
+}
+
+function wrongLevel(level: string): MillraceError {
+  return new MillraceError(
+    'INVALID_OPTION',
+    `outboxRelay() needs connections in read committed, and these are in "${level}": set default_transaction_isolation for their role, or in the options of the pool. Those of writers may have any level`,
+    { option: 'database', value: level },
+  )
 }
 
 function eventOf(row: SqlRow): OutboxEvent {

@@ -17,7 +17,6 @@ import { onHint } from '../outbox/hints.ts'
 import type {
   ChannelKey,
   Cursor,
-  Cursors,
   FetchLimits,
   HeldFailure,
   Holding,
@@ -25,6 +24,7 @@ import type {
   OutboxEvent,
   OutboxRow,
   OutboxStore,
+  Progress,
 } from './outbox-store.ts'
 import type { RelaySummary, RunningRelay } from './running-relay.ts'
 import type { Sender } from './sender.ts'
@@ -63,7 +63,9 @@ export class RelayLoop implements RunningRelay {
   #dead = 0
   #lease: Lease | null = null
   #renewedAt = 0
-  #cursors: Cursors = new Map()
+  /** Whether the database may differ from what is known here: a call of it has failed. */
+  #isStale = false
+  #progress: Progress = { n: 0, cursors: new Map() }
   #failures = 0
   #lookedAtHeld = 0
   #tidiedAt = 0
@@ -101,7 +103,7 @@ export class RelayLoop implements RunningRelay {
   /** @throws MIGRATION_NEEDED · any error of the database */
   async begin(): Promise<void> {
     try {
-      await this.#store.cursors()
+      await this.#store.progress()
     } catch (error) {
       this.#endHints()
       throw migrationNeeded(error, 'outbox') ?? error
@@ -144,9 +146,10 @@ export class RelayLoop implements RunningRelay {
     if (this.#isTime(this.#lookedAtHeld, HELD_MS)) {
       await this.#tryHeld()
       this.#lookedAtHeld = performance.now()
+      if (this.#lease === null) return 0
     }
     this.#hinted = false
-    const rows = await this.#store.fetch(this.#cursors, this.#limits())
+    const rows = await this.#store.fetch(this.#progress.cursors, this.#limits())
     this.#lanes = Math.max(1, new Set(rows.map(({ lane }) => lane)).size)
     if (rows.length > 0) {
       await this.#relayed(rows)
@@ -154,7 +157,7 @@ export class RelayLoop implements RunningRelay {
       return 0
     }
     if (this.#isTime(this.#tidiedAt, TIDY_MS)) {
-      await this.#store.tidy(this.#cursors)
+      await this.#store.tidy(this.#progress.cursors)
       this.#tidiedAt = performance.now()
     }
     if (this.#hinted) this.#waitMs = POLL_MS_MIN
@@ -173,24 +176,28 @@ export class RelayLoop implements RunningRelay {
     return performance.now() - lastMs >= everyMs
   }
 
-  /** Take or renew the lease. Cursors are read after it is taken: until then, the relay before may move them. */
+  /**
+   * Take or renew the lease. Progress is read after it: until the lease is taken, the relay before may move it, and
+   * later the database may go back, as one does that is restored or lost its last commits.
+   */
   async #leased(): Promise<boolean> {
-    if (this.#lease !== null && !this.#isTime(this.#renewedAt, this.#plan.leaseMs / 3)) return true
+    if (this.#lease !== null && !this.#isStale && !this.#isTime(this.#renewedAt, this.#plan.leaseMs / 3)) return true
     const at = performance.now()
-    const before = this.#lease
     this.#lease = await this.#store.lease(this.#relay, this.#plan.leaseMs)
     this.#renewedAt = at
     if (this.#lease === null) return false
-    if (this.#lease.fence === before?.fence) return true
-    this.#cursors = await this.#store.cursors()
+    this.#progress = await this.#store.progress()
+    this.#isStale = false
     this.#holding = true
     return true
   }
 
   /** Publish these events, and store it. */
   async #relayed(rows: readonly OutboxRow[]): Promise<void> {
+    const { n, cursors: before } = this.#progress
     const parked = await this.#parked(rows)
     const isParked = ({ channel, key }: OutboxRow): boolean => key !== null && parked.has(keyText({ channel, key }))
+    if (this.#isOver()) return this.#lost()
     const sent = await this.#sender.send(parked.size === 0 ? rows : rows.filter((row) => !isParked(row)))
     const held = [
       ...sent.failed.map(({ event, failure }) => ({ ...event, ...this.#afterFailure(event, 0, failure) })),
@@ -198,10 +205,11 @@ export class RelayLoop implements RunningRelay {
     ]
     // In the order in which they were put in: the table numbers them.
     held.sort(byPlace)
-    const cursors = new Map<number, Cursor>(this.#cursors)
+    const cursors = new Map<number, Cursor>(before)
     for (const { lane, cursor } of rows) cursors.set(lane, cursor)
-    if (!(await this.#store.advance(this.#held(), cursors, held))) return this.#lost()
-    this.#cursors = cursors
+    const stored = await this.#store.advance(this.#held(), n, cursors, held)
+    if (stored === null) return this.#lost()
+    this.#progress = { n: stored, cursors }
     this.#published += sent.published.length
     if (held.length > 0) this.#holding = true
   }
@@ -218,6 +226,7 @@ export class RelayLoop implements RunningRelay {
     for (;;) {
       const due = await this.#store.due(this.#limits())
       if (due.length === 0) return
+      if (this.#isOver()) return this.#lost()
       const sent = await this.#sender.send(due)
       const failed = sent.failed.map(({ event, failure }) => ({
         ...event,
@@ -247,7 +256,12 @@ export class RelayLoop implements RunningRelay {
     return this.#lease
   }
 
-  /** Another relay has taken over. */
+  /** Whether the lease has ended meanwhile, as after a stop of this process: another relay may publish now. */
+  #isOver(): boolean {
+    return this.#isTime(this.#renewedAt, this.#plan.leaseMs)
+  }
+
+  /** Another relay has taken over, or the database has gone back. The lease is asked for again. */
   #lost(): void {
     this.#lease = null
   }
@@ -257,7 +271,9 @@ export class RelayLoop implements RunningRelay {
     this.#failures = 0
   }
 
+  /** What the database has now is not known: with the lease, progress is read again. */
   #failed(error: unknown): number {
+    this.#isStale = true
     this.#failures++
     if (this.#failures === FAILURES_MIN) {
       const message = `the outbox relay cannot go on, and tries again: ${messageOf(error)}`

@@ -7,6 +7,7 @@
  */
 import { isMillraceError, MillraceError } from '../../base/errors.ts'
 import { LIMITS } from '../../base/limits.ts'
+import { checkName, isOwnChannel } from '../../base/names.ts'
 import { shown } from '../../base/shown.ts'
 import type { BrokerHost } from '../../broker/broker.ts'
 import type { EncodedEvent } from '../../broker/encoded-event.ts'
@@ -85,11 +86,12 @@ export class Sender {
         return
       }
       if (first.key !== null) stuck.add(first.key)
-      sent.failed.push({ event: first, failure: { code: error.code, message: error.message } })
+      sent.failed.push({ event: first, failure: { code: error.code, message: storable(error.message) } })
     }
   }
 
   async #publish(channel: string, events: readonly OutboxEvent[]): Promise<void> {
+    if (isOwnChannel(checkName(channel, 'channel'))) throw ownChannel(channel)
     const encoded = events.map(checked)
     const dueAtMs = events[0]?.dueAtMs ?? null
     try {
@@ -108,6 +110,16 @@ export class Sender {
     if (first !== undefined && events.length === 1) await engine.publish(channel, first, dueAtMs)
     else await engine.publishBatch(channel, events, dueAtMs)
   }
+}
+
+/** Without what a text of Postgres cannot hold: NUL, and halves of characters. The text may be that of a row. */
+function storable(message: string): string {
+  return Buffer.from(message).toString().replaceAll('\0', '\uFFFD')
+}
+
+function ownChannel(channel: string): MillraceError {
+  const message = `channel "${channel}" is Millrace's own: an outbox does not publish to it`
+  return new MillraceError('INVALID_NAME', message, { name: channel, of: 'channel' })
 }
 
 /** Batches of events that can be published together: of one due time, within the limits of a batch. */

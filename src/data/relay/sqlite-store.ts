@@ -16,6 +16,7 @@ import type {
   OutboxEvent,
   OutboxRow,
   OutboxStore,
+  Progress,
 } from './outbox-store.ts'
 
 const LANE = 0
@@ -53,10 +54,10 @@ export class SqliteStore implements OutboxStore {
     )
   }
 
-  async cursors(): Promise<Cursors> {
+  async progress(): Promise<Progress> {
     const [row] = this.#run('select seq from millrace_outbox_relay', [])
     const seq = Number(row?.['seq'] ?? 0)
-    return new Map([[LANE, { pos: seq, seq }]])
+    return { n: seq, cursors: new Map([[LANE, { pos: seq, seq }]]) }
   }
 
   async fetch(cursors: Cursors, limits: FetchLimits): Promise<readonly OutboxRow[]> {
@@ -73,11 +74,31 @@ export class SqliteStore implements OutboxStore {
     })
   }
 
-  async advance(lease: Lease, cursors: Cursors, held: readonly (OutboxEvent & Holding)[]): Promise<boolean> {
-    return this.#leased(lease, () => {
-      this.#run('update millrace_outbox_relay set seq = ? returning seq', [cursors.get(LANE)?.seq ?? 0])
+  async advance(
+    lease: Lease,
+    after: number,
+    cursors: Cursors,
+    held: readonly (OutboxEvent & Holding)[],
+  ): Promise<number | null> {
+    const seq = cursors.get(LANE)?.seq ?? 0
+    const isDone = this.#leased(lease, () => {
+      const moved = this.#run('update millrace_outbox_relay set seq = ? where seq = ? returning seq', [seq, after])
+      if (moved.length === 0) return false
       for (const event of held) this.#hold(event)
+      // What an event was to wait behind may have been dropped while others were sent.
+      for (const event of held) this.#promote(event)
+      return true
     })
+    return isDone ? seq : null
+  }
+
+  /** The first held event of a key is due at once if it waits: nothing is before it. */
+  #promote({ channel, key }: OutboxEvent): void {
+    this.#run(
+      `update millrace_outbox_held set state = 'retry', next_ms = ? where state = 'behind' and n = (
+        select min(n) from millrace_outbox_held where channel = ? and key = ?) returning n`,
+      [this.#nowMs(), channel, key],
+    )
   }
 
   #hold(held: OutboxEvent & Holding): void {
@@ -125,26 +146,23 @@ export class SqliteStore implements OutboxStore {
           [state, attempts, now + delayMs, now, failure?.code ?? null, failure?.message ?? null, n],
         )
       }
-      for (const { n, channel, key } of published) {
-        this.#run('delete from millrace_outbox_held where n = ? returning n', [n])
-        this.#run(
-          `update millrace_outbox_held set state = 'retry', next_ms = ? where state = 'behind' and n = (
-            select min(n) from millrace_outbox_held where channel = ? and key = ?) returning n`,
-          [now, channel, key],
-        )
+      for (const event of published) {
+        this.#run('delete from millrace_outbox_held where n = ? returning n', [event.n])
+        this.#promote(event)
       }
+      return true
     })
   }
 
   async tidy(cursors: Cursors): Promise<void> {
     const seq = cursors.get(LANE)?.seq ?? 0
     if (seq - this.#tidied < LIMITS.outboxTidyRows) return
-    this.#run('delete from millrace_outbox where seq <= ?', [seq])
+    this.#run('delete from millrace_outbox where seq <= min(?, (select seq from millrace_outbox_relay))', [seq])
     this.#tidied = seq
   }
 
-  /** The work in a transaction of its own, if the lease is still held. */
-  #leased({ relay, fence }: Lease, work: () => void): boolean {
+  /** The work in a transaction of its own, if the lease is still held. It is rolled back if the work answers false. */
+  #leased({ relay, fence }: Lease, work: () => boolean): boolean {
     this.#run('begin immediate', [])
     let done = false
     try {
@@ -154,8 +172,7 @@ export class SqliteStore implements OutboxStore {
       ])
       if (row !== undefined) {
         this.#inside = true
-        work()
-        done = true
+        done = work()
       }
       this.#handle.run(done ? 'commit' : 'rollback', [])
       return done

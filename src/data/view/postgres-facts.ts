@@ -8,7 +8,7 @@ const DESCRIBE = `select
   (select count(*)::int from (
     select 1 from millrace.outbox_commits c
     left join millrace.outbox_cursors() k on k.lane = c.lane
-    join millrace.outbox o on o.tx = c.tx and o.lane = c.lane and o.slot = c.slot
+    join millrace.outbox o on o.tx = c.tx and o.lane = c.lane and o.slot = c.slot and o.seq >= c.seq
     where k.pos is null or c.pos > k.pos or (c.pos = k.pos and o.seq > k.seq)
     limit 100000
   ) w) as waiting,

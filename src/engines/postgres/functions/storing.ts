@@ -1,6 +1,7 @@
 /**
  * The functions of the server that store events. `$S` stands for the schema.
  */
+import { LIMITS } from '../../../base/limits.ts'
 import { NO_CHANNEL, NOT_PUBLISHED, SEGMENT_POSITIONS } from './constants.ts'
 
 /**
@@ -109,7 +110,8 @@ END $f$;
  * Publishing by plain SQL, in a transaction with other work. The trigger is deferred, so it runs in the commit:
  * positions are in the order of commits, and others who publish to the channel wait for the commit only, not for the
  * transaction. The partition of a key is that of every Millrace: murmur2. Both functions run with the rights of the
- * schema's owner, so whoever may use the schema may publish, and can do nothing else there.
+ * schema's owner, so whoever may use the schema may publish to the channels of applications, and can change nothing
+ * else there.
  */
 export const PUBLISH: string = `
 CREATE FUNCTION $S.partition_of(in_key text, in_partitions int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $f$
@@ -147,6 +149,7 @@ BEGIN
     convert_to(NEW.id || NEW.type || coalesce(NEW.key, '') || NEW.event, 'UTF8'), 0);
   RETURN NULL;
 END $f$;
+REVOKE EXECUTE ON FUNCTION $S.take_in() FROM PUBLIC;
 CREATE CONSTRAINT TRIGGER take_in AFTER INSERT ON $S.incoming DEFERRABLE INITIALLY DEFERRED
 FOR EACH ROW EXECUTE FUNCTION $S.take_in();
 
@@ -154,8 +157,13 @@ CREATE FUNCTION $S.publish(in_channel text, in_event text, in_key text DEFAULT N
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $f$
 DECLARE
   e json := in_event::json;
+  c $S.channels;
+  key_in text := nullif(coalesce(in_key, e ->> 'partitionkey'), '');
 BEGIN
-  PERFORM $S.channel_of(in_channel);
+  IF in_channel !~ '^[A-Za-z0-9_]' THEN
+    RAISE EXCEPTION USING ERRCODE = '${NOT_PUBLISHED}', MESSAGE = 'channel ' || in_channel || ' is of Millrace itself';
+  END IF;
+  c := $S.channel_of(in_channel);
   IF current_setting('transaction_isolation') <> 'read committed' THEN
     RAISE EXCEPTION USING ERRCODE = '${NOT_PUBLISHED}',
       MESSAGE = 'publish() needs a transaction in read committed: positions are given in the order of commits';
@@ -165,6 +173,12 @@ BEGIN
     RAISE EXCEPTION USING ERRCODE = '${NOT_PUBLISHED}',
       MESSAGE = 'this is no CloudEvent: it needs specversion 1.0, id, source and type', DETAIL = left(in_event, 200);
   END IF;
-  INSERT INTO $S.incoming VALUES (in_channel, nullif(coalesce(in_key, e ->> 'partitionkey'), ''), e ->> 'id', e ->> 'type', in_event);
+  IF octet_length(in_event) > (c.entry::json -> 'spec' ->> 'eventBytesMax')::bigint
+    OR length(e ->> 'id') > ${LIMITS.attributeCharsMax} OR length(e ->> 'type') > ${LIMITS.attributeCharsMax}
+    OR octet_length(key_in) > ${LIMITS.keyBytesMax} THEN
+    RAISE EXCEPTION USING ERRCODE = '${NOT_PUBLISHED}',
+      MESSAGE = 'the event, its id, its type or its key is larger than channel ' || in_channel || ' takes';
+  END IF;
+  INSERT INTO $S.incoming VALUES (in_channel, key_in, e ->> 'id', e ->> 'type', in_event);
 END $f$;
 `
