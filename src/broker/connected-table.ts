@@ -90,6 +90,16 @@ export class ConnectedTable implements Table {
         else yield await entryOf(source, stored)
       }
     }
+    if (signal.aborted || this.#isClosed()) return
+    throw tableRemoved(source.channel)
+  }
+
+  #isClosed(): boolean {
+    try {
+      return this.#engine() === undefined
+    } catch {
+      return true
+    }
   }
 
   async #source(engine: Engine): Promise<Source> {
@@ -133,6 +143,12 @@ function stateSource(consumer: string, definition: VersionedDefinition): Source 
     value: async ({ text, type, id, offset }) =>
       (await inNewest(definition, decodeEvent(text, offset), { type, id, channel, offset }, 'read')).data,
   }
+}
+
+/** The channel of a table that was followed is gone, and perhaps made again. */
+function tableRemoved(channel: string): MillraceError {
+  const message = `the table "${channel}" was removed while it was followed: all of its keys are gone. A rewind with state: 'reset' does this, too, and the table is filled again: forget what you have of it, and follow it again`
+  return new MillraceError('UNKNOWN_CHANNEL', message, { channel })
 }
 
 /** A consumer that was never started, or a stream that was never declared, has an empty table. */

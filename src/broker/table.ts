@@ -46,7 +46,8 @@ export interface Table<Value = unknown> {
   /**
    * The present value of each key, in the order in which they were stored, and then each change. A deletion that is
    * more than an hour old may be left out.
-   * @throws as `get`
+   * @throws UNKNOWN_CHANNEL when the table is removed meanwhile, also by a rewind that resets the state: follow it
+   * again · and as `get`
    */
   follow(options?: FollowOptions): AsyncIterableIterator<TableChange<Value>>
 }

@@ -8,6 +8,7 @@
 import { createHash } from 'node:crypto'
 import { MillraceError } from '../base/errors.ts'
 import { LIMITS } from '../base/limits.ts'
+import { isStateChannel, stateChannelOf } from '../base/names.ts'
 import type { ChannelSpec, Compatibility } from '../channel/channel.ts'
 import { decidesSchemas, mergedSpec } from '../channel/merged-spec.ts'
 import { type DeclaredEvent, storedEvents } from './declared-events.ts'
@@ -123,6 +124,13 @@ interface Refusal {
   readonly consumers?: readonly string[]
 }
 
+function adviceFor(channel: string): string {
+  if (!isStateChannel(channel))
+    return "Add a version with nextVersion(), or accept the change with compatibility: 'none' in the channel's declaration, or with millrace check-events --register --allow"
+  const consumer = channel.slice(stateChannelOf('').length)
+  return `It is the state of consumer "${consumer}": keep the migrations of the versions that were declared, and raise version with a migrate from the one before. If the states are not needed, stop the consumer and remove it (broker.consumer("${consumer}").remove()): that deletes them`
+}
+
 /** The error for a declaration that is refused. */
 export function refusedSchema(facts: Refusal): MillraceError {
   const { channel, type, version, path, reason, direction, example, breaks, consumers = [] } = facts
@@ -133,7 +141,6 @@ export function refusedSchema(facts: Refusal): MillraceError {
   const read = consumers.length === 0 ? '' : `. Consumers of the channel: ${consumers.join(', ')}`
   const message =
     `channel "${channel}": version ${version} of "${type}" was changed: ${reader} refuses data of ${writer}: ` +
-    `${path}: ${reason}${shown}${more}${read}. Add a version with nextVersion(), or accept the change with ` +
-    `compatibility: 'none' in the channel's declaration, or with millrace check-events --register --allow`
+    `${path}: ${reason}${shown}${more}${read}. ${adviceFor(channel)}`
   return new MillraceError('INCOMPATIBLE_SCHEMA', message, { ...facts })
 }

@@ -61,7 +61,7 @@ export function instances<State, Next, Definition extends AnyEventDefinition>(
     },
     retry: (id) => letters.redrive({ key: id }),
     end: async (id) => {
-      await broker.publish(inboxOf(name), End({}, { partitionkey: id }))
+      await broker.publish(inboxOf(of.data), End({}, { partitionkey: id }))
       await letters.drop({ key: id })
     },
   }

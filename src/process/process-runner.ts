@@ -27,7 +27,7 @@ type StepContext = StateContext<Instance | undefined, StoredInstance>
 
 /** The consumer that makes the steps. Its state for a key is the instance with this id. */
 export function stepping(plan: ProcessPlan, nowMs: () => number = () => Date.now()): Consumer<never, StepContext> {
-  const inbox = inboxOf(plan.name)
+  const inbox = inboxOf(plan)
   const { state, version, migrate, ...options } = plan.options
   const steps = new Steps(plan, inbox, { nowMs, token: () => newId() })
   return consumer(plan.name, inbox, { ...options, state: instanceState({ state, version, migrate }) })
@@ -37,7 +37,7 @@ export function stepping(plan: ProcessPlan, nowMs: () => number = () => Date.now
 }
 
 function intake(plan: ProcessPlan): Consumer {
-  const inbox = inboxOf(plan.name)
+  const inbox = inboxOf(plan)
   const { concurrency, retry, lease, drain, stall } = plan.options
   const options = Object.fromEntries(
     Object.entries({ concurrency, retry, lease, drain, stall }).filter(([, value]) => value !== undefined),

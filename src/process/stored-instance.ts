@@ -8,6 +8,7 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { promiseOf } from '../base/thrown.ts'
 import type { EarlierState, StateOptions } from '../consumer/state/state-types.ts'
+import { isSensitive, sensitiveMember } from './sensitive-form.ts'
 
 export interface StoredTimer {
   readonly token: string
@@ -63,6 +64,7 @@ function storedSchema(state: StandardSchemaV1): Schema {
     '~standard': {
       version: 1,
       vendor: 'millrace',
+      ...(isSensitive(state) && sensitiveMember('state')),
       validate: (value) => {
         const stored = value as Partial<StoredInstance> | null
         if (typeof stored !== 'object' || stored === null || typeof stored.timers !== 'object')

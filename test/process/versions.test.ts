@@ -57,7 +57,7 @@ describe('two versions of a process', () => {
   })
 
   it('after a rollback, what the newer one has put into the inbox waits, and holds back its instance alone', async () => {
-    const inbox = inboxOf('checkout')
+    const inbox = inboxOf(newerOne().data)
     await broker.start(olderOne())
     await broker.publish(orders, Placed({ order: 'o-1' }))
     await broker.settled()
