@@ -1,6 +1,6 @@
 /** What a copy would carry, and how the target supports it. It is determined before anything is written. */
 import { MillraceError } from '../base/errors.ts'
-import { compileWildcard, isWildcard } from '../base/names.ts'
+import { compileWildcard, isStateChannel, isWildcard, stateChannelOf } from '../base/names.ts'
 import { type Capability, CLAUSES, type Clause } from '../broker/capabilities.ts'
 import type { CarriedConsumer } from '../broker/carriage.ts'
 import type { Engine } from '../broker/engine.ts'
@@ -104,7 +104,17 @@ export async function planCopy(source: Engine, target: Engine, selection: CopySe
     if (support !== 'refused' || selection.accept?.includes(clause) === true) continue
     refusals.push(`${target.name} refuses clause ${clause} (${name}), which is needed by ${neededBy}: ${reason}`)
   }
+  refusals.push(...statesLeftOut(channels, new Set(described.map(({ name }) => name))))
   return { from: source.name, to: target.name, channels, needs, keepsTimes, eventBytesMax, refusals }
+}
+
+/** A consumer that goes on at its position without its state would count what it has handled as never seen. */
+function statesLeftOut(channels: readonly PlannedChannel[], described: ReadonlySet<string>): string[] {
+  const copied = new Set(channels.map(({ spec }) => spec.name))
+  const consumers = new Set(channels.flatMap((channel) => channel.consumers.flatMap(({ consumer }) => consumer ?? [])))
+  return [...consumers]
+    .filter((name) => described.has(stateChannelOf(name)) && !copied.has(stateChannelOf(name)))
+    .map((name) => `consumer "${name}" keeps state in "${stateChannelOf(name)}": copy that channel too`)
 }
 
 function known(
@@ -168,6 +178,7 @@ function needsOf(channels: readonly PlannedChannel[], { capabilities }: Engine):
       ({ spec: { retain } }) =>
         retain.ageMs !== null || retain.bytes !== null || retain.count !== null || retain.latestByKey,
     ],
+    [19, ({ spec }) => isStateChannel(spec.name)],
   ]
   return uses.flatMap(([clause, uses]) => {
     const by = channels.filter(uses).map(({ spec }) => `"${spec.name}"`)
