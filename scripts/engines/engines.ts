@@ -186,10 +186,16 @@ export function mariadbKind(settings: Readonly<Record<string, string>> = {}): Se
     user,
     prepare: async (folder, port) => {
       const data = join(folder, 'data')
-      const options = [`--datadir=${data}`, '--auth-root-authentication-method=normal']
+      const options = [`--datadir=${data}`, `--tmpdir=${folder}`, '--auth-root-authentication-method=normal']
       execFileSync(install, ['--no-defaults', ...options], { stdio: 'pipe', cwd: folder, ...user })
       const synced = { 'innodb-flush-log-at-trx-commit': '1', 'sync-binlog': '1' }
-      const own = { datadir: data, port: String(port), 'bind-address': '127.0.0.1', socket: join(folder, 'socket') }
+      const own = {
+        datadir: data,
+        tmpdir: folder,
+        port: String(port),
+        'bind-address': '127.0.0.1',
+        socket: join(folder, 'socket'),
+      }
       const all = { ...own, ...synced, ...settings }
       return ['--no-defaults', ...Object.entries(all).map(([name, value]) => `--${name}=${value}`)]
     },

@@ -21,7 +21,7 @@ export const CLIENT_LIBRARIES: Readonly<Record<ClientLibrary, Supported>> = {
   '@nats-io/transport-node': { engine: 'nats', from: '3.4.0', below: 4 },
   '@platformatic/kafka': { engine: 'kafka', from: '1.35.0', below: 3 },
   ioredis: { engine: 'redis', from: '6.0.0', below: 7 },
-  pg: { engine: 'postgres', from: '8.11.0', below: 9 },
+  pg: { engine: 'postgres', from: '8.23.1', below: 9 },
 }
 
 export type ClientLibrary = '@nats-io/transport-node' | '@platformatic/kafka' | 'ioredis' | 'pg'

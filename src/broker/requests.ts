@@ -240,8 +240,8 @@ export class Requests {
       return waiting.fail(
         new MillraceError(
           'TYPE_NOT_CARRIED',
-          `consumer "${consumer}" replied with "${stored.type}", and ${waiting.call} expects ${expected}`,
-          { channel: repliesChannel.name, type: stored.type, id: stored.id },
+          `consumer "${consumer}" replied with "${stored.type}" (event "${stored.id}"), and ${waiting.call} expects ${expected}`,
+          { channel: repliesChannel.name, type: stored.type },
         ),
       )
     }

@@ -1,9 +1,10 @@
 /** The instances of a process: list them, look at one, retry or end it. */
 import type { Broker } from '../broker/broker.ts'
 import type { DeadLetter } from '../broker/description.ts'
+import { checkBroker } from '../broker/engine-of.ts'
 import type { TableEntry, TableQuery } from '../broker/table.ts'
 import type { AnyEventDefinition } from '../event/event.ts'
-import type { Process } from './process.ts'
+import { checkProcess, type Process } from './process.ts'
 import { End, inboxOf } from './process-inbox.ts'
 import { stepping } from './process-runner.ts'
 import type { ProcessInstance } from './process-types.ts'
@@ -32,6 +33,7 @@ export interface ProcessInstances<State = unknown> {
 /**
  * The instances of a process, running or not, in whichever process of the system.
  *
+ * @throws INVALID_OPTION when an argument is no broker or no process
  * @example
  * ```ts no-run
  * import { connect, instances, process } from 'millrace'
@@ -47,6 +49,8 @@ export function instances<State, Next, Definition extends AnyEventDefinition>(
   broker: Broker,
   of: Process<State, Next, Definition>,
 ): ProcessInstances<State> {
+  checkBroker(broker, 'instances()')
+  checkProcess(of, 'instances()')
   const { name } = of
   const table = broker.table(stepping(of.data))
   const letters = broker.deadLetters(name)

@@ -3,6 +3,7 @@ import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { MillraceError } from '../base/errors.ts'
 import { checkConsumerName } from '../base/names.ts'
 import { shown } from '../base/shown.ts'
+import { knownOptions } from '../base/units.ts'
 import type { BrokerHost, Startable } from '../broker/broker.ts'
 import type { Channel } from '../channel/channel.ts'
 import type { DefinitionsIn } from '../consumer/consumer.ts'
@@ -12,6 +13,18 @@ import { diagramOf } from './diagram.ts'
 import type { EventTransitions, FiredTimer, ProcessPlan } from './process-plan.ts'
 import { startProcess } from './process-runner.ts'
 import type { Correlation, FirstStep, Missing, ProcessOptions, Step } from './process-types.ts'
+
+const PROCESS_OPTIONS = [
+  ...['state', 'version', 'migrate', 'concurrency', 'retry', 'timeout'],
+  ...['lease', 'drain', 'stall', 'on'],
+]
+
+/** Refuses what is no process. @throws INVALID_OPTION */
+export function checkProcess(of: unknown, call: string): void {
+  if (of instanceof Process) return
+  const message = `${call} takes a process, as process() returns it; this is ${shown(of)}`
+  throw new MillraceError('INVALID_OPTION', message, { option: 'process' })
+}
 
 /** A process: transitions are added, then it is started with `broker.start`. */
 export class Process<State, Next, Definition extends AnyEventDefinition> implements Startable<Running> {
@@ -25,8 +38,9 @@ export class Process<State, Next, Definition extends AnyEventDefinition> impleme
 
   constructor(name: string, channels: readonly (Channel | string)[], options: ProcessOptions<StandardSchemaV1>) {
     this.name = checkConsumerName(name)
+    knownOptions(options, PROCESS_OPTIONS, `process "${name}"`)
     if (channels.length === 0) this.#refuse('it has no channel')
-    if (typeof (options as Partial<typeof options> | null)?.state !== 'object' && typeof options?.state !== 'function')
+    if (typeof options.state !== 'object' && typeof options.state !== 'function')
       this.#refuse('it needs state, the schema of one instance, of zod, valibot, arktype or another such library')
     this.#channels = channels
     this.#options = options

@@ -4,9 +4,10 @@
  */
 import assert from 'node:assert/strict'
 import { MillraceError } from '../base/errors.ts'
+import { shown } from '../base/shown.ts'
 import type { AnyEventDefinition } from '../event/event.ts'
 import { schemaOutput } from '../event/schema.ts'
-import type { Process } from '../process/process.ts'
+import { checkProcess, type Process } from '../process/process.ts'
 import type { ProcessPlan } from '../process/process-plan.ts'
 import { changeOf } from '../process/stepping.ts'
 import type { Instance } from '../process/stored-instance.ts'
@@ -65,6 +66,11 @@ export function given<State, Next, Definition extends AnyEventDefinition>(
   state?: Next,
   waiting: readonly string[] = [],
 ): GivenStep<State> {
+  checkProcess(process, 'given()')
+  if (!Array.isArray(waiting))
+    throw new MillraceError('INVALID_OPTION', `given() takes the names of timers; this is ${shown(waiting)}`, {
+      option: 'waiting',
+    })
   const plan = process.plan
   const before: Instance | null =
     state === undefined

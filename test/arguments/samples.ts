@@ -15,9 +15,12 @@ const {
   duration,
   encodeHttp,
   event,
+  instances,
   isMillraceError,
+  process: processOf,
   queue,
   stream,
+  to,
   validateCloudEvent,
 } = main
 
@@ -53,6 +56,10 @@ export const consumerOptions = {
   stall: '1s',
 } as const
 export const happenings = stream('happenings')
+const anything = { '~standard': { version: 1, vendor: 'test', validate: (value: unknown) => ({ value }) } } as const
+const checkout = processOf('checkout', happenings, { state: anything }).start(Happened, { id: () => 'one' }, () => ({
+  state: {},
+}))
 
 export const PURE: readonly Sample[] = [
   {
@@ -93,6 +100,15 @@ export const PURE: readonly Sample[] = [
     args: () => ['k', happenings, { ...consumerOptions }],
     bags: [2],
   },
+  {
+    name: 'process',
+    call: processOf as Sample['call'],
+    args: () => ['k', happenings, { state: anything, version: 1 }],
+    bags: [2],
+  },
+  { name: 'to', call: to as Sample['call'], args: () => [happenings, Happened(1)] },
+  { name: 'instances', call: instances as Sample['call'], args: () => [{}, checkout] },
+  { name: 'given', call: testing.given as Sample['call'], args: () => [checkout, {}, ['unpaid']] },
   {
     name: 'retry',
     call: (retry: object) => consumer('k', happenings, { retry }),

@@ -64,7 +64,7 @@ test.each<[string, unknown]>([
   )
 })
 
-test.each([undefined, null, 5, '', 'data', './data', 'constructor:', 'postgres://x', Symbol('x')])(
+test.each([undefined, null, 5, '', 'data', './data', 'constructor:', 'rabbitmq://x', Symbol('x')])(
   '%s names no engine',
   async (url) => {
     await expect(connect(url as string)).rejects.toSatisfy((error) => isMillraceError(error, 'UNKNOWN_ENGINE'))

@@ -56,7 +56,7 @@ const refused = { support: 'refused', reason: 'the engine over servers refuses i
 /** What an engine over servers can do, with a server in memory. */
 export const servedCapabilities: Capabilities = {
   ...memoryCapabilities,
-  1: { support: 'native', reason: 'none' },
+  1: { support: 'native', reason: 'the server in memory keeps what it has taken' },
   19: refused,
   21: refused,
 }

@@ -77,11 +77,13 @@ export const requests: readonly Scenario[] = clause(22, {
     const notes = queue(world.name('notes'), { events: [Question] })
     const wait = gate()
     await broker.start(
-      consumer(world.name('worker'), notes).on(Question, async (_, ctx) => {
-        await wait.opened
-        await ctx.reply(Note('late'))
+      consumer(world.name('worker'), notes).on(Question, async ({ data }, ctx) => {
+        if (data === 1) await wait.opened
+        await ctx.reply(Note('a reply'))
       }),
     )
+    // From the first request on, the broker reads replies.
+    await broker.request(notes, Question(0), { ...LONG, reply: Note })
     await refused(() => broker.request(notes, Question(1), { timeout: '50ms' }), 'REQUEST_TIMEOUT', notes.name)
     assert.deepEqual(broker.requests, { waiting: 0, late: 0 })
     wait.open()
