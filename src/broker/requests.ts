@@ -241,7 +241,7 @@ export class Requests {
         new MillraceError(
           'TYPE_NOT_CARRIED',
           `consumer "${consumer}" replied with "${stored.type}" (event "${stored.id}"), and ${waiting.call} expects ${expected}`,
-          { channel: repliesChannel.name, type: stored.type },
+          { channel: repliesChannel.name, type: stored.type, types: [...waiting.types] },
         ),
       )
     }
