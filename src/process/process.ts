@@ -19,7 +19,7 @@ const PROCESS_OPTIONS = [
   ...['lease', 'drain', 'stall', 'on'],
 ]
 
-/** Refuses what is no process. @throws INVALID_OPTION */
+/** Refuses what is no process. @throws INVALID_OPTION when it is not */
 export function checkProcess(of: unknown, call: string): void {
   if (of instanceof Process) return
   const message = `${call} takes a process, as process() returns it; this is ${shown(of)}`
