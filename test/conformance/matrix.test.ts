@@ -68,7 +68,9 @@ describe.each(engines)('%s', (name) => {
     const code = [...filesBelow('test/conformance', '.ts'), ...filesBelow('src/engines', '.ts')]
       .map(({ text }) => text)
       .join('\n')
-    for (const { reason } of run.exempt) expect(code.includes(reason), reason).toBe(true)
+    // What an engine refuses has the reason of its capabilities behind the number of the clause.
+    for (const { reason } of run.exempt)
+      expect(code.includes(reason.replace(/^clause \d+ is refused: /, '')), reason).toBe(true)
   })
 })
 
